@@ -1,0 +1,175 @@
+/* runner_native.h: the C ABI between runner and llama.cpp.
+ *
+ * Rules. Opaque handles. Every function is extern "C", never throws, and returns int32_t/int64_t (>= 0: ok or a count; < 0: RN_E_*) or a
+ * handle (NULL on error). rn_last_error() is the thread's own text for the last failure. Cold path: UTF-8 JSON in, JSON out through rn_buf.
+ * Hot path (rn_step): flat arrays owned by the caller. Structs begin with their size, so they may grow. No callbacks, no by-value structs.
+ * Everything llama.cpp would abort() on is checked before the call and answered with RN_E_ARG or RN_E_STATE.
+ *
+ * Threads. A context belongs to one engine thread: rn_step, rn_seq_*, rn_kv_clear, rn_gen_bind, rn_threads_set are called by it alone.
+ * rn_tokenize, rn_token_piece, rn_gen_new, rn_gen_free, rn_tmpl_*, rn_parser_*, rn_schema_to_grammar, rn_grammar_check, rn_model_info,
+ * rn_log_drain, rn_abort may be called by any thread (rn_gen_free never on a generator that a running rn_step uses).
+ */
+#ifndef RUNNER_NATIVE_H
+#define RUNNER_NATIVE_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define RN_API __declspec(dllexport)
+#else
+#define RN_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RN_ABI 1
+
+enum {
+    RN_OK = 0,
+    RN_E_ARG = -1,     /* an argument is wrong: the message names it                     */
+    RN_E_EXC = -2,     /* llama.cpp threw; the message is its text                       */
+    RN_E_NOMEM = -3,
+    RN_E_STATE = -4,   /* not possible now (full, busy, not supported by this memory)    */
+    RN_E_GRAMMAR = -5, /* a grammar or JSON schema does not compile                      */
+    RN_E_PARSE = -6,   /* JSON or a template does not parse or render                    */
+    RN_E_CANCEL = -7,
+    RN_E_UNSUP = -8    /* this model or build cannot do it                               */
+};
+
+typedef struct rn_model  rn_model;
+typedef struct rn_ctx    rn_ctx;
+typedef struct rn_tmpl   rn_tmpl;
+typedef struct rn_parser rn_parser;
+
+/* Filled by the callee, released by rn_buf_free; ptr[len] is 0. */
+typedef struct {
+    char *   ptr;
+    uint64_t len;
+} rn_buf;
+
+/* ---- process ---- */
+RN_API int32_t      rn_abi_version(void);
+/* {"log_level": 0..5}; idempotent. Routes every log line of ggml, llama and common into the ring. */
+RN_API int32_t      rn_init(const char * json);
+RN_API const char * rn_last_error(void);
+RN_API void         rn_buf_free(rn_buf * buf);
+/* JSON array of {"level":"debug|info|warn|error","text":str}; empties the ring (bounded, the oldest lines give way). */
+RN_API int32_t      rn_log_drain(rn_buf * out);
+/* {"llama_version","system_info","devices":[{"name","description","type","free_bytes","total_bytes"}]} */
+RN_API int32_t      rn_system_json(rn_buf * out);
+
+/* ---- model ---- */
+/* {"path","gpu_layers","use_mmap","check_tensors"}; *progress goes 0..1; *cancel != 0 stops the load. NULL on failure with the loader's own error lines. */
+RN_API rn_model * rn_model_load(const char * json, volatile float * progress, const volatile int32_t * cancel);
+RN_API void       rn_model_free(rn_model * model);
+/* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","n_vocab","vocab_type","has_encoder",
+ *  "has_decoder","recurrent","hybrid","diffusion","pooling","add_bos","bos","eos","bos_piece","eos_piece","has_chat_template","eog":[...],
+ *  "sampling":{...general.sampling.* hints}} */
+RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
+
+/* ---- context ---- */
+/* {"n_ctx" (of all sequences), "n_batch","n_ubatch","n_seq_max","n_outputs_max","n_threads","n_threads_batch","flash_attn":bool,"kv_unified":bool,
+ *  "type_k","type_v","poll":0..100}. Makes its own ggml threadpool, warms up with one decode, probes what rn_seq_rm can do. */
+RN_API rn_ctx * rn_ctx_new(rn_model * model, const char * json);
+RN_API void     rn_ctx_free(rn_ctx * ctx);
+/* {"n_ctx","n_ctx_seq","n_batch","n_ubatch","n_seq_max","n_outputs_max","kv_unified","can_shift","seq_rm":"none|part|full|rs","memory_bytes":{...}} actual values */
+RN_API int32_t  rn_ctx_info(rn_ctx * ctx, rn_buf * out);
+RN_API int32_t  rn_threads_set(rn_ctx * ctx, int32_t n_threads, int32_t n_threads_batch);
+
+/* ---- tokens ---- */
+/* Returns the count; when it exceeds cap nothing more than cap ids was written: call again. */
+RN_API int64_t rn_tokenize(rn_model * model, const char * text, uint64_t len, int32_t add_special, int32_t parse_special, int32_t * out, int64_t cap);
+/* Bytes of one token; returns the length. */
+RN_API int64_t rn_token_piece(rn_model * model, int32_t token, int32_t special, char * out, int64_t cap);
+RN_API int64_t rn_detokenize(rn_model * model, const int32_t * tokens, int64_t n, int32_t special, char * out, int64_t cap);
+
+/* ---- KV memory (engine thread) ---- */
+RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1); /* 1 done, 0 not possible for this memory; p1 < 0: to the end */
+/* Unified: metadata only, any range. Streams: whole source is copied; the range must be whole (p0 = 0, p1 = -1), trim with rn_seq_rm. */
+RN_API int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1);
+RN_API int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max); /* -1, -1: empty */
+RN_API int32_t rn_kv_clear(rn_ctx * ctx);
+
+/* ---- generators: sampler + history + UTF-8 hold-back + stop scan, named by a small int ---- */
+/* {"seed","temperature","top_k",... (names of wire.Sampling), "samplers":[...],"logit_bias":[[id,bias]],"ignore_eos","json_schema"|"grammar","generation_prompt",
+ *  "stop":[...],"max_tokens" (-1: none),"top_logprobs" (-1: none),"preserved_tokens":[...]}. Returns the id. May run off the engine thread: it compiles the grammar
+ *  (compiled grammars are cached and cloned). */
+RN_API int32_t rn_gen_new(rn_ctx * ctx, const char * json);
+/* Put a generator on a sequence. n_past = tokens of the sequence already in KV or about to be prefilled in full before the first sample. tail = last tokens of the prompt,
+ * accepted by the penalty samplers on the first bind only. On a later bind (after preemption) the generator keeps its state and its pending token. */
+RN_API int32_t rn_gen_bind(rn_ctx * ctx, int32_t gen, int32_t seq, int32_t n_past, const int32_t * tail, int64_t n_tail);
+RN_API int32_t rn_gen_free(rn_ctx * ctx, int32_t gen);
+
+/* ---- the step ---- */
+enum {
+    RN_OUT_EOS = 1,        /* the token ends the generation                                        */
+    RN_OUT_STOP = 2,       /* a stop string was met: its text was cut; stop_index tells which     */
+    RN_OUT_LENGTH = 4,     /* max_tokens reached                                                  */
+    RN_OUT_GRAMMAR = 8,    /* the grammar left no token: the generator is dead                     */
+    RN_OUT_LAST = 15       /* any of these: the generator must not be decoded again               */
+};
+
+typedef struct {
+    uint32_t        size;    /* sizeof(rn_step_in)                                                         */
+    uint32_t        flags;   /* 0                                                                          */
+    /* decode part: generators that continue; the shim feeds each its own pending token at its own position */
+    int32_t         n_gen;
+    const int32_t * gen;
+    /* prompt part: rows in compute order, positions of a sequence consecutive                              */
+    int32_t         n_rows;
+    const int32_t * tok;
+    const int32_t * pos;
+    const int32_t * seq;
+    const int32_t * out_gen; /* generator to sample from this row, or -1                                    */
+} rn_step_in;
+
+typedef struct {
+    uint32_t  size;       /* sizeof(rn_step_out)                                                           */
+    int32_t   rc;         /* llama_process: 0 ok, 1 no KV slot, 2 aborted, < 0 failed; on rc != 0 nothing was sampled and generators are as before */
+    int32_t   cap_out;    /* records the arrays below can hold; must be >= n_gen + rows with out_gen       */
+    int32_t   n_out;      /* records written: one a generator, decode part first                           */
+    int32_t * gen;
+    int32_t * tok;
+    int32_t * flags;      /* RN_OUT_*                                                                      */
+    int32_t * stop_index; /* which stop string, or -1                                                      */
+    int64_t * text_off;   /* cap_out + 1 offsets into text: complete UTF-8 that is safe to show            */
+    char *    text;
+    int64_t   cap_text;   /* too small: RN_E_ARG before anything runs; needs 1024 + 512 a record           */
+    float *   logprob;    /* of the chosen token over the raw logits; NaN when the generator has none asked */
+    int32_t   cap_top;    /* most top_logprobs of any generator in this step                               */
+    int32_t * n_top;      /* per record                                                                    */
+    int32_t * top_tok;    /* cap_out * cap_top                                                             */
+    float *   top_logprob;
+    int64_t   us_decode;
+    int64_t   us_sample;
+} rn_step_out;
+
+RN_API int32_t rn_step(rn_ctx * ctx, const rn_step_in * in, rn_step_out * out);
+/* Any thread: the running decode returns rc 2 at the next graph node. */
+RN_API int32_t rn_abort(rn_ctx * ctx);
+/* {"n_reused","n_eval","n_p_eval","t_eval_ms","t_p_eval_ms"} since the last reset */
+RN_API int32_t rn_perf(rn_ctx * ctx, rn_buf * out, int32_t reset);
+
+/* ---- chat ---- */
+/* override_src: Jinja text, or NULL for the model's own (ChatML when it has none). info: {"caps":{...},"source":str,"explicit":bool,"supports_thinking":bool} */
+RN_API rn_tmpl * rn_tmpl_new(rn_model * model, const char * override_src, rn_buf * info);
+RN_API void      rn_tmpl_free(rn_tmpl * tmpl);
+/* {"messages":[...OpenAI...],"tools":[...],"tool_choice","parallel_tool_calls","json_schema","add_generation_prompt","continue_final_message","chat_template_kwargs":{...},
+ *  "reasoning_format","enable_thinking","now" (Unix seconds)} ->
+ * {"prompt","grammar","grammar_lazy","grammar_triggers":[...],"generation_prompt","additional_stops":[...],"preserved_tokens":[...],"format","parser","supports_thinking",
+ *  "thinking_start_tag","thinking_end_tags"}. Thread-safe; the analysis is cached, only the prompt is rendered anew. */
+RN_API int32_t   rn_tmpl_apply(rn_tmpl * tmpl, const char * json_in, rn_buf * json_out);
+/* {"format","parser","reasoning_format","generation_prompt","parse_tool_calls"} from rn_tmpl_apply */
+RN_API rn_parser * rn_parser_new(const char * json);
+/* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"?}} */
+RN_API int32_t   rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int32_t is_final, rn_buf * deltas);
+RN_API void      rn_parser_free(rn_parser * parser);
+RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);
+RN_API int32_t   rn_grammar_check(rn_model * model, const char * gbnf);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,123 @@
+"""What the engine asks of a model: one :class:`Plan` a step in, one :class:`StepResult` out.
+
+``worker.llama`` is the real one (ctypes); :mod:`runner.engine.fake` the one for tests. The same contract suite runs on both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+SlotId = int  # a native sequence id, 0 <= slot < slots
+GeneratorId = int  # a native sampler with its text state
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """Forget positions >= ``length`` of a slot; ``length`` 0 empties it."""
+
+    slot: SlotId
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Make ``target`` (empty) hold the first ``length`` positions of ``source``.
+
+    Unified KV: metadata only. One stream a sequence: the backend copies the whole stream, then trims the tail.
+    """
+
+    source: SlotId
+    target: SlotId
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Put a generator on a slot: its next token is fed at position ``n_past``. ``tail`` (last prompt tokens) primes penalties on the first bind."""
+
+    generator: GeneratorId
+    slot: SlotId
+    n_past: int
+    tail: tuple[int, ...]
+
+
+MemoryOp = Trim | Copy | Bind
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Rows of one prompt: ``tokens`` at positions ``start``.. of ``slot``. ``generator`` samples from the last row, or None when the prompt goes on."""
+
+    slot: SlotId
+    start: int
+    tokens: tuple[int, ...]
+    generator: GeneratorId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One step: memory operations in order, then one native call with all decode rows and some prompt rows."""
+
+    memory: tuple[MemoryOp, ...]
+    decode: tuple[GeneratorId, ...]
+    prefill: tuple[Prefill, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows the native call computes."""
+        return len(self.decode) + sum(len(part.tokens) for part in self.prefill)
+
+
+class Stop(StrEnum):
+    """Why a generator will give no more tokens."""
+
+    EOS = "eos"
+    STOP = "stop"
+    LENGTH = "length"
+    GRAMMAR = "grammar"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One generator's outcome of a step. ``text`` is complete UTF-8, safe to show; ``top`` is (token, logprob) pairs, best first."""
+
+    generator: GeneratorId
+    token: int
+    text: str
+    stop: Stop | None = None
+    stop_index: int | None = None  # which stop string was met
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Outcome(StrEnum):
+    """How the native call ended."""
+
+    OK = "ok"
+    FULL = "full"  # no KV cell; nothing was computed, memory operations were done
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step gave. ``duration_s`` is the wall time of the native call (the scheduler's only clock for adapting its budget)."""
+
+    outcome: Outcome
+    sampled: tuple[Sampled, ...]
+    duration_s: float
+    message: str = ""
+
+
+class Backend(Protocol):
+    """A model that can run steps. One thread calls ``run``."""
+
+    def run(self, plan: Plan) -> StepResult:
+        """Carry out the memory operations, then the rows; never raises for what the model does (Outcome tells)."""
+        ...
+
+    def free(self, generator: GeneratorId) -> None:
+        """Give a generator back; its id may be reused."""
+        ...

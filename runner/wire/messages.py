@@ -1,0 +1,282 @@
+"""One type per message that crosses the pipe. Frozen values; both sides import this module and nothing of each other.
+
+Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit` and :class:`Cancel`, at last :class:`Stop`.
+Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after ``Ready`` one :class:`Events` per engine step that
+produced anything, and :class:`Beat` once a second. Every submitted id gets exactly one last event (:class:`Ended` or :class:`Failed`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+WIRE_VERSION = 1
+
+RequestId = int
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True, kw_only=True, gc=False):
+    """Base of every message."""
+
+
+# ---- settings and load -------------------------------------------------------------------------------------------------------
+
+
+class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a user or the daemon asks of the engine; ``None`` lets the worker choose for this machine."""
+
+    context_size: int | None = None  # tokens one sequence may hold
+    parallel: int | None = None  # sequences decoded together
+    threads: int | None = None
+    batch_size: int | None = None  # rows of one step at most
+    ubatch_size: int | None = None
+    flash_attention: bool | None = None
+    kv_layout: Literal["unified", "streams"] | None = None
+    kv_type: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None = None
+    gpu_layers: int | None = None  # -1 = all
+    target_gap_ms: int | None = None  # wished gap between two tokens of a running stream while prompts are computed
+    max_queue: int | None = None  # requests waiting before new ones are refused
+    chat_template: str | None = None  # Jinja text that replaces the model's own
+
+
+class Load(Message, tag="load"):
+    """First message to a worker: which file to load and how."""
+
+    version: int
+    model_path: str
+    library_path: str | None  # None: the library inside the package
+    wishes: EngineWishes
+    mmproj_path: str | None = None
+
+
+class LoadProgress(Message, tag="progress"):
+    """Share of the model loaded, 0..1. Sent at most ten times a second."""
+
+    fraction: float
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force, each value chosen or wished (shown by ``ps --json``)."""
+
+    context_size: int  # tokens one sequence may hold
+    total_cells: int  # KV cells of all sequences
+    parallel: int
+    slots: int  # native sequence ids: running ones and holders of cached prefixes
+    threads: int
+    batch_size: int
+    ubatch_size: int
+    flash_attention: bool
+    kv_layout: Literal["unified", "streams"]
+    kv_type: str
+    gpu_layers: int
+    target_gap_ms: int
+    max_queue: int
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loaded model is."""
+
+    architecture: str
+    description: str
+    parameters: int  # count
+    size_bytes: int
+    context_train: int  # tokens the model was trained for
+    vocabulary: int
+    has_chat_template: bool
+    chat_template_caps: dict[str, bool]
+    pooling: bool  # an embedding or reranking model: cannot generate
+    bos_token: str
+    eos_token: str
+
+
+class Ready(Message, tag="ready"):
+    """The model is loaded and warm."""
+
+    pid: int
+    model: ModelFacts
+    settings: EngineSettings
+    system_info: str  # llama.cpp's line of CPU features
+    devices: tuple[str, ...]
+    load_ms: float
+
+
+class LoadFailed(Message, tag="load_failed"):
+    """The worker could not load; it exits after this. ``kind`` is a value of errors.Kind."""
+
+    kind: str
+    message: str
+    hint: str | None = None
+
+
+# ---- requests ----------------------------------------------------------------------------------------------------------------
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How tokens are chosen: llama.cpp's samplers, by its names. ``None`` lets the model's own GGUF hint, else llama.cpp's default, rule.
+
+    Ranges are checked by ``api``; here they are taken as valid.
+    """
+
+    seed: int | None = None  # None: random; 0..2**32-1
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    top_n_sigma: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    dynatemp_range: float | None = None
+    dynatemp_exponent: float | None = None
+    repeat_last_n: int | None = None
+    repeat_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: tuple[str, ...] | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    adaptive_target: float | None = None
+    adaptive_decay: float | None = None
+    min_keep: int | None = None
+    samplers: tuple[str, ...] | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, bias); -inf forbids
+    ignore_eos: bool = False
+    json_schema: str | None = None  # JSON text; the shim turns it into a grammar
+    grammar: str | None = None  # GBNF; never taken from an unchecked client
+    top_logprobs: int | None = None  # None: no logprobs; 0: of the chosen token alone
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="chat"):
+    """A conversation, rendered by the model's template in the worker."""
+
+    messages_json: str  # OpenAI message array, validated, as JSON text
+    template_kwargs_json: str = "{}"
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class TextPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="text"):
+    """Raw text, tokenised with special tokens parsed and BOS added as the model asks."""
+
+    text: str
+
+
+class Submit(Message, tag="submit"):
+    """Ask for one completion. ``n`` choices are ``n`` submits: they share the prompt through the prefix tree."""
+
+    id: RequestId
+    prompt: ChatPrompt | TextPrompt
+    sampling: Sampling
+    max_tokens: int | None = None  # None: until the context is full; 0: only the prompt
+    stop: tuple[str, ...] = ()
+    deadline_s: float | None = None  # seconds from arrival
+    cache_prompt: bool = True
+    client: str = ""  # fairness key: who asks
+
+
+class Cancel(Message, tag="cancel"):
+    """Stop working for an id: takes effect before the next step. Answered by ``Failed(kind="cancelled")``."""
+
+    id: RequestId
+
+
+class Stop(Message, tag="stop"):
+    """Finish what runs within ``grace_s`` seconds (new submits are refused), then exit 0."""
+
+    grace_s: float
+
+
+# ---- events ------------------------------------------------------------------------------------------------------------------
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """One token with its log-probability over the raw logits. ``piece`` may be part of a UTF-8 character."""
+
+    token: int
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[int, bytes, float], ...] = ()
+
+
+class Piece(msgspec.Struct, frozen=True, omit_defaults=True, tag="piece"):
+    """New text of one id: complete UTF-8, stop strings never shown. May hold several tokens, or text without a token (held back before)."""
+
+    id: RequestId
+    text: str
+    tokens: int
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts and milliseconds of one completion, named as llama-server's ``timings``."""
+
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    predicted_n: int
+    predicted_ms: float
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """Admitted: the prompt was rendered and tokenised and has a slot. Sent once, before the first ``Piece``."""
+
+    id: RequestId
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True, tag="ended"):
+    """Last event of a success. ``reason`` is llama-server's ``stop_type`` in words."""
+
+    id: RequestId
+    reason: Literal["eos", "stop", "length", "context"]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    timings: Timings
+    stopping_word: str | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
+    """Last event of a failure; ``kind`` is a value of errors.Kind."""
+
+    id: RequestId
+    kind: str
+    message: str
+    hint: str | None = None
+    param: str | None = None
+    details: dict[str, Any] = {}
+
+
+Event = Begun | Piece | Ended | Failed
+
+
+class Events(Message, tag="events"):
+    """Everything one engine step (or one refusal) produced, in order."""
+
+    events: tuple[Event, ...]
+
+
+class Beat(Message, tag="beat"):
+    """Once a second from a thread that does not run the engine, so that silence means a dead process."""
+
+    step_running_s: float  # how long the current native step has run; 0 when idle
+    running: int  # sequences decoding or prefilling
+    waiting: int
+    cells_used: int
+    cells_total: int
+    prompt_tokens: int  # totals since load
+    cached_tokens: int
+    completion_tokens: int
+    steps: int
+    resident_bytes: int
+
+
+ToWorker = Load | Submit | Cancel | Stop
+FromWorker = LoadProgress | Ready | LoadFailed | Events | Beat
