@@ -1,13 +1,16 @@
-"""One type per message that crosses the pipe. Frozen values; both sides import this module and nothing of each other.
+"""One type per message that crosses the pipe: frozen values, all that the two sides share.
 
-Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit` and :class:`Cancel`, at last :class:`Stop`.
-Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after ``Ready`` one :class:`Events` per engine step that
-produced anything, and :class:`Beat` once a second. Every submitted id gets exactly one last event (:class:`Ended` or :class:`Failed`).
+Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit` and
+:class:`Cancel`, at last :class:`Stop`.
+
+Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after
+``Ready`` one :class:`Events` per engine step that produced anything, and :class:`Beat` once a
+second. Every submitted id gets exactly one last event (:class:`Ended` or :class:`Failed`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -16,15 +19,17 @@ WIRE_VERSION = 1
 RequestId = int
 
 
-class Message(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True, kw_only=True, gc=False):
+class Message(
+    msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True, kw_only=True, gc=False
+):
     """Base of every message."""
 
 
-# ---- settings and load -------------------------------------------------------------------------------------------------------
+# ---- settings and load --------------------------------------------------------------------------
 
 
 class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a user or the daemon asks of the engine; ``None`` lets the worker choose for this machine."""
+    """What a user or the daemon asks of the engine; ``None`` lets the worker choose."""
 
     context_size: int | None = None  # tokens one sequence may hold
     parallel: int | None = None  # sequences decoded together
@@ -35,12 +40,12 @@ class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     kv_layout: Literal["unified", "streams"] | None = None
     kv_type: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None = None
     gpu_layers: int | None = None  # -1 = all
-    target_gap_ms: int | None = None  # wished gap between two tokens of a running stream while prompts are computed
+    target_gap_ms: int | None = None  # wished gap between two tokens while prompts are computed
     max_queue: int | None = None  # requests waiting before new ones are refused
     chat_template: str | None = None  # Jinja text that replaces the model's own
 
 
-class Load(Message, tag="load"):
+class Load(Message, frozen=True, tag="load"):
     """First message to a worker: which file to load and how."""
 
     version: int
@@ -50,7 +55,7 @@ class Load(Message, tag="load"):
     mmproj_path: str | None = None
 
 
-class LoadProgress(Message, tag="progress"):
+class LoadProgress(Message, frozen=True, tag="progress"):
     """Share of the model loaded, 0..1. Sent at most ten times a second."""
 
     fraction: float
@@ -90,7 +95,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     eos_token: str
 
 
-class Ready(Message, tag="ready"):
+class Ready(Message, frozen=True, tag="ready"):
     """The model is loaded and warm."""
 
     pid: int
@@ -101,7 +106,7 @@ class Ready(Message, tag="ready"):
     load_ms: float
 
 
-class LoadFailed(Message, tag="load_failed"):
+class LoadFailed(Message, frozen=True, tag="load_failed"):
     """The worker could not load; it exits after this. ``kind`` is a value of errors.Kind."""
 
     kind: str
@@ -109,13 +114,14 @@ class LoadFailed(Message, tag="load_failed"):
     hint: str | None = None
 
 
-# ---- requests ----------------------------------------------------------------------------------------------------------------
+# ---- requests -----------------------------------------------------------------------------------
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How tokens are chosen: llama.cpp's samplers, by its names. ``None`` lets the model's own GGUF hint, else llama.cpp's default, rule.
+    """How tokens are chosen: llama.cpp's samplers, by its names.
 
-    Ranges are checked by ``api``; here they are taken as valid.
+    ``None`` lets the model's own GGUF hint rule, else llama.cpp's default. Ranges are checked by
+    ``api``; here they are taken as valid.
     """
 
     seed: int | None = None  # None: random; 0..2**32-1
@@ -167,8 +173,11 @@ class TextPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     text: str
 
 
-class Submit(Message, tag="submit"):
-    """Ask for one completion. ``n`` choices are ``n`` submits: they share the prompt through the prefix tree."""
+class Submit(Message, frozen=True, tag="submit"):
+    """Ask for one completion.
+
+    ``n`` choices are ``n`` submits: they share the prompt through the prefix tree.
+    """
 
     id: RequestId
     prompt: ChatPrompt | TextPrompt
@@ -180,23 +189,29 @@ class Submit(Message, tag="submit"):
     client: str = ""  # fairness key: who asks
 
 
-class Cancel(Message, tag="cancel"):
-    """Stop working for an id: takes effect before the next step. Answered by ``Failed(kind="cancelled")``."""
+class Cancel(Message, frozen=True, tag="cancel"):
+    """Stop working for an id before the next step. Answered by ``Failed(kind="cancelled")``.
+
+    An id that has already ended, or was never submitted, is ignored: the two messages may cross.
+    """
 
     id: RequestId
 
 
-class Stop(Message, tag="stop"):
+class Stop(Message, frozen=True, tag="stop"):
     """Finish what runs within ``grace_s`` seconds (new submits are refused), then exit 0."""
 
     grace_s: float
 
 
-# ---- events ------------------------------------------------------------------------------------------------------------------
+# ---- events -------------------------------------------------------------------------------------
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
-    """One token with its log-probability over the raw logits. ``piece`` may be part of a UTF-8 character."""
+    """One token with its log-probability over the raw logits.
+
+    ``piece`` may be part of a UTF-8 character.
+    """
 
     token: int
     piece: bytes
@@ -205,7 +220,10 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Piece(msgspec.Struct, frozen=True, omit_defaults=True, tag="piece"):
-    """New text of one id: complete UTF-8, stop strings never shown. May hold several tokens, or text without a token (held back before)."""
+    """New text of one id: complete UTF-8, stop strings never shown.
+
+    May hold several tokens, or text without a token (held back before).
+    """
 
     id: RequestId
     text: str
@@ -224,7 +242,10 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """Admitted: the prompt was rendered and tokenised and has a slot. Sent once, before the first ``Piece``."""
+    """Admitted: the prompt was rendered and tokenised and has a slot.
+
+    Sent once, before the first ``Piece``.
+    """
 
     id: RequestId
     prompt_tokens: int
@@ -257,14 +278,25 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
 Event = Begun | Piece | Ended | Failed
 
 
-class Events(Message, tag="events"):
+def is_last(event: Event) -> bool:
+    """Whether nothing follows this event for its id."""
+    match event:
+        case Begun() | Piece():
+            return False
+        case Ended() | Failed():
+            return True
+        case _:
+            assert_never(event)
+
+
+class Events(Message, frozen=True, tag="events"):
     """Everything one engine step (or one refusal) produced, in order."""
 
     events: tuple[Event, ...]
 
 
-class Beat(Message, tag="beat"):
-    """Once a second from a thread that does not run the engine, so that silence means a dead process."""
+class Beat(Message, frozen=True, tag="beat"):
+    """Once a second from a thread that does not run the engine: silence means a dead process."""
 
     step_running_s: float  # how long the current native step has run; 0 when idle
     running: int  # sequences decoding or prefilling

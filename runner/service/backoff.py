@@ -1,0 +1,48 @@
+"""When a model that keeps failing may be tried again. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from runner.errors import Kind, RunnerError
+
+STABLE_S = 60.0  # a worker that lived this long did not fail "in a row"
+LONGEST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failures in a row of one model's engine."""
+
+    count: int
+    retry_at_s: float  # monotonic
+    cause: RunnerError  # the last one's
+
+
+def after_failure(
+    earlier: Failures | None, cause: RunnerError, *, up_s: float, now_s: float
+) -> Failures:
+    """Count a failure of an engine that was up for ``up_s`` seconds (0 when it never loaded).
+
+    The first may be tried again at once: one crash is no loop, and the next request shall be
+    answered. Then the wait doubles from one second.
+    """
+    count = 1 if earlier is None or up_s >= STABLE_S else earlier.count + 1
+    wait_s = 0.0 if count == 1 else min(LONGEST_S, 2.0 ** (count - 2))
+    return Failures(count, now_s + wait_s, cause)
+
+
+def refusal(failures: Failures | None, *, name: str, now_s: float) -> RunnerError | None:
+    """Build the error for a request that comes too early, or None."""
+    if failures is None or now_s >= failures.retry_at_s:
+        return None
+    cause = failures.cause
+    return RunnerError(
+        Kind.UNAVAILABLE,
+        f"the engine of {name} failed {failures.count} times in a row; the last time: "
+        f"{cause.message}",
+        hint=cause.hint,
+        details=cause.details,
+        retry_after_s=math.ceil(failures.retry_at_s - now_s),
+    )

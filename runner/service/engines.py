@@ -1,0 +1,368 @@
+"""Which models are loaded, and who may use them: carries out what ``residency`` decides.
+
+All state belongs to the event loop and changes only between awaits. After every change
+:meth:`Engines.tick` asks for a plan and acts on it; nothing else decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+import msgspec
+
+from runner.errors import Kind, RunnerError
+from runner.service.backoff import Failures, after_failure, refusal
+from runner.service.catalogue import EngineFiles, spellings
+from runner.service.lease import Lease, Spawn
+from runner.service.residency import (
+    ModelKey,
+    Refusal,
+    Room,
+    Ticket,
+    TicketId,
+    memory_need,
+    plan,
+)
+from runner.service.resident import ModelSettings, Resident, RunningModel
+from runner.store import StoredModel
+from runner.supervise import Death
+from runner.wire.messages import WIRE_VERSION, EngineWishes, Load
+
+LOG = logging.getLogger(__name__)
+
+
+class Models(Protocol):
+    """What is asked of the catalogue."""
+
+    async def obtain(self, name: str) -> StoredModel:
+        """Find a model, adding one that an installed package ships."""
+
+    async def engine_files(self, model: StoredModel) -> EngineFiles:
+        """Say what an engine loads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """How many models and how many waiters there may be. Times in seconds."""
+
+    max_loaded: int = 4
+    max_waiting: int = 1024  # requests without a model, over all models
+    wait_s: float = 300.0  # for a place; a load that has begun has limits of its own
+    linger_s: float = 5.0  # how long a load goes on that nobody waits for any more
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    """A queued request."""
+
+    ticket: Ticket
+    name: str
+    model: StoredModel
+    lease: asyncio.Future[Lease]
+
+
+class Engines:
+    """Loads models on demand, shares them, and takes idle ones down."""
+
+    def __init__(
+        self,
+        models: Models,
+        spawn: Spawn,
+        *,
+        settings_for: Callable[[StoredModel], ModelSettings],
+        limits: EngineLimits | None = None,
+        library_path: Path | None = None,
+        available_bytes: Callable[[Iterable[int]], int | None] = lambda pids: None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """``available_bytes`` gets the workers' process ids; ``clock`` tells monotonic seconds."""
+        self._models = models
+        self._spawn = spawn
+        self._settings_for = settings_for
+        self._limits = limits or EngineLimits()
+        self._library_path = library_path
+        self._available_bytes = available_bytes
+        self._clock = clock
+        self._residents: dict[ModelKey, Resident] = {}
+        self._queue: dict[TicketId, _Waiter] = {}  # in order of arrival
+        self._failures: dict[ModelKey, Failures] = {}
+        self._ticket_ids = map(TicketId, count(1))
+        self._stops: set[asyncio.Task[Death]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def lease(self, name: str) -> Lease:
+        """Wait until ``name`` is loaded and lease it.
+
+        Raises RunnerError: MODEL_NOT_FOUND or INVALID_REFERENCE from the catalogue; LOAD_FAILED,
+        INVALID_MODEL, TIMEOUT or ENGINE_CRASHED from the load; UNAVAILABLE (``retry_after_s``)
+        in a crash loop, while shutting down, or when pinned models hold every place; BUSY
+        (``retry_after_s``) when too many wait or no place came free in time.
+
+        Cancelling the caller leaves the queue; a load goes on for those who still wait.
+        """
+        model = await self._models.obtain(name)
+        waiter = self._enqueue(name, model)
+        self.tick()
+        try:
+            return await waiter.lease
+        except asyncio.CancelledError:
+            self._leave(waiter)
+            raise
+
+    def running(self) -> list[RunningModel]:
+        """List resident models, in the order they were loaded."""
+        waiting = Counter(waiter.ticket.key for waiter in self._queue.values())
+        now_s = self._clock()
+        return [
+            resident.show(waiting=waiting[key], now_s=now_s)
+            for key, resident in self._residents.items()
+        ]
+
+    async def unload(self, names: Sequence[str] | None = None) -> int:
+        """Unload the named models, or all with None; return how many workers have exited.
+
+        A name is a tag, an id, or what the loading request wrote. Models in use or waited for
+        are skipped, as are names that are not loaded. Raises RunnerError(INVALID_REFERENCE).
+        """
+        called = None if names is None else set[str]().union(*map(spellings, names))
+        wanted = {waiter.ticket.key for waiter in self._queue.values()}
+        idle = [
+            resident
+            for resident in self._residents.values()
+            if not (resident.leases or resident.key in wanted or resident.is_stopping)
+            and (called is None or resident.answers_to(called))
+        ]
+        for resident in idle:
+            self._stop(resident, grace_s=0)
+        for resident in idle:
+            await resident.gone.wait()
+        return len(idle)
+
+    async def close(self, grace_s: float) -> None:
+        """Refuse new leases, let workers finish for ``grace_s`` seconds, end and reap them all."""
+        self._is_closed = True
+        for waiter in list(self._queue.values()):
+            self._answer(waiter, closing())
+        residents = list(self._residents.values())
+        for resident in residents:
+            if not resident.is_stopping:
+                self._stop(resident, grace_s=grace_s)
+        for resident in residents:
+            await resident.gone.wait()
+        await asyncio.gather(*self._stops)
+        self._set_timer(None)
+
+    def tick(self) -> None:
+        """Act on what time and events have changed. Called after every event and by a timer."""
+        if self._is_closed:
+            return
+        now_s = self._clock()
+        for waiter in [each for each in self._queue.values() if each.lease.cancelled()]:
+            self._forget(waiter)  # its caller has not run yet; it shall cause nothing more
+        tickets = [waiter.ticket for waiter in self._queue.values()]
+        stays = [resident.stay for resident in self._residents.values()]
+        todo = plan(stays, tickets, room=self._room(), now_s=now_s)
+        for ticket_id in todo.grant:
+            waiter = self._queue[ticket_id]
+            self._answer(waiter, self._grant(self._residents[waiter.ticket.key], now_s))
+        for ticket_id, reason in todo.refuse:
+            waiter = self._queue[ticket_id]
+            self._answer(waiter, refused(reason, waiter.name, self._limits))
+        for key in todo.evict:
+            self._stop(self._residents[key], grace_s=0)
+        for key in todo.load:
+            self._load(key, now_s)
+        self._set_timer(None if todo.wake_s is None else todo.wake_s - now_s)
+
+    # ---- the queue ---------------------------------------------------------------------------
+
+    def _enqueue(self, name: str, model: StoredModel) -> _Waiter:
+        if self._is_closed:
+            raise closing()
+        key, now_s = ModelKey(str(model.id)), self._clock()
+        error = refusal(self._failures.get(key), name=name, now_s=now_s)
+        if error is not None and key not in self._residents:
+            raise error
+        if len(self._queue) >= self._limits.max_waiting:
+            raise busy(f"{len(self._queue)} requests wait for a model already")
+        id = next(self._ticket_ids)
+        ticket = Ticket(id, key, need_bytes=memory_need(model.size_bytes), since_s=now_s)
+        lease = asyncio.get_running_loop().create_future()
+        waiter = self._queue[id] = _Waiter(ticket, name, model, lease)
+        return waiter
+
+    def _answer(self, waiter: _Waiter, answer: Lease | RunnerError) -> None:
+        del self._queue[waiter.ticket.id]
+        if isinstance(answer, Lease):
+            waiter.lease.set_result(answer)
+        elif not waiter.lease.cancelled():
+            waiter.lease.set_exception(answer)
+
+    def _answer_all(self, key: ModelKey, error: RunnerError) -> None:
+        for waiter in [each for each in self._queue.values() if each.ticket.key == key]:
+            self._answer(waiter, error)
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Forget a waiter whose caller was cancelled, perhaps after it was answered."""
+        self._forget(waiter)
+        answer = waiter.lease
+        if answer.done() and not answer.cancelled() and answer.exception() is None:
+            answer.result().release()
+        self.tick()
+
+    def _forget(self, waiter: _Waiter) -> None:
+        was_queued = self._queue.pop(waiter.ticket.id, None) is not None
+        resident = self._residents.get(waiter.ticket.key)
+        if was_queued and resident is not None:
+            resident.used_s = self._clock()  # it was wanted until now
+
+    # ---- residents ---------------------------------------------------------------------------
+
+    def _grant(self, resident: Resident, now_s: float) -> Lease:
+        def release(lease: Lease) -> None:
+            resident.leases.discard(lease)
+            resident.used_s = self._clock()
+            self.tick()
+
+        return resident.grant(now_s=now_s, on_release=release)
+
+    def _load(self, key: ModelKey, now_s: float) -> None:
+        """Begin a stay for the first who waits."""
+        waiter = next(each for each in self._queue.values() if each.ticket.key == key)
+        error = refusal(self._failures.get(key), name=waiter.name, now_s=now_s)
+        if error is not None:
+            self._answer_all(key, error)
+            return
+        settings = self._settings_for(waiter.model)
+        resident = Resident(waiter.name, waiter.model, settings=settings, now_s=now_s)
+        self._residents[key] = resident
+        resident.life = asyncio.create_task(self._live(resident), name=f"model {waiter.name}")
+        # A callback, for a task that is cancelled before its first step never runs at all.
+        resident.life.add_done_callback(partial(self._bury, resident))
+
+    async def _live(self, resident: Resident) -> RunnerError | None:
+        """Load and wait for the end; return its cause when nobody asked for it."""
+        files = await self._models.engine_files(resident.model)
+        load = Load(
+            version=WIRE_VERSION,
+            model_path=str(files.model_path),
+            library_path=None if self._library_path is None else str(self._library_path),
+            wishes=wishes_with(resident.settings.wishes, files),
+            mmproj_path=None if files.mmproj_path is None else str(files.mmproj_path),
+        )
+        resident.engine = await self._spawn(load, resident.progressed)
+        resident.loaded_s = resident.used_s = self._clock()
+        LOG.info("loaded %s in process %d", resident.name, resident.engine.pid)
+        self.tick()
+        death = await resident.engine.wait()
+        return None if death.expected or resident.is_stopping else death.error()
+
+    def _stop(self, resident: Resident, *, grace_s: float) -> None:
+        resident.is_stopping = True
+        if resident.engine is not None:
+            task = asyncio.create_task(resident.engine.stop(grace_s))
+            self._stops.add(task)
+            task.add_done_callback(self._stops.discard)
+        elif resident.life is not None:
+            resident.life.cancel()
+
+    def _bury(self, resident: Resident, life: asyncio.Task[RunnerError | None]) -> None:
+        del self._residents[resident.key]
+        resident.gone.set()
+        error = cause_of_end(resident, life)
+        if error is None:
+            LOG.info("unloaded %s", resident.name)
+        else:
+            LOG.warning("the engine of %s is gone: %s", resident.name, error)
+            self._count_failure(resident, error)
+            if resident.loaded_s is None:
+                self._answer_all(resident.key, error)
+        self.tick()
+
+    def _count_failure(self, resident: Resident, error: RunnerError) -> None:
+        if error.row.status < 500:
+            return  # the file is at fault, and is refused again as fast as it was this time
+        now_s = self._clock()
+        up_s = 0.0 if resident.loaded_s is None else now_s - resident.loaded_s
+        earlier = self._failures.get(resident.key)
+        self._failures[resident.key] = after_failure(earlier, error, up_s=up_s, now_s=now_s)
+
+    def _room(self) -> Room:
+        """See what there is to share; memory is looked at only when someone wants some."""
+        absent = any(each.ticket.key not in self._residents for each in self._queue.values())
+        engines = [each.engine for each in self._residents.values() if each.engine is not None]
+        return Room(
+            max_loaded=self._limits.max_loaded,
+            available_bytes=self._available_bytes(engine.pid for engine in engines)
+            if absent
+            else None,
+            wait_s=self._limits.wait_s,
+            linger_s=self._limits.linger_s,
+        )
+
+    def _set_timer(self, delay_s: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), self.tick)
+
+
+def cause_of_end(resident: Resident, life: asyncio.Task[RunnerError | None]) -> RunnerError | None:
+    """Tell why a stay ended; None when we ended it."""
+    if life.cancelled():
+        return None
+    fault = life.exception()
+    if fault is None:
+        return life.result()
+    if isinstance(fault, RunnerError):
+        return fault
+    LOG.error("the load of %s failed by a fault of ours", resident.name, exc_info=fault)
+    return RunnerError(Kind.INTERNAL, f"loading {resident.name} failed; see the log")
+
+
+def wishes_with(wishes: EngineWishes, files: EngineFiles) -> EngineWishes:
+    """Fill what the user left open with what the stored model brings."""
+    return msgspec.structs.replace(
+        wishes,
+        context_size=wishes.context_size or files.context_size,
+        chat_template=wishes.chat_template or files.chat_template,
+    )
+
+
+def refused(reason: Refusal, name: str, limits: EngineLimits) -> RunnerError:
+    """Build the error of a waiter that is sent away."""
+    if reason is Refusal.WAITED:
+        return busy(f"no place came free for {name} within {limits.wait_s:g} s")
+    return RunnerError(
+        Kind.UNAVAILABLE,
+        f"{name} cannot be loaded: models that are kept for ever hold all "
+        f"{limits.max_loaded} places",
+        hint="unload one of them: runner unload MODEL",
+        retry_after_s=60,
+    )
+
+
+def busy(message: str) -> RunnerError:
+    """Build the 503 of a queue that is full or too slow."""
+    return RunnerError(Kind.BUSY, message, hint="try again later", retry_after_s=5)
+
+
+def closing() -> RunnerError:
+    """Build the 503 of a daemon that is shutting down."""
+    return RunnerError(
+        Kind.UNAVAILABLE,
+        "the server is shutting down",
+        hint="try again when it is back",
+        retry_after_s=10,
+    )

@@ -1,0 +1,93 @@
+"""The right to use one loaded model, and the protocols of what stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from runner.supervise import Completion, Death
+from runner.wire.messages import Beat, Load, Ready, Submit
+
+
+class Engine(Protocol):
+    """A loaded engine: :class:`runner.supervise.Worker`, or a fake in tests."""
+
+    @property
+    def ready(self) -> Ready:
+        """What was loaded."""
+
+    @property
+    def beat(self) -> Beat | None:
+        """The last numbers."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes requests."""
+
+    def submit(self, request: Submit) -> Completion:
+        """Send a request."""
+
+    async def wait(self) -> Death:
+        """Wait for its end."""
+
+    async def stop(self, grace_s: float) -> Death:
+        """Bring about its end."""
+
+
+Spawn = Callable[[Load, Callable[[float], None]], Awaitable[Engine]]
+"""Starts an engine: what to load, whom to tell the share loaded. Raises RunnerError."""
+
+
+class Lease:
+    """The right to use one loaded model: it is not evicted before :meth:`release`.
+
+    Use as ``async with await engines.lease(name) as lease``.
+    """
+
+    def __init__(self, model_id: str, engine: Engine, *, on_release: Callable[[Lease], None]):
+        self.model_id = model_id  # the stored model's digest, "sha256:…"
+        self._engine = engine
+        self._on_release = on_release
+        self._completions: list[Completion] = []
+        self._is_released = False
+
+    @property
+    def ready(self) -> Ready:
+        """What was loaded, with the settings in force."""
+        return self._engine.ready
+
+    def submit(self, request: Submit) -> Completion:
+        """Send a request; its ``id`` is replaced by one of our own (write 0).
+
+        Never raises and never waits: a dead worker, or a request too large for the pipe, is a
+        completion whose only event is ``Failed``.
+        """
+        assert not self._is_released, "a lease is used after its release"
+        completion = self._engine.submit(request)
+        self._completions.append(completion)
+        return completion
+
+    def release(self) -> None:
+        """Give the model back and cancel what still runs on this lease. May be called twice."""
+        if self._is_released:
+            return
+        self._is_released = True
+        for completion in self._completions:
+            completion.cancel()
+        self._on_release(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()

@@ -1,0 +1,255 @@
+"""Who is loaded, who waits, who must go: one pure function from what is to what to do.
+
+The rules, for a queue in order of arrival:
+
+1. A loaded model is granted at once, unless someone who came earlier needs its place.
+2. A model that has just loaded is granted to all who wait for it then, so that many requests for
+   few places cost one load each time round, not one load each.
+3. A model that is not resident takes a free place, else the place of the idle model used longest
+   ago, else it reserves the busy model granted longest ago. A reserved model gets no new grants:
+   it falls idle, is evicted, and nobody starves. A busy model is never evicted.
+4. What nobody waits for causes nothing: when a waiter leaves, its reservation was never made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+ModelKey = NewType("ModelKey", str)  # the stored model's digest
+TicketId = NewType("TicketId", int)
+
+
+class Phase(StrEnum):
+    """Where a resident model is in its stay."""
+
+    LOADING = "loading"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+class Refusal(StrEnum):
+    """Why a waiter is sent away."""
+
+    PINNED = "pinned"  # models that are kept for ever hold every place
+    WAITED = "waited"  # no place came free in time
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One resident model. Times are monotonic seconds."""
+
+    key: ModelKey
+    phase: Phase
+    leases: int
+    need_bytes: int
+    used_s: float  # when it last was in use or waited for
+    granted_s: float | None  # when someone last got it; None: nobody yet
+    keep_alive_s: float | None  # None: kept until unloaded by name
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One waiting request."""
+
+    id: TicketId
+    key: ModelKey
+    need_bytes: int
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is to share."""
+
+    max_loaded: int
+    available_bytes: int | None = None  # of memory, now; None: not known
+    wait_s: float = 300.0  # for a place; a load that has begun is not counted
+    linger_s: float = 5.0  # how long a load goes on that nobody waits for
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and when to ask again at the latest."""
+
+    grant: tuple[TicketId, ...] = ()
+    refuse: tuple[tuple[TicketId, Refusal], ...] = ()
+    load: tuple[ModelKey, ...] = ()
+    evict: tuple[ModelKey, ...] = ()
+    wake_s: float | None = None
+
+
+def memory_need(size_bytes: int) -> int:
+    """Estimate what a model takes in memory: its weights and a tenth for cache and buffers.
+
+    Decides whom to evict, never whether to try: the engine alone knows what it will take.
+    """
+    return size_bytes + size_bytes // 10
+
+
+def plan(stays: Iterable[Stay], queue: Sequence[Ticket], *, room: Room, now_s: float) -> Plan:
+    """Decide. ``queue`` is in order of arrival; equal input gives an equal plan."""
+    books = _Books(list(stays), queue, room=room, now_s=now_s)
+    for ticket in queue:
+        books.serve(ticket)
+    books.expire()
+    return Plan(
+        grant=tuple(books.grants),
+        refuse=tuple(books.refusals),
+        load=tuple(books.loads),
+        evict=tuple(books.evictions),
+        wake_s=books.wake_s(),
+    )
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A stay while the plan is made."""
+
+    stay: Stay
+    wanted: int  # tickets of the whole queue
+    leases: int
+    is_leaving: bool
+    is_claimed: bool = False  # its place is promised to a waiter
+
+    @property
+    def is_fresh(self) -> bool:
+        return self.stay.phase is Phase.READY and self.stay.granted_s is None
+
+    @property
+    def is_idle(self) -> bool:
+        if self.stay.phase is Phase.LOADING or self.is_fresh:
+            return not (self.wanted or self.leases)
+        return not self.leases
+
+    @property
+    def is_pinned(self) -> bool:
+        return self.stay.keep_alive_s is None and not self.is_leaving
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a ticket gets it now."""
+        is_ready = self.stay.phase is Phase.READY and not self.is_leaving
+        return is_ready and (self.is_fresh or not self.is_claimed)
+
+
+class _Books:
+    """The account of one planning pass."""
+
+    def __init__(
+        self, stays: Sequence[Stay], queue: Sequence[Ticket], *, room: Room, now_s: float
+    ) -> None:
+        self.grants: list[TicketId] = []
+        self.refusals: list[tuple[TicketId, Refusal]] = []
+        self.loads: list[ModelKey] = []
+        self.evictions: list[ModelKey] = []
+        self._waiting: list[Ticket] = []
+        self._promised: set[ModelKey] = set()  # absent models that load or hold claims
+        self._room, self._now_s = room, now_s
+        self._places = room.max_loaded - len(stays)
+        needs = sum(stay.need_bytes for stay in stays)
+        loading = sum(stay.need_bytes for stay in stays if stay.phase is Phase.LOADING)
+        available = room.available_bytes  # not yet less what loads are going to take
+        self._free_bytes = None if available is None else available - loading
+        self._whole_bytes = math.inf if available is None else available + needs - loading
+        wanted = Counter(ticket.key for ticket in queue)
+        self._seats = {
+            stay.key: _Seat(stay, wanted[stay.key], stay.leases, stay.phase is Phase.STOPPING)
+            for stay in stays
+        }
+
+    def serve(self, ticket: Ticket) -> None:
+        """Grant, refuse, or let wait; for an absent model ask for room."""
+        seat = self._seats.get(ticket.key)
+        if seat is not None and seat.accepts:
+            seat.leases += 1
+            self.grants.append(ticket.id)
+        elif seat is not None and seat.stay.phase is Phase.LOADING and not seat.is_leaving:
+            return  # granted when it is loaded; a load has its own limits
+        elif self._now_s - ticket.since_s >= self._room.wait_s:
+            self.refusals.append((ticket.id, Refusal.WAITED))
+        elif seat is not None or ticket.key in self._promised:
+            self._waiting.append(ticket)
+        else:
+            self._ask_for_room(ticket)
+
+    def expire(self) -> None:
+        """Evict what outlived its keep-alive, and loads nobody waits for any more."""
+        for seat in self._seats.values():
+            due_s = self._due_s(seat)
+            if due_s is not None and due_s <= self._now_s:
+                self._evict(seat)
+
+    def wake_s(self) -> float | None:
+        """Say when time alone will change the plan."""
+        due = [self._due_s(seat) for seat in self._seats.values()]
+        due += [ticket.since_s + self._room.wait_s for ticket in self._waiting]
+        return min((at_s for at_s in due if at_s is not None), default=None)
+
+    def _ask_for_room(self, ticket: Ticket) -> None:
+        claims, is_enough = self._claims(ticket.need_bytes)
+        others_pass = self.loads or any(not seat.is_pinned for seat in self._seats.values())
+        must_wait = claims or others_pass
+        if (is_enough and not claims) or (self._places > 0 and not must_wait):
+            # The second case: memory is short and pinned models hold it. The engine may try.
+            self.loads.append(ticket.key)
+        elif not must_wait:
+            self.refusals.append((ticket.id, Refusal.PINNED))
+            return
+        else:
+            self._waiting.append(ticket)
+        self._promised.add(ticket.key)
+        self._take(claims, ticket.need_bytes)
+
+    def _claims(self, need_bytes: int) -> tuple[list[_Seat], bool]:
+        """List whose places this model must get, and whether that is enough to load it."""
+        places, free = self._places, self._free_bytes
+        if need_bytes > self._whole_bytes:
+            free = None  # would not fit an empty machine: evicting for memory's sake is in vain
+        claims: list[_Seat] = []
+        for seat in self._sources():
+            if places > 0 and (free is None or need_bytes <= free):
+                break
+            claims.append(seat)
+            places += 1
+            free = None if free is None else free + seat.stay.need_bytes
+        return claims, places > 0 and (free is None or need_bytes <= free)
+
+    def _sources(self) -> list[_Seat]:
+        """Order the seats a waiter may claim: leaving, idle longest, busy and granted longest."""
+        seats = [seat for seat in self._seats.values() if not seat.is_claimed]
+        leaving = [seat for seat in seats if seat.is_leaving]
+        staying = [seat for seat in seats if not (seat.is_leaving or seat.is_pinned)]
+        idle = [seat for seat in staying if seat.is_idle]
+        busy = [seat for seat in staying if not seat.is_idle and seat.stay.phase is Phase.READY]
+        idle.sort(key=lambda seat: (seat.wanted > 0, seat.stay.used_s))
+        busy.sort(key=lambda seat: math.inf if seat.is_fresh else seat.stay.granted_s or 0.0)
+        return leaving + idle + busy
+
+    def _take(self, claims: list[_Seat], need_bytes: int) -> None:
+        """Enter what one waiter gets: a free place if there is one, and its claims."""
+        if self._places > 0:
+            self._places -= 1
+        if self._free_bytes is not None:
+            self._free_bytes -= need_bytes
+        for seat in claims:
+            seat.is_claimed = True
+            if seat.is_idle and not seat.is_leaving:
+                self._evict(seat)
+
+    def _evict(self, seat: _Seat) -> None:
+        seat.is_leaving = True
+        self.evictions.append(seat.stay.key)
+
+    def _due_s(self, seat: _Seat) -> float | None:
+        if seat.is_leaving or not seat.is_idle:
+            return None
+        if seat.stay.phase is Phase.LOADING:
+            return seat.stay.used_s + self._room.linger_s
+        if seat.stay.keep_alive_s is None:
+            return None
+        return seat.stay.used_s + seat.stay.keep_alive_s

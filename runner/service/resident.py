@@ -1,0 +1,137 @@
+"""One model's stay in memory, from its load to the exit of its worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+
+from runner.errors import RunnerError
+from runner.service.lease import Engine, Lease
+from runner.service.residency import ModelKey, Phase, Stay, memory_need
+from runner.store import StoredModel
+from runner.wire.messages import Beat, EngineSettings, EngineWishes, ModelFacts, Ready
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How one model is to be run."""
+
+    wishes: EngineWishes
+    keep_alive_s: float | None = 300.0  # idle seconds before it is unloaded; None keeps it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningModel:
+    """One resident model, as ``ps`` shows it."""
+
+    name: str  # as the request that loaded it wrote it
+    id: str  # "sha256:…": the stored model's digest
+    tags: tuple[str, ...]
+    phase: Phase
+    fraction: float  # share of the load done, 0..1
+    leases: int  # requests that hold it now; 0 means idle
+    waiting: int  # requests queued for it
+    idle_s: float | None  # seconds since its last use; None while in use or loading
+    expires_in_s: float | None  # seconds to its unloading; None while in use, loading or kept
+    keep_alive_s: float | None  # None: kept until unloaded by name
+    size_bytes: int  # of its files
+    pid: int | None  # None until ready
+    ready: Ready | None
+    beat: Beat | None  # the worker's last numbers; None before the first
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a request holds it."""
+        return self.leases > 0
+
+    @property
+    def settings(self) -> EngineSettings | None:
+        """The engine settings in force; None until ready."""
+        return self.ready.settings if self.ready else None
+
+    @property
+    def facts(self) -> ModelFacts | None:
+        """What the loaded model is; None until ready."""
+        return self.ready.model if self.ready else None
+
+
+class Resident:
+    """The mutable record of one stay. :class:`~runner.service.engines.Engines` alone changes it."""
+
+    def __init__(
+        self, name: str, model: StoredModel, *, settings: ModelSettings, now_s: float
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.key = ModelKey(str(model.id))
+        self.settings = settings
+        self.fraction = 0.0
+        self.engine: Engine | None = None
+        self.leases: set[Lease] = set()
+        self.loaded_s: float | None = None
+        self.used_s = now_s
+        self.granted_s: float | None = None
+        self.is_stopping = False
+        self.life: asyncio.Task[RunnerError | None] | None = None  # its load, then its service
+        self.gone = asyncio.Event()  # its worker has exited
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is. A dead worker that was not noticed yet is leaving."""
+        if self.is_stopping or (self.engine is not None and not self.engine.is_alive):
+            return Phase.STOPPING
+        return Phase.LOADING if self.engine is None else Phase.READY
+
+    @property
+    def stay(self) -> Stay:
+        """What decisions are made from."""
+        return Stay(
+            key=self.key,
+            phase=self.phase,
+            leases=len(self.leases),
+            need_bytes=memory_need(self.model.size_bytes),
+            used_s=self.used_s,
+            granted_s=self.granted_s,
+            keep_alive_s=self.settings.keep_alive_s,
+        )
+
+    def progressed(self, fraction: float) -> None:
+        """Note the share loaded."""
+        self.fraction = fraction
+
+    def answers_to(self, names: Set[str]) -> bool:
+        """Whether a name is a tag of it, its id, or what the loading request wrote."""
+        id = self.model.id
+        return not names.isdisjoint({self.name, str(id), id.hex, id.short, *self.model.tags})
+
+    def grant(self, *, now_s: float, on_release: Callable[[Lease], None]) -> Lease:
+        """Lease it."""
+        assert self.engine is not None, "a model is leased before it is loaded"
+        lease = Lease(self.key, self.engine, on_release=on_release)
+        self.leases.add(lease)
+        self.granted_s = self.used_s = now_s
+        return lease
+
+    def show(self, *, waiting: int, now_s: float) -> RunningModel:
+        """Picture it for ``ps``."""
+        engine, keep_alive_s = self.engine, self.settings.keep_alive_s
+        is_idle = self.phase is Phase.READY and not self.leases
+        idle_s = max(0.0, now_s - self.used_s) if is_idle else None
+        kept = idle_s is None or keep_alive_s is None
+        return RunningModel(
+            name=self.name,
+            id=self.key,
+            tags=self.model.tags,
+            phase=self.phase,
+            fraction=self.fraction,
+            leases=len(self.leases),
+            waiting=waiting,
+            idle_s=idle_s,
+            expires_in_s=None if kept else max(0.0, (keep_alive_s or 0.0) - (idle_s or 0.0)),
+            keep_alive_s=keep_alive_s,
+            size_bytes=self.model.size_bytes,
+            pid=engine.pid if engine else None,
+            ready=engine.ready if engine else None,
+            beat=engine.beat if engine else None,
+        )

@@ -1,0 +1,55 @@
+"""The bounded buffer between a worker and one consumer. Pure: no task, no clock."""
+
+from __future__ import annotations
+
+from runner.wire.messages import Begun, Ended, Event, Failed, Piece, TokenLogprob
+
+
+class Mailbox:
+    """Holds the events of one request that were not taken yet, in at most three slots.
+
+    What a slow consumer has not taken grows into one longer :class:`Piece`: texts joined, tokens
+    summed, logprobs appended. Its size is bounded by the context, which bounds a completion.
+    """
+
+    def __init__(self) -> None:
+        self._begun: Begun | None = None
+        self._pieces: list[Piece] = []
+        self._last: Event | None = None
+
+    def put(self, event: Event) -> None:
+        """Add the next event. Nothing may follow the last one."""
+        assert self._last is None, "an event after the last one"
+        match event:
+            case Begun():
+                self._begun = event
+            case Piece():
+                self._pieces.append(event)
+            case Ended() | Failed():
+                self._last = event
+
+    def take(self) -> Event | None:
+        """Remove and return what comes first, pieces merged into one; None when empty."""
+        event: Event | None
+        if self._begun is not None:
+            event, self._begun = self._begun, None
+        elif self._pieces:
+            event, self._pieces = merge(self._pieces), []
+        else:
+            event, self._last = self._last, None
+        return event
+
+
+def merge(pieces: list[Piece]) -> Piece:
+    """Join consecutive pieces of one request."""
+    if len(pieces) == 1:
+        return pieces[0]
+    logprobs: list[TokenLogprob] = []
+    for piece in pieces:
+        logprobs.extend(piece.logprobs)
+    return Piece(
+        id=pieces[0].id,
+        text="".join(piece.text for piece in pieces),
+        tokens=sum(piece.tokens for piece in pieces),
+        logprobs=tuple(logprobs),
+    )

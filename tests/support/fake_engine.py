@@ -1,0 +1,158 @@
+"""Engines without processes, and models without files, for tests of ``service``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from runner.errors import Kind, RunnerError
+from runner.oci import Descriptor, Digest, Manifest, ModelConfig
+from runner.service.catalogue import EngineFiles
+from runner.store import StoredModel
+from runner.supervise import Completion, Death
+from runner.supervise.death import stopped
+from runner.wire.messages import (
+    Beat,
+    EngineSettings,
+    Load,
+    ModelFacts,
+    Ready,
+    RequestId,
+    Submit,
+)
+
+CRASH = Death(Kind.ENGINE_CRASHED, "it crashed (SIGSEGV)", hint="see the log", signal="SIGSEGV")
+FACTS = ModelFacts(
+    architecture="fake",
+    description="a fake model",
+    parameters=1,
+    size_bytes=1,
+    context_train=64,
+    vocabulary=8,
+    has_chat_template=False,
+    chat_template_caps={},
+    pooling=False,
+    bos_token="",
+    eos_token="",
+)
+SETTINGS = EngineSettings(
+    context_size=64,
+    total_cells=64,
+    parallel=1,
+    slots=1,
+    threads=1,
+    batch_size=1,
+    ubatch_size=1,
+    flash_attention=False,
+    kv_layout="unified",
+    kv_type="f16",
+    gpu_layers=0,
+    target_gap_ms=100,
+    max_queue=1,
+)
+
+
+class FakeEngine:
+    """A loaded model that does what the test says."""
+
+    def __init__(self, load: Load, pid: int) -> None:
+        self.load = load
+        self.pid = pid
+        self.ready = Ready(
+            pid=pid, model=FACTS, settings=SETTINGS, system_info="", devices=(), load_ms=1.0
+        )
+        self.beat: Beat | None = None
+        self.submitted: list[Submit] = []
+        self.cancelled: list[RequestId] = []
+        self.stops: list[float] = []  # the grace of each stop
+        self.exits_at_once = True
+        self._dead: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._dead.done() and not self.stops
+
+    def submit(self, request: Submit) -> Completion:
+        self.submitted.append(request)
+        return Completion(len(self.submitted), cancel=self.cancelled.append)
+
+    async def wait(self) -> Death:
+        return await asyncio.shield(self._dead)
+
+    async def stop(self, grace_s: float) -> Death:
+        self.stops.append(grace_s)
+        if self.exits_at_once:
+            self.exit(stopped())
+        return await self.wait()
+
+    def exit(self, death: Death = CRASH) -> None:
+        """End the process."""
+        if not self._dead.done():
+            self._dead.set_result(death)
+
+
+class FakeSpawn:
+    """Starts fakes: at once, or when the test calls :meth:`finish`."""
+
+    def __init__(self, *, at_once: bool = True) -> None:
+        self.at_once = at_once
+        self.loads: list[str] = []  # names of models, in order of loading
+        self.given_up: list[str] = []
+        self.engines: dict[str, FakeEngine] = {}  # the newest of each model
+        self.progress: dict[str, Callable[[float], None]] = {}
+        self._pending: dict[str, asyncio.Future[None]] = {}
+        self._pids = count(1000)
+
+    async def __call__(self, load: Load, on_progress: Callable[[float], None]) -> FakeEngine:
+        name = Path(load.model_path).name
+        self.loads.append(name)
+        self.progress[name] = on_progress
+        if not self.at_once:
+            pending = self._pending[name] = asyncio.get_running_loop().create_future()
+            try:
+                await pending
+            except asyncio.CancelledError:
+                self.given_up.append(name)
+                raise
+        engine = self.engines[name] = FakeEngine(load, next(self._pids))
+        return engine
+
+    def finish(self, name: str) -> None:
+        """Let a load succeed."""
+        self._pending[name].set_result(None)
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Let a load fail."""
+        self._pending[name].set_exception(error)
+
+
+class FakeModels:
+    """A catalogue of models ``a``, ``b``… that need no files."""
+
+    def __init__(self, *names: str, size_bytes: int = 1000) -> None:
+        self.models = {name: stored(name, size_bytes=size_bytes) for name in names}
+        self.files: dict[str, EngineFiles] = {}
+
+    async def obtain(self, name: str) -> StoredModel:
+        if name not in self.models:
+            raise RunnerError(Kind.MODEL_NOT_FOUND, f"no model {name}", hint="did you mean a?")
+        return self.models[name]
+
+    async def engine_files(self, model: StoredModel) -> EngineFiles:
+        name = model.config.architecture
+        return self.files.get(name, EngineFiles(model_path=Path("/models") / name))
+
+
+def stored(name: str, *, size_bytes: int = 1000) -> StoredModel:
+    """A stored model; its architecture tells its name."""
+    id = Digest.of(name.encode())
+    return StoredModel(
+        id=id,
+        tags=(f"docker.io/ai/{name}:latest",),
+        created_s=0,
+        config=ModelConfig(architecture=name),
+        manifest=Manifest.build(Descriptor("", id, 0), []),
+        size_bytes=size_bytes,
+    )
