@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +36,12 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
+    @cached_property
+    def running_tree(self) -> ast.Module:
+        """The module without what only a type checker reads."""
+        body = [node for node in self.tree.body if "TYPE_CHECKING" not in _test_of(node)]
+        return ast.Module(body, [])
+
     def imports(self, tree: ast.AST | None = None) -> Iterator[str]:
         """Every module named by an import statement, absolute."""
         base = self.name.split(".")
@@ -52,6 +58,11 @@ class Module:
                     yield from (f"runner.{alias.name}" for alias in node.names)
 
 
-def modules() -> list[Module]:
+@cache
+def modules() -> tuple[Module, ...]:
     """Every module of the package."""
-    return [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
+    return tuple(Module(path) for path in sorted(PACKAGE.rglob("*.py")))
+
+
+def _test_of(node: ast.stmt) -> str:
+    return ast.dump(node.test) if isinstance(node, ast.If) else ""

@@ -17,16 +17,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "binding": set(),
     "logs": set(),
-    "config": set(),
+    "places": set(),
+    "config": {"places"},
     "net": {"http"},
-    "store": {"oci"},
+    # A file is hashed and its structure read through one descriptor, so the store reads GGUF heads.
+    "store": {"oci", "gguf"},
     "registry": {"oci"},
     "worker": {"engine", "wire", "binding", "gguf"},
     "supervise": {"wire"},
     "transfer": {"oci", "gguf", "registry", "store"},
     "service": {"oci", "gguf", "transfer", "store", "supervise", "wire"},
     "api": {"http", "net", "oci", "wire", "service"},
-    "cli": {"config", "logs", "http"},
+    "cli": {"config", "places", "logs", "http"},
     "__main__": {"cli"},
 }
 EVERYTHING = {"daemon"}
@@ -94,7 +96,7 @@ def test_our_own_packages_are_imported_at_the_top(module: Module) -> None:
 def test_no_import_cycle() -> None:
     names = {module.name for module in modules()}
     graph = {
-        module.name: {name for name in module.imports() if name in names and name != module.name}
+        module.name: set(module.imports(module.running_tree)) & names - {module.name}
         for module in modules()
         if module.path.name != "__init__.py"
     }

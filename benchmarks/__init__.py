@@ -1,0 +1,1 @@
+"""Measurements of the product as a client sees it: ``python -m benchmarks NAME``."""

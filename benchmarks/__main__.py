@@ -1,0 +1,22 @@
+"""``python -m benchmarks NAME [options]``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import serving
+
+BENCHMARKS = {"serving": serving.main}
+
+
+def main() -> int:
+    """Run the benchmark named first on the command line; 2 when there is none of that name."""
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name not in BENCHMARKS:
+        print(f"usage: python -m benchmarks {{{','.join(BENCHMARKS)}}} [options]", file=sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
+    return BENCHMARKS[name](rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
