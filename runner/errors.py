@@ -17,6 +17,7 @@ class Kind(StrEnum):
     INVALID_REQUEST = "invalid_request"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     TEMPLATE_ERROR = "template_error"
+    MODEL_NOT_SUPPORTED = "model_not_supported"
     INVALID_REFERENCE = "invalid_reference"
     UNAUTHENTICATED = "invalid_api_key"
     FORBIDDEN = "forbidden"
@@ -54,6 +55,7 @@ TABLE: dict[Kind, Row] = {
     Kind.INVALID_REQUEST: Row(400, 1, "invalid_request_error"),
     Kind.CONTEXT_LENGTH_EXCEEDED: Row(400, 1, "invalid_request_error"),
     Kind.TEMPLATE_ERROR: Row(400, 1, "invalid_request_error"),
+    Kind.MODEL_NOT_SUPPORTED: Row(400, 1, "invalid_request_error"),
     Kind.INVALID_REFERENCE: Row(400, 2, "invalid_request_error"),
     Kind.UNAUTHENTICATED: Row(401, 1, "authentication_error"),
     Kind.FORBIDDEN: Row(403, 1, "permission_error"),

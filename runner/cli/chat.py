@@ -1,0 +1,118 @@
+"""A conversation and one streamed answer: what ``run`` asks and how it reads the reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from runner import http
+from runner.cli.remote import Remote, build_error
+from runner.errors import Kind, RunnerError
+
+PATH = "/v1/chat/completions"
+LOAD_S = 600.0  # the head of an answer waits for the model's load; afterwards there are heartbeats
+
+_DONE = "[DONE]"
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What was said to one model, and how it shall be asked."""
+
+    model: str
+    system: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)  # members of the request
+    turns: list[tuple[str, str]] = field(default_factory=list)  # (prompt, answer)
+
+    def request(self, prompt: str) -> dict[str, Any]:
+        """Build the request that asks ``prompt`` after all earlier turns."""
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        for asked, answered in self.turns:
+            messages.append({"role": "user", "content": asked})
+            messages.append({"role": "assistant", "content": answered})
+        messages.append({"role": "user", "content": prompt})
+        return {
+            **self.parameters,
+            "model": self.model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+
+class Answer:
+    """One streamed answer, as a context: iterate for its text; then the counts are known.
+
+    Leaving early closes the connection, which tells the daemon to stop the work.
+    """
+
+    def __init__(self, remote: Remote, request: dict[str, Any]) -> None:
+        self.usage: dict[str, Any] = {}
+        self.timings: dict[str, Any] = {}
+        self.finish_reason = ""
+        self._open = remote.stream("POST", PATH, request, timeout_s=LOAD_S)
+
+    def __enter__(self) -> Self:
+        """Send the request; returns when the answer's head has come, which may be after a load."""
+        self._reply = self._open.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self._open.__exit__(kind, error, traceback)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the text as it comes. Raises RunnerError when the answer ends in an error."""
+        decoder = http.sse.Decoder()
+        for piece in self._reply:
+            try:
+                chunks = [_parse(one.data) for one in decoder.feed(piece) if one.data != _DONE]
+            except (ValueError, http.ProtocolError) as error:
+                raise RunnerError(
+                    Kind.UNAVAILABLE, f"the server's answer is no stream of JSON objects: {error}"
+                ) from None
+            for chunk in chunks:
+                yield from self._read(chunk)
+
+    def _read(self, chunk: dict[str, Any]) -> Iterator[str]:
+        if "error" in chunk:
+            raise build_error(500, chunk["error"])
+        self.usage = chunk.get("usage") or self.usage
+        self.timings = chunk.get("timings") or self.timings
+        for choice in chunk.get("choices", ()):
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            if text := choice.get("delta", {}).get("content"):
+                yield text
+
+
+def _parse(data: str) -> dict[str, Any]:
+    chunk = json.loads(data)
+    if not isinstance(chunk, dict):
+        raise ValueError(f"got {data[:40]}")
+    return chunk
+
+
+def describe_cost(answer: Answer) -> str:
+    """Tell what an answer cost: token counts and rates, as far as the server told them."""
+    prompt, completion = (
+        answer.usage.get(f"{part}_tokens", 0) for part in ("prompt", "completion")
+    )
+    cached = (answer.usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    parts = [f"prompt {prompt} tokens ({cached} cached){_rate(answer.timings, 'prompt')}"]
+    parts.append(f"answer {completion} tokens{_rate(answer.timings, 'predicted')}")
+    if answer.finish_reason:
+        parts.append(f"ended by {answer.finish_reason}")
+    return ", ".join(parts)
+
+
+def _rate(timings: dict[str, Any], part: str) -> str:
+    count, spent_ms = timings.get(f"{part}_n", 0), timings.get(f"{part}_ms", 0.0)
+    return f" in {spent_ms / 1000:.2f} s ({count / spent_ms * 1000:.1f}/s)" if spent_ms else ""

@@ -1,0 +1,43 @@
+"""``logs``: the daemon's log, from the daemon, or from its file when none answers."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+
+from runner.cli.console import Console
+from runner.cli.output import printable_block
+from runner.cli.parser import add_host
+from runner.cli.remote import NoDaemon
+from runner.config import parse_settings
+
+_FOLLOW_S = 24 * 3600.0  # a silent log is no fault
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    add_host(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the log; Ctrl-C ends following."""
+    remote = console.remote(args.host)
+    path = "/logs?follow=true" if args.follow else "/logs"
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    try:
+        with remote.stream("GET", path, timeout_s=_FOLLOW_S) as reply:
+            for piece in reply:
+                console.write(printable_block(decoder.decode(piece)))
+    except NoDaemon as error:
+        _print_file(console, error)
+    return 0
+
+
+def _print_file(console: Console, error: NoDaemon) -> None:
+    """Print what the last daemon here wrote: most wanted when it does not answer any more."""
+    path = parse_settings(console.env, {}).log_path
+    if not path.exists():
+        raise error
+    console.say(f"{error.message}; this is what the last one wrote to {path}:")
+    console.write(printable_block(path.read_text(encoding="utf-8", errors="replace")))

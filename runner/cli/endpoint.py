@@ -1,0 +1,156 @@
+"""Where the daemon may be: an address, the addresses worth trying, and the state file's grammar."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from runner import places
+from runner.errors import Kind, RunnerError
+from runner.places import DEFAULT_HOST, DEFAULT_PORT, STATE_FILE_NAME, clean, parse_port
+
+HOST_VARIABLE = "MODEL_RUNNER_HOST"
+PORT_VARIABLE = "MODEL_RUNNER_PORT"
+SOCKET_VARIABLE = "MODEL_RUNNER_SOCK"
+
+_AUTHORITY = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]+))?/?"
+)
+_GRAMMAR = "http://HOST:PORT, HOST:PORT or unix:PATH"
+
+
+class Endpoint(NamedTuple):
+    """A TCP address, or a unix socket's path with no port."""
+
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return f"unix:{self.host}"
+        return f"http://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """The Host field (RFC 9110 section 7.2); a socket file has no name: localhost."""
+        if self.port is None:
+            return "localhost"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether a daemon started on this machine would answer there."""
+        return self.port is None or self.host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::")
+
+
+def parse_endpoint(text: str, source: str) -> Endpoint:
+    """Parse an address; ``source`` is the flag or variable it came from, for the error.
+
+    A URL without a port means 80, as everywhere; a bare host means the daemon's port.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        return Endpoint("/" + path.lstrip("/") if path.startswith("//") else path, None)
+    scheme, separator, rest = text.rpartition("://")
+    match = _AUTHORITY.fullmatch(rest)
+    if match is None or scheme not in ("", "http"):
+        raise _refuse(source, text)
+    host = match["ipv6"] or match["name"]
+    default = "80" if separator else str(DEFAULT_PORT)
+    try:
+        return Endpoint(host.lower(), parse_port(match["port"] or default))
+    except ValueError:
+        raise _refuse(source, text) from None
+
+
+def explicit_endpoint(env: Mapping[str, str], host_flag: str | None) -> Endpoint | None:
+    """Return the address that the user asked for by name, if any."""
+    if flag := clean(host_flag):
+        return parse_endpoint(flag, "--host")
+    if text := clean(env.get(HOST_VARIABLE)):
+        return parse_endpoint(text, HOST_VARIABLE)
+    return None
+
+
+def find_endpoints(env: Mapping[str, str], host_flag: str | None = None) -> list[Endpoint]:
+    """List the addresses to try, the likeliest first; never empty.
+
+    An address given by name is the only one. Otherwise: the unix socket that the daemon makes by
+    default, then where the last one started here said it listens, then the fixed port.
+    """
+    if explicit := explicit_endpoint(env, host_flag):
+        return [explicit]
+    port = default_port(env)
+    candidates: list[Endpoint] = []
+    with suppress(RunnerError):  # without a home, nothing of ours is in it
+        candidates += _sockets(env, port)
+        if not clean(env.get(PORT_VARIABLE)):
+            candidates += _announced(env)
+    return [*dict.fromkeys([*candidates, Endpoint(DEFAULT_HOST, port)])]
+
+
+def default_port(env: Mapping[str, str]) -> int:
+    """Return the port a daemon of this environment listens on."""
+    text = clean(env.get(PORT_VARIABLE))
+    try:
+        return parse_port(text) if text else DEFAULT_PORT
+    except ValueError as expected:
+        raise RunnerError(
+            Kind.USAGE, f"{PORT_VARIABLE}: expected {expected}, got {text!r}"
+        ) from None
+
+
+def render_state(pid: int, addresses: list[str]) -> str:
+    """Render the state file that a listening daemon leaves for clients."""
+    return json.dumps({"pid": pid, "addresses": addresses})
+
+
+def parse_state(text: str) -> tuple[int, list[str]]:
+    """Parse a state file into process id and addresses; ValueError when it is not one."""
+    match json.loads(text):
+        case {"pid": int(pid), "addresses": list(addresses)} if 0 < pid < 1 << 31:
+            return pid, [str(address) for address in addresses]
+        case _:
+            raise ValueError("not a state file")
+
+
+def _sockets(env: Mapping[str, str], port: int) -> Iterator[Endpoint]:
+    named = clean(env.get(SOCKET_VARIABLE))
+    if named.lower() == "off":
+        return
+    if path := named or places.socket_path(env, port=port):
+        yield Endpoint(path, None)
+
+
+def _announced(env: Mapping[str, str]) -> Iterator[Endpoint]:
+    """Yield the addresses of the state file, unless its daemon is dead: ports change hands."""
+    path = f"{places.state_folder(env)}/{STATE_FILE_NAME}"
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (see runner.places)
+            pid, addresses = parse_state(file.read())
+    except (OSError, ValueError):
+        return
+    if _is_alive(pid):
+        for address in addresses:
+            yield parse_endpoint(address, STATE_FILE_NAME)
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # where os.kill would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _refuse(source: str, text: str) -> RunnerError:
+    return RunnerError(Kind.USAGE, f"{source}: expected {_GRAMMAR}, got {text!r}")

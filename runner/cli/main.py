@@ -1,0 +1,129 @@
+"""Dispatch: the first word names a command, and its module alone is imported.
+
+The one place where errors become a line on stderr and an exit code: 0 success, 1 failure, 2 a wrong
+argument or file, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runner.cli.console import Console, system_console
+from runner.cli.output import one_line, printable
+from runner.cli.parser import PROGRAM, Parser
+from runner.errors import Kind, RunnerError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+class Command(NamedTuple):
+    """A command's name, what its help says, and the other names it goes by."""
+
+    name: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+
+
+COMMANDS = (
+    Command("serve", "run the server in the foreground"),
+    Command("run", "ask a model once, or chat with it; starts a server if none answers"),
+    Command("pull", "add a model to the store by its name"),
+    Command("package", "add a GGUF file to the store as a model"),
+    Command("list", "list the stored models", ("ls",)),
+    Command("inspect", "show what is known of a stored model, as JSON"),
+    Command("tag", "give a stored model another name"),
+    Command("rm", "remove models from the store"),
+    Command("ps", "list the models in memory"),
+    Command("unload", "unload models from memory", ("stop",)),
+    Command("status", "tell whether the server runs, and with which engine"),
+    Command("df", "show the disk space that models take"),
+    Command("logs", "show the server's log"),
+    Command("version", "show the versions of client and server"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Obey a command line and return the exit code."""
+    console = system_console()
+    try:
+        return dispatch(sys.argv[1:] if arguments is None else arguments, console)
+    except RunnerError as error:
+        console.say(f"{PROGRAM}: {one_line(error)}")
+        return error.row.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left (`runner list | head -1`): nothing to say, and nothing
+        # for the interpreter to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        console.say(f"{PROGRAM}: {printable(_describe(error))}")
+        return RunnerError(Kind.USAGE, "").row.exit_code
+
+
+def dispatch(arguments: Sequence[str], console: Console) -> int:
+    """Find the command, parse its arguments and run it; raises RunnerError."""
+    word, rest = (arguments[0], arguments[1:]) if arguments else ("help", ())
+    if word in ("help", "-h", "--help"):
+        return dispatch([rest[0], "--help"], console) if rest else _help(console)
+    if word == "--version":
+        word = "version"
+    command = find_command(word)
+    module = importlib.import_module(f"runner.cli.commands.{command.name}")
+    parser = Parser(command.name, command.summary)
+    module.configure(parser)
+    try:
+        parsed = parser.parse_intermixed_args(rest)  # options may stand anywhere
+    except SystemExit:  # argparse has printed --help
+        return 0
+    code: int = module.run(parsed, console)
+    return code
+
+
+def find_command(word: str) -> Command:
+    """Return the command of that name or alias; RunnerError(USAGE) names near ones."""
+    for command in COMMANDS:
+        if word == command.name or word in command.aliases:
+            return command
+    near = [c.name for c in COMMANDS if c.name.startswith(word[:2]) or word in c.name]
+    hint = f"did you mean {near[0]}?" if near else "see: python -m runner help"
+    raise RunnerError(Kind.USAGE, f"there is no command {word!r}", hint=hint)
+
+
+def render_help() -> str:
+    """Render what ``python -m runner`` without arguments prints."""
+    names = [", ".join((command.name, *command.aliases)) for command in COMMANDS]
+    width = max(map(len, names))
+    lines = [
+        f"  {name.ljust(width)}  {command.summary}"
+        for name, command in zip(names, COMMANDS, strict=True)
+    ]
+    return "\n".join(
+        [
+            "Language models on your own machine.",
+            "",
+            f"Usage: python -m {PROGRAM} COMMAND [ARGUMENTS]",
+            "",
+            *lines,
+            "",
+            f"Try:   python -m {PROGRAM} run              chat with the built-in model",
+            f"       python -m {PROGRAM} COMMAND --help   what a command takes",
+            "",
+        ]
+    )
+
+
+def _help(console: Console) -> int:
+    console.write(render_help())
+    return 0
+
+
+def _describe(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason

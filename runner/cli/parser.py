@@ -1,0 +1,48 @@
+"""argparse with our manners: a usage error is a RunnerError of one line, exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from runner.errors import Kind, RunnerError
+
+PROGRAM = "runner"
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of one command's arguments."""
+
+    def __init__(self, command: str, summary: str) -> None:
+        super().__init__(
+            prog=f"{PROGRAM} {command}",
+            description=summary[:1].upper() + summary[1:] + ".",
+            formatter_class=_formatter,
+            allow_abbrev=False,
+        )
+        self._command = command
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise RunnerError(Kind.USAGE, message, hint=f"see: python -m runner {self._command} --help")
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--host``, which says where the daemon is."""
+    parser.add_argument(
+        "--host",
+        metavar="URL",
+        help="where the server is: http://HOST:PORT or unix:PATH (default: $MODEL_RUNNER_HOST, "
+        "else the one running here)",
+    )
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Format help for this terminal's width, which argparse would import shutil to find."""
+    try:
+        width = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        width = 0
+    return argparse.HelpFormatter(prog, width=max(width - 2, 78))

@@ -1,0 +1,267 @@
+"""The daemon as the CLI sees it: requests over a plain socket, one connection each."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import runner
+from runner import http
+from runner.cli.endpoint import Endpoint, find_endpoints
+from runner.errors import Kind, RunnerError
+from runner.places import clean, parse_key
+
+API_KEY_VARIABLE = "RUNNER_API_KEY"
+CONNECT_S = 5.0
+REPLY_S = 60.0  # for the next bytes of an answer; streams of the daemon have heartbeats
+LONG_REPLY_S = 3600.0  # for work that is done before a byte is sent: hashing a large file
+
+_RECEIVE_BYTES = 64 * 1024
+# A long answer has a chunk a token; how many there are is no harm to a client.
+_LIMITS = http.Limits(max_chunks=1 << 40)
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_ERROR_CHARACTERS = 500
+
+
+class NoDaemon(RunnerError):
+    """Nothing listens at any address where the daemon may be."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(
+            Kind.UNAVAILABLE,
+            f"no daemon answers at {endpoint}",
+            hint="start one: python -m runner serve",
+        )
+
+
+class Reply:
+    """An answer whose head has arrived. Iterate for the pieces of its body."""
+
+    def __init__(self, head: http.Response, pieces: Iterator[bytes]) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+class Remote:
+    """Requests to the first of some addresses that accepts a connection.
+
+    Every method raises RunnerError: :class:`NoDaemon`, TIMEOUT, UNAVAILABLE when the connection
+    breaks, and the daemon's own errors with their kinds.
+    """
+
+    def __init__(self, candidates: Sequence[Endpoint], *, api_key: str = "") -> None:
+        self._candidates = list(candidates)
+        self._api_key = api_key
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The address that answered, else the last one to be tried."""
+        return self._candidates[-1]
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        timeout_s: float = REPLY_S,
+    ) -> Any:
+        """Send a request and return the answer's JSON; ``None`` for an empty answer."""
+        with self.stream(method, path, body, headers=headers, timeout_s=timeout_s) as reply:
+            content = b"".join(reply)
+        try:
+            return json.loads(content) if content else None
+        except ValueError:
+            raise self._broken("it is not JSON") from None
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        timeout_s: float = REPLY_S,
+    ) -> Iterator[Reply]:
+        """Send a request and give the answer while it arrives; leaving closes the connection.
+
+        ``timeout_s`` bounds the wait for each next piece.
+        """
+        content = b"" if body is None else json.dumps(body).encode()
+        with self._connect() as connected:
+            connected.settimeout(timeout_s)
+            fields = [*self._fields(has_body=body is not None), *headers]
+            connection = http.Connection(http.Role.CLIENT, _LIMITS)
+            request = connection.send_request(method, path, headers=fields, body=content)
+            with self._translated(timeout_s):
+                # A server may refuse a request before it has read it all: then its answer counts.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    connected.sendall(request)
+                events = _events(connection, connected)
+                head = next(event for event in events if isinstance(event, http.Response))
+            pieces = self._pieces(events, timeout_s)
+            if head.status >= 400:
+                raise read_error(head.status, _read_some(pieces, _MAX_ERROR_BYTES))
+            yield Reply(head, pieces)
+
+    def _connect(self) -> socket.socket:
+        for endpoint in self._candidates:
+            try:
+                connected = _open(endpoint)
+            except OSError:
+                continue
+            self._candidates = [endpoint]
+            return connected
+        raise NoDaemon(self.endpoint)
+
+    def _fields(self, *, has_body: bool) -> Iterator[tuple[str, str]]:
+        yield "Host", self.endpoint.authority
+        yield "User-Agent", f"runner-cli/{runner.__version__}"
+        yield "Accept", "application/json"
+        if self._api_key:
+            yield "Authorization", f"Bearer {self._api_key}"
+        if has_body:
+            yield "Content-Type", "application/json"
+
+    def _pieces(self, events: Iterator[http.Event], timeout_s: float) -> Iterator[bytes]:
+        with self._translated(timeout_s):
+            for event in events:
+                if isinstance(event, http.Data):
+                    yield event.data
+
+    @contextmanager
+    def _translated(self, timeout_s: float) -> Iterator[None]:
+        """Turn what sockets and parsers raise into our errors."""
+        try:
+            yield
+        except TimeoutError:
+            raise RunnerError(
+                Kind.TIMEOUT, f"{self.endpoint} sent nothing for {timeout_s:g} s"
+            ) from None
+        except OSError as error:
+            raise self._broken(error.strerror or str(error)) from None
+        except http.ProtocolError as error:
+            raise self._broken(error.message) from None
+
+    def _broken(self, reason: str) -> RunnerError:
+        return RunnerError(
+            Kind.UNAVAILABLE,
+            f"no whole answer from {self.endpoint}: {reason}",
+            hint="see: python -m runner logs",
+        )
+
+
+def connect(env: Mapping[str, str], host_flag: str | None = None) -> Remote:
+    """Return the daemon that this environment points to; nothing is sent yet."""
+    return Remote(find_endpoints(env, host_flag), api_key=_read_key(env))
+
+
+def _read_key(env: Mapping[str, str]) -> str:
+    """Return the key to show; a server's form of it may have scopes, as ``KEY:infer+manage``."""
+    text = clean(env.get(API_KEY_VARIABLE)).partition(":")[0]
+    try:
+        return parse_key(text) if text else ""
+    except ValueError as expected:  # the key itself stays out of the message
+        raise RunnerError(Kind.USAGE, f"{API_KEY_VARIABLE}: expected {expected}") from None
+
+
+def model_path(name: str, *, under: str = "/models") -> str:
+    """Return the route of one model, whose name may hold slashes."""
+    return f"{under}/{percent_encode(name)}"
+
+
+def percent_encode(text: str) -> str:
+    """Encode what a path or query may not hold; ``/``, ``:`` and ``@`` stay readable."""
+    return "".join(
+        chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}"
+        for byte in text.encode("utf-8", "surrogateescape")
+    )
+
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@")
+
+
+def read_error(status: int, content: bytes) -> RunnerError:
+    """Build the error that an answer tells: OpenAI's JSON, else its first line."""
+    text = content.decode("utf-8", "replace").strip()
+    try:
+        error = json.loads(text)["error"]
+    except (ValueError, KeyError, TypeError):
+        error = text.partition("\n")[0][:_MAX_ERROR_CHARACTERS] or f"status {status}"
+    return build_error(status, error)
+
+
+def build_error(status: int, error: Any) -> RunnerError:
+    """Build the error of OpenAI's ``error`` member; an unknown code leaves the status to tell."""
+    members = error if isinstance(error, dict) else {}
+    kind = _kind(status, members.get("code"))
+    hint = f"set {API_KEY_VARIABLE} to a key of this server"
+    return RunnerError(
+        kind,
+        str(members.get("message", error)),
+        hint=hint if kind is Kind.UNAUTHENTICATED else None,
+        param=members.get("param"),
+    )
+
+
+def _kind(status: int, code: Any) -> Kind:
+    try:
+        return Kind(code)
+    except ValueError:
+        return _KINDS.get(status, Kind.INVALID_REQUEST if status < 500 else Kind.INTERNAL)
+
+
+_KINDS = {
+    401: Kind.UNAUTHENTICATED,
+    403: Kind.FORBIDDEN,
+    404: Kind.NOT_FOUND,
+    409: Kind.CONFLICT,
+    503: Kind.UNAVAILABLE,
+    504: Kind.TIMEOUT,
+}
+
+
+def _open(endpoint: Endpoint) -> socket.socket:
+    if endpoint.port is None:
+        return _connect_to(socket.AF_UNIX, endpoint.host)
+    if endpoint.host.replace(".", "").isdigit():  # saves the import of IDNA that names bring
+        return _connect_to(socket.AF_INET, (endpoint.host, endpoint.port))
+    return socket.create_connection((endpoint.host, endpoint.port), timeout=CONNECT_S)
+
+
+def _connect_to(family: socket.AddressFamily, address: str | tuple[str, int]) -> socket.socket:
+    connected = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connected.settimeout(CONNECT_S)
+        connected.connect(address)
+    except OSError:
+        connected.close()
+        raise
+    return connected
+
+
+def _events(connection: http.Connection, connected: socket.socket) -> Iterator[http.Event]:
+    """Yield the events of one answer, without those that only ask for bytes."""
+    while (event := connection.next_event()) is not http.Signal.END_OF_MESSAGE:
+        if event is http.Signal.NEED_DATA:
+            connection.receive(connected.recv(_RECEIVE_BYTES))
+        else:
+            yield event
+
+
+def _read_some(pieces: Iterator[bytes], limit_bytes: int) -> bytes:
+    content = b""
+    for piece in pieces:
+        content += piece
+        if len(content) >= limit_bytes:
+            break
+    return content

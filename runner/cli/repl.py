@@ -1,0 +1,91 @@
+"""The interactive chat: reads lines, obeys slash commands, prints answers as they stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from runner.cli.chat import Answer, Conversation, describe_cost
+from runner.cli.console import Console
+from runner.cli.output import one_line, printable_block
+from runner.cli.progress import waiting
+from runner.cli.remote import Remote
+from runner.cli.slash import obey
+from runner.errors import RunnerError
+
+PROMPT = "> "
+CONTINUATION = ". "
+
+ReadLine = Callable[[str], str]  # raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C
+
+_FENCE = '"""'
+
+
+def converse(
+    console: Console, remote: Remote, conversation: Conversation, *, read: ReadLine, verbose: bool
+) -> None:
+    """Chat until the person leaves. An error or Ctrl-C ends an answer, never the chat."""
+    while (text := _read_text(console, read)) is not None:
+        if text.startswith("/"):
+            reply = obey(text, conversation)
+            if reply.leaves:
+                return
+            console.say(reply.text)
+        elif text.strip():
+            _take_turn(console, remote, conversation, text, verbose)
+
+
+def print_answer(
+    console: Console, remote: Remote, conversation: Conversation, prompt: str, *, verbose: bool
+) -> str:
+    """Ask, print the answer while it comes, and return it. Raises RunnerError."""
+    clean = printable_block if console.out.isatty() else str
+    with ExitStack() as stack:
+        with waiting(console.err, "Waiting for the model"):
+            answer = stack.enter_context(Answer(remote, conversation.request(prompt)))
+            pieces = iter(answer)
+            text = next(pieces, "")
+        console.write(clean(text))
+        for piece in pieces:
+            text += piece
+            console.write(clean(piece))
+    console.write("\n")
+    if verbose:
+        console.say(describe_cost(answer))
+    return text
+
+
+def _take_turn(
+    console: Console, remote: Remote, conversation: Conversation, prompt: str, verbose: bool
+) -> None:
+    """Ask; only a whole answer becomes part of the conversation."""
+    try:
+        answer = print_answer(console, remote, conversation, prompt, verbose=verbose)
+    except KeyboardInterrupt:
+        console.write("\n")
+    except RunnerError as error:
+        console.say(one_line(error))
+    else:
+        conversation.turns.append((prompt, answer))
+        console.write("\n")
+
+
+def _read_text(console: Console, read: ReadLine) -> str | None:
+    """Read one text, which a fence of three quotes may stretch over lines; None: the end."""
+    lines: list[str] = []
+    while True:
+        try:
+            line = read(CONTINUATION if lines else PROMPT)
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            if not lines:
+                console.say("Use Ctrl + d or /bye to exit.")
+            lines = []
+            continue
+        if not lines and not line.lstrip().startswith(_FENCE):
+            return line
+        lines.append(line if lines else line.lstrip().removeprefix(_FENCE))
+        if lines[-1].rstrip().endswith(_FENCE):
+            lines[-1] = lines[-1].rstrip().removesuffix(_FENCE)
+            return "\n".join(lines).strip("\n")

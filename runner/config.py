@@ -1,0 +1,257 @@
+"""Settings: one frozen value out of flags, environment and defaults, in that order.
+
+Pure: the environment comes in as a mapping and nothing is looked up on disk. A wrong value raises
+``RunnerError(USAGE)`` that names the flag or variable, the value and what was expected. Every value
+is trimmed of blanks and of one pair of quotes, as Docker Model Runner does; an empty one counts as
+not given.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from runner import places
+from runner.errors import Kind, RunnerError
+from runner.places import DEFAULT_HOST, DEFAULT_PORT, clean, parse_key, parse_port
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+KV_LAYOUTS = ("unified", "streams")
+KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
+
+
+class Settings(NamedTuple):
+    """Everything the daemon can be told. Times in seconds, sizes in bytes; None: you choose."""
+
+    models_path: Path
+    state_path: Path  # state file and log of the daemon
+    socket_path: Path | None  # None: no unix socket
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT  # 0: any free one
+    api_keys_file: Path | None = None
+    api_keys: tuple[str, ...] = ()
+    insecure: bool = False  # allow an address that is not loopback without a key
+    allowed_hosts: tuple[str, ...] = ()  # added to the loopback names; "*" allows all
+    allowed_origins: tuple[str, ...] = ()  # added to the loopback origins; "*" allows all
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    keep_alive_s: float | None = 300.0  # idle time before a model is unloaded; None: never
+    max_loaded_models: int | None = None
+    # wishes of the engine, named as in wire.EngineWishes
+    context_size: int | None = None
+    parallel: int | None = None
+    threads: int | None = None
+    batch_size: int | None = None
+    ubatch_size: int | None = None
+    flash_attention: bool | None = None
+    kv_layout: Literal["unified", "streams"] | None = None
+    kv_type: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None = None
+    gpu_layers: int | None = None  # -1: all
+    target_gap_ms: int | None = None
+    max_queue: int | None = None
+    # limits of the HTTP server, named as in net.Limits
+    max_connections: int = 512
+    max_connections_per_peer: int = 256
+    max_body_bytes: int = 10 * 1024 * 1024  # Docker Model Runner's limit
+    head_s: float = 10.0  # for a whole request head
+    idle_s: float = 75.0  # between two requests of a connection
+    body_s: float = 300.0  # for a whole body
+    body_floor_bytes_per_s: int = 1024  # a body slower than this is refused
+    write_stall_s: float = 30.0  # for a reader that takes nothing
+    heartbeat_s: float = 10.0  # silence of a stream before a comment is sent
+    grace_s: float = 30.0  # for running answers at shutdown
+
+    @property
+    def log_path(self) -> Path:
+        """Where the daemon of this port keeps its log."""
+        return self.state_path / f"{places.instance_name(self.port)}.log"
+
+    @property
+    def state_file(self) -> Path:
+        """Where the running daemon says its process id and addresses, for clients to find it."""
+        return self.state_path / places.STATE_FILE_NAME
+
+
+class Option(NamedTuple):
+    """One setting that a flag or the environment may give, with its grammar."""
+
+    name: str  # field of Settings; the flag is --name with hyphens
+    variables: tuple[str, ...]  # the first that is set counts
+    parse: Callable[[str], Any]  # ValueError's text says what is expected
+    is_secret: bool = False  # stays out of errors
+
+
+def parse_settings(
+    env: Mapping[str, str], flags: Mapping[str, Any], *, platform: str = sys.platform
+) -> Settings:
+    """Merge flags over environment over defaults; raise RunnerError(USAGE) for a wrong value.
+
+    ``flags`` holds values by field name as a command line gave them; None means "not given".
+    """
+    given = dict(_given(env, flags))
+    if "models_path" not in given:
+        given["models_path"] = default_models_path(env, platform)
+    for name in ("models_path", "socket_path", "api_keys_file"):
+        if isinstance(given.get(name), Path):
+            given[name] = _expand_home(given[name], env)
+    given["state_path"] = Path(places.state_folder(env, platform))
+    if "socket_path" not in given:
+        default = places.socket_path(env, platform, port=given.get("port", DEFAULT_PORT))
+        given["socket_path"] = Path(default) if default else None
+    settings = Settings(**given)
+    _check_socket_path(settings.socket_path)
+    return settings
+
+
+def default_models_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """Return the store's folder when MODELS_PATH does not name one: the platform's data folder."""
+    return Path(places.models_folder(env, platform))
+
+
+def parse_duration(text: str) -> float | None:
+    """Parse ``30s``, ``1h30m`` or plain seconds into seconds, and ``-1`` (for ever) into None."""
+    if text == "-1":
+        return None
+    if not re.fullmatch(rf"{_NUMBER}|(?:{_NUMBER}[smhd])+", text, re.ASCII):
+        raise ValueError("a time such as 30s, 5m or 1h, or -1 for ever")
+    parts = re.findall(rf"({_NUMBER})([smhd]?)", text, re.ASCII)
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_NUMBER = r"\d+(?:\.\d+)?"
+_MAX_SOCKET_PATH_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with the NUL
+
+
+def _given(env: Mapping[str, str], flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (field, value) for every option that a flag or a variable sets."""
+    for option in OPTIONS:
+        flag = flags.get(option.name)
+        if flag is not None and (text := clean(str(flag))):
+            yield option.name, _parse(option, text, f"--{flag_name(option.name)}")
+            continue
+        for variable in option.variables:
+            if text := clean(env.get(variable)):
+                yield option.name, _parse(option, text, variable)
+                break
+
+
+def flag_name(field: str) -> str:
+    """Return the flag of a field, without its leading hyphens."""
+    return _FLAG_NAMES.get(field, field.replace("_", "-"))
+
+
+_FLAG_NAMES = {
+    "socket_path": "socket",
+    "api_keys_file": "api-key-file",
+    "keep_alive_s": "keep-alive",
+    "flash_attention": "flash-attention",
+}
+
+
+def _parse(option: Option, text: str, source: str) -> Any:
+    try:
+        return option.parse(text)
+    except ValueError as expected:
+        got = "" if option.is_secret else f", got {text!r}"
+        raise RunnerError(Kind.USAGE, f"{source}: expected {expected}{got}") from None
+
+
+def _expand_home(path: Path, env: Mapping[str, str]) -> Path:
+    home = clean(env.get("HOME"))
+    return Path(home, *path.parts[1:]) if home and path.parts[:1] == ("~",) else path
+
+
+def _check_socket_path(path: Path | None) -> None:
+    if path is not None and len(str(path).encode()) > _MAX_SOCKET_PATH_BYTES:
+        raise RunnerError(
+            Kind.USAGE,
+            f"the unix socket's path has more than {_MAX_SOCKET_PATH_BYTES} bytes: {path}",
+            hint="give a shorter one with --socket PATH, or none with --socket off",
+        )
+
+
+def _parse_switch(text: str) -> bool:
+    word = text.lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("on or off")
+
+
+def _parse_socket(text: str) -> Path | None:
+    return None if text.lower() == "off" else Path(text)
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _parse_seconds(text: str) -> float:
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError("a time above zero such as 30s or 5m")
+    return seconds
+
+
+def _count(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and int(text) >= minimum):
+            raise ValueError(f"a whole number, {minimum} or more")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(" or ".join(words))
+        return text.lower()
+
+    return parse
+
+
+def _parse_level(text: str) -> str:
+    return _one_of(*LOG_LEVELS)("warning" if text.lower() == "warn" else text)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("host", ("RUNNER_HOST",), str),
+    Option("port", ("MODEL_RUNNER_PORT",), parse_port),
+    Option("socket_path", ("MODEL_RUNNER_SOCK",), _parse_socket),
+    Option("models_path", ("MODELS_PATH",), Path),
+    Option("api_keys_file", ("RUNNER_API_KEY_FILE",), Path),
+    Option("api_keys", ("RUNNER_API_KEY",), lambda text: (parse_key(text),), is_secret=True),
+    Option("insecure", ("RUNNER_INSECURE",), _parse_switch),
+    Option("allowed_hosts", ("RUNNER_ALLOWED_HOSTS",), _parse_list),
+    Option("allowed_origins", ("RUNNER_ORIGINS", "DMR_ORIGINS"), _parse_list),
+    Option("log_level", ("RUNNER_LOG_LEVEL", "LOG_LEVEL"), _parse_level),
+    Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_duration),
+    Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
+    Option("context_size", ("RUNNER_CONTEXT_SIZE",), _count(1)),
+    Option("parallel", ("RUNNER_PARALLEL",), _count(1)),
+    Option("threads", ("RUNNER_THREADS",), _count(1)),
+    Option("batch_size", ("RUNNER_BATCH_SIZE",), _count(1)),
+    Option("ubatch_size", ("RUNNER_UBATCH_SIZE",), _count(1)),
+    Option("flash_attention", ("RUNNER_FLASH_ATTENTION",), _parse_switch),
+    Option("kv_layout", ("RUNNER_KV_LAYOUT",), _one_of(*KV_LAYOUTS)),
+    Option("kv_type", ("RUNNER_KV_TYPE",), _one_of(*KV_TYPES)),
+    Option("gpu_layers", ("RUNNER_GPU_LAYERS",), _count(-1)),
+    Option("target_gap_ms", ("RUNNER_TARGET_GAP_MS",), _count(1)),
+    Option("max_queue", ("RUNNER_MAX_QUEUE",), _count(0)),
+    Option("max_connections", ("RUNNER_MAX_CONNECTIONS",), _count(1)),
+    Option("max_connections_per_peer", ("RUNNER_MAX_CONNECTIONS_PER_PEER",), _count(1)),
+    Option("max_body_bytes", ("RUNNER_MAX_BODY_BYTES",), _count(1)),
+    Option("head_s", ("RUNNER_HEAD_TIMEOUT",), _parse_seconds),
+    Option("idle_s", ("RUNNER_IDLE_TIMEOUT",), _parse_seconds),
+    Option("body_s", ("RUNNER_BODY_TIMEOUT",), _parse_seconds),
+    Option("body_floor_bytes_per_s", ("RUNNER_BODY_FLOOR",), _count(0)),
+    Option("write_stall_s", ("RUNNER_WRITE_STALL_TIMEOUT",), _parse_seconds),
+    Option("heartbeat_s", ("RUNNER_HEARTBEAT",), _parse_seconds),
+    Option("grace_s", ("RUNNER_GRACE",), _parse_seconds),
+)

@@ -1,0 +1,166 @@
+"""`serve` and the daemon that `run` starts, with the real daemon and no model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CLI = [sys.executable, "-m", "runner"]
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "MODEL_RUNNER_PORT": str(free_port()),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cli(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CLI, *arguments],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def serving(*arguments: str, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run ``serve``; gives the process and the line it said when it was ready."""
+    process = subprocess.Popen(
+        [*CLI, "serve", "--log-level", "warning", *arguments],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        yield process, process.stderr.readline()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        process.stderr.close()
+
+
+def test_serve_says_where_it_listens_and_leaves_nothing(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    state = tmp_path / ".local/state/runner/daemon.json"
+    port = env["MODEL_RUNNER_PORT"]
+    sockets = tmp_path / f".local/share/runner/run/runner-{port}.sock"
+    with serving(env=env) as (process, said):
+        assert said == (
+            f"Listening on http://127.0.0.1:{port} and unix:{sockets} (Ctrl-C to stop)\n"
+        )
+        assert json.loads(state.read_text())["pid"] == process.pid
+        listed = cli("list", "--json", env=env)
+        assert (listed.returncode, listed.stdout, listed.stderr) == (0, "[]\n", "")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert not state.exists()
+    assert not sockets.exists()
+
+
+def test_clients_find_a_daemon_at_an_unusual_address(env: dict[str, str]) -> None:
+    with serving("--socket", "off", "--port", "0", env=env) as (_, said):
+        address = said.split()[2]
+        elsewhere = {name: value for name, value in env.items() if name != "MODEL_RUNNER_PORT"}
+        status = cli("status", "--json", env=elsewhere)
+    assert json.loads(status.stdout)["running"] is True
+    assert json.loads(status.stdout)["endpoint"] == f"{address}/v1/"
+
+
+def test_a_port_in_use_is_named_with_what_to_do(env: dict[str, str]) -> None:
+    with serving(env=env), serving(env=env) as (second, said):
+        assert second.wait(timeout=30) == 1
+    assert said.startswith("runner: ")
+    assert f"127.0.0.1:{env['MODEL_RUNNER_PORT']}" in said
+    assert "--port" in said
+
+
+def test_an_open_address_needs_a_key(env: dict[str, str]) -> None:
+    run = cli("serve", "--host", "0.0.0.0", env=env)
+    assert run.returncode == 2
+    assert "--insecure" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_client_shows_the_key_of_its_environment(env: dict[str, str]) -> None:
+    with serving(env=env | {"RUNNER_API_KEY": "sk-1"}):
+        host = env | {"MODEL_RUNNER_HOST": f"http://127.0.0.1:{env['MODEL_RUNNER_PORT']}"}
+        assert cli("list", env=host | {"RUNNER_API_KEY": "sk-1"}).returncode == 0
+        refused = cli("list", env=host)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("set RUNNER_API_KEY to a key of this server\n")
+
+
+@contextmanager
+def stopping_the_daemon(tmp_path: Path) -> Iterator[Path]:
+    """Give the state file of the daemon that a test makes the CLI start; stop that daemon."""
+    state = tmp_path / ".local/state/runner/daemon.json"
+    try:
+        yield state
+    finally:
+        if state.exists():
+            pid = json.loads(state.read_text())["pid"]
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + 30
+            while state.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def test_run_starts_a_daemon_that_outlives_it(env: dict[str, str], tmp_path: Path) -> None:
+    with stopping_the_daemon(tmp_path) as state:
+        run = cli("run", "nobody/nothing", "hello", env=env)
+        assert run.returncode == 1
+        started, refused = run.stderr.splitlines()
+        pid = json.loads(state.read_text())["pid"]
+        log = tmp_path / f".local/state/runner/runner-{env['MODEL_RUNNER_PORT']}.log"
+        assert started.startswith("Started a server in the background at unix:")
+        assert started.endswith(f"(log: {log}; to stop it: kill {pid})")
+        assert refused.startswith("runner: ")
+        assert os.getsid(pid) == pid
+        again = cli("run", "nobody/nothing", "hello", env=env)
+        assert again.stderr.splitlines() == [refused]
+        assert "Listening on" in cli("logs", env=env).stdout
+        assert log.stat().st_mode & 0o077 == 0
+
+
+def test_a_daemon_that_cannot_start_says_why(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where a folder should be")
+    run = cli("run", "x", "hello", env=env | {"MODELS_PATH": str(tmp_path / "models")})
+    assert run.returncode == 1
+    assert run.stderr.startswith("runner: the server ended with exit code ")
+    assert str(tmp_path / "models") in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_read_only_home_does_not_stop_a_server_in_the_foreground(env: dict[str, str]) -> None:
+    with serving(env=env | {"XDG_STATE_HOME": "/proc/nowhere"}) as (process, said):
+        assert said.startswith("cannot write the log /proc/nowhere/runner/runner-")
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("cannot write /proc/nowhere/runner/daemon")
+        assert process.stderr.readline().startswith("Listening on ")

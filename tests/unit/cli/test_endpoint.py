@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.cli.endpoint import (
+    Endpoint,
+    find_endpoints,
+    parse_endpoint,
+    parse_state,
+    render_state,
+)
+from runner.errors import RunnerError
+
+HOME = {"HOME": "/home/ada"}
+SOCKET = Endpoint("/home/ada/.local/share/runner/run/runner.sock", None)
+FIXED = Endpoint("127.0.0.1", 12434)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "shown"),
+    [
+        ("http://127.0.0.1:9000", "127.0.0.1", 9000, "http://127.0.0.1:9000"),
+        ("http://Example.test/", "example.test", 80, "http://example.test:80"),
+        ("example.test", "example.test", 12434, "http://example.test:12434"),
+        ("box:81", "box", 81, "http://box:81"),
+        ("[::1]:81", "::1", 81, "http://[::1]:81"),
+        ("unix:/run/r.sock", "/run/r.sock", None, "unix:/run/r.sock"),
+        ("unix:///run/r.sock", "/run/r.sock", None, "unix:/run/r.sock"),
+    ],
+)
+def test_an_address_is_parsed(text: str, host: str, port: int | None, shown: str) -> None:
+    endpoint = parse_endpoint(text, "--host")
+    assert endpoint == Endpoint(host, port)
+    assert str(endpoint) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://x",
+        "http://x/engines",
+        "http://",
+        "x:y",
+        "x:99999",
+        "http://a@b",
+        "naïve.test",
+        "::1",
+    ],
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        parse_endpoint(text, "MODEL_RUNNER_HOST")
+    assert caught.value.message == (
+        f"MODEL_RUNNER_HOST: expected http://HOST:PORT, HOST:PORT or unix:PATH, got {text!r}"
+    )
+
+
+def test_the_host_field_of_a_socket_file_is_localhost() -> None:
+    assert SOCKET.authority == "localhost"
+    assert Endpoint("::1", 81).authority == "[::1]:81"
+
+
+def test_without_a_hint_the_socket_is_tried_before_the_port() -> None:
+    assert find_endpoints(HOME) == [SOCKET, FIXED]
+
+
+def test_a_named_address_is_the_only_one_and_the_flag_wins() -> None:
+    env = HOME | {"MODEL_RUNNER_HOST": "http://a:1"}
+    assert find_endpoints(env) == [Endpoint("a", 1)]
+    assert find_endpoints(env, "b:2") == [Endpoint("b", 2)]
+
+
+def test_a_port_of_the_environment_moves_socket_and_address() -> None:
+    assert find_endpoints(HOME | {"MODEL_RUNNER_PORT": "9000"}) == [
+        Endpoint("/home/ada/.local/share/runner/run/runner-9000.sock", None),
+        Endpoint("127.0.0.1", 9000),
+    ]
+
+
+def test_the_socket_can_be_named_or_switched_off() -> None:
+    assert find_endpoints(HOME | {"MODEL_RUNNER_SOCK": "/x.sock"})[0] == Endpoint("/x.sock", None)
+    assert find_endpoints(HOME | {"MODEL_RUNNER_SOCK": "off"}) == [FIXED]
+
+
+def test_without_a_home_there_is_still_the_port() -> None:
+    assert find_endpoints({}) == [FIXED]
+
+
+@pytest.mark.parametrize(
+    ("pid", "is_trusted"), [(os.getpid(), True), (2**22 + 7, False)], ids=["alive", "dead"]
+)
+def test_the_state_file_counts_while_its_daemon_lives(
+    tmp_path: Path, pid: int, is_trusted: bool
+) -> None:
+    env = {"HOME": "/home/ada", "XDG_STATE_HOME": str(tmp_path)}
+    (tmp_path / "runner").mkdir()
+    (tmp_path / "runner" / "daemon.json").write_text(render_state(pid, ["http://127.0.0.1:4711"]))
+    announced = [Endpoint("127.0.0.1", 4711)] if is_trusted else []
+    assert find_endpoints(env) == [SOCKET, *announced, FIXED]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": "1", "addresses": []}', '{"pid": -1}'])
+def test_what_is_no_state_file(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_state(text)
+
+
+def test_a_state_file_tells_who_serves_and_where() -> None:
+    text = render_state(7, ["http://127.0.0.1:1", "unix:/r.sock"])
+    assert parse_state(text) == (7, ["http://127.0.0.1:1", "unix:/r.sock"])

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.config import OPTIONS, Settings, parse_duration, parse_settings
+from runner.errors import Kind, RunnerError
+
+HOME = {"HOME": "/home/ada"}
+
+
+def parse(env: dict[str, str] | None = None, **flags: Any) -> Settings:
+    return parse_settings(HOME | (env or {}), flags, platform="linux")
+
+
+def test_defaults() -> None:
+    settings = parse()
+    assert (settings.host, settings.port) == ("127.0.0.1", 12434)
+    assert settings.models_path == Path("/home/ada/.local/share/runner/models")
+    assert settings.socket_path == Path("/home/ada/.local/share/runner/run/runner.sock")
+    assert settings.log_path == Path("/home/ada/.local/state/runner/runner.log")
+    assert settings.state_file == Path("/home/ada/.local/state/runner/daemon.json")
+    assert settings.keep_alive_s == 300
+    assert settings.api_keys == ()
+    assert settings.context_size is None
+
+
+def test_flags_win_over_environment_and_environment_over_defaults() -> None:
+    env = {"MODEL_RUNNER_PORT": "1111", "RUNNER_THREADS": "3"}
+    settings = parse(env, port="2222")
+    assert (settings.port, settings.threads, settings.parallel) == (2222, 3, None)
+
+
+def test_a_flag_that_was_not_given_does_not_count() -> None:
+    assert parse({"MODEL_RUNNER_PORT": "1111"}, port=None).port == 1111
+
+
+def test_the_first_variable_of_an_option_wins() -> None:
+    env = {"RUNNER_ORIGINS": "https://a", "DMR_ORIGINS": "https://b"}
+    assert parse(env).allowed_origins == ("https://a",)
+    assert parse({"DMR_ORIGINS": " https://b , *,"}).allowed_origins == ("https://b", "*")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("RUNNER_HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("MODELS_PATH", "~/m", "models_path", Path("/home/ada/m")),
+        ("MODELS_PATH", "  '/m' ", "models_path", Path("/m")),
+        ("MODEL_RUNNER_SOCK", "/run/r.sock", "socket_path", Path("/run/r.sock")),
+        ("MODEL_RUNNER_SOCK", "off", "socket_path", None),
+        ("RUNNER_API_KEY", "sk-1", "api_keys", ("sk-1",)),
+        ("RUNNER_API_KEY_FILE", "~/keys", "api_keys_file", Path("/home/ada/keys")),
+        ("RUNNER_INSECURE", "TRUE", "insecure", True),
+        ("LOG_LEVEL", "warn", "log_level", "warning"),
+        ("RUNNER_KEEP_ALIVE", "-1", "keep_alive_s", None),
+        ("RUNNER_KEEP_ALIVE", "1h30m", "keep_alive_s", 5400.0),
+        ("RUNNER_FLASH_ATTENTION", "off", "flash_attention", False),
+        ("RUNNER_KV_LAYOUT", "Streams", "kv_layout", "streams"),
+        ("RUNNER_GPU_LAYERS", "-1", "gpu_layers", -1),
+        ("RUNNER_IDLE_TIMEOUT", "2m", "idle_s", 120.0),
+        ("RUNNER_API_KEY", "", "api_keys", ()),
+    ],
+)
+def test_a_variable_becomes_a_value(variable: str, text: str, field: str, value: object) -> None:
+    assert getattr(parse({variable: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("env", "flags", "message"),
+    [
+        (
+            {"MODEL_RUNNER_PORT": "80a"},
+            {},
+            "MODEL_RUNNER_PORT: expected a port, 0 to 65535, got '80a'",
+        ),
+        ({}, {"port": "99999"}, "--port: expected a port, 0 to 65535, got '99999'"),
+        ({}, {"threads": "0"}, "--threads: expected a whole number, 1 or more, got '0'"),
+        ({}, {"kv_layout": "x"}, "--kv-layout: expected unified or streams, got 'x'"),
+        ({}, {"flash_attention": "maybe"}, "--flash-attention: expected on or off, got 'maybe'"),
+        (
+            {},
+            {"keep_alive_s": "5 minutes"},
+            "--keep-alive: expected a time such as 30s, 5m or 1h, or -1 for ever, got '5 minutes'",
+        ),
+        ({}, {"log_level": "loud"}, "--log-level: expected debug or info or warning or error"),
+        (
+            {"RUNNER_HEAD_TIMEOUT": "0"},
+            {},
+            "RUNNER_HEAD_TIMEOUT: expected a time above zero such as 30s or 5m, got '0'",
+        ),
+    ],
+)
+def test_an_error_names_the_source_the_value_and_what_is_expected(
+    env: dict[str, str], flags: dict[str, str], message: str
+) -> None:
+    with pytest.raises(RunnerError) as caught:
+        parse(env, **flags)
+    assert caught.value.message.startswith(message)
+    assert caught.value.row.exit_code == 2
+
+
+def test_a_wrong_key_stays_out_of_the_error() -> None:
+    with pytest.raises(RunnerError) as caught:
+        parse({"RUNNER_API_KEY": "secret key"})
+    assert str(caught.value) == "RUNNER_API_KEY: expected a key of visible ASCII characters"
+
+
+def test_a_socket_path_that_the_system_cannot_hold_is_refused() -> None:
+    with pytest.raises(RunnerError, match="more than 103 bytes") as caught:
+        parse(socket_path="/" + "x" * 103)
+    assert caught.value.kind is Kind.USAGE
+
+
+def test_files_of_another_port_have_other_names() -> None:
+    settings = parse(port="9000")
+    assert settings.log_path.name == "runner-9000.log"
+    assert settings.socket_path is not None
+    assert settings.socket_path.name == "runner-9000.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("90", 90), ("1.5s", 1.5), ("5m", 300), ("2h", 7200), ("1d", 86400), ("-1", None)],
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "5x", "-5", "1m30", "1e3", "5 m", "٣s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="a time such as"):
+        parse_duration(text)
+
+
+def test_every_option_sets_a_field_and_every_field_has_an_option() -> None:
+    assert {option.name for option in OPTIONS} | {"state_path"} == set(Settings._fields)
