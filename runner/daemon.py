@@ -1,0 +1,286 @@
+"""The daemon: puts the parts together, listens, and takes them apart again in order.
+
+The only module that knows all packages but the engine's own: native code is loaded by workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import runner
+from runner.api import About, App, Backend, Keys, Policy, parse_keys
+from runner.config import Settings
+from runner.errors import Kind, RunnerError
+from runner.net import AccessRecord, Limits, Server
+from runner.service import Catalogue, EngineLimits, Engines, ModelSettings, available_bytes
+from runner.service.lease import Spawn
+from runner.store import Store, StoredModel
+from runner.supervise import Worker, worker_command
+from runner.wire.messages import EngineWishes, Load
+
+LAST_GRACE_S = 5.0  # for workers to exit, once every answer is complete or cut
+MAX_KEY_FILE_BYTES = 1024 * 1024
+UNSPECIFIED = ("", "0.0.0.0", "::", "[::]")
+LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
+BINDING = Path(runner.__file__).parent / "binding"  # where the native library lies
+
+LOG = logging.getLogger(__name__)
+ACCESS = logging.getLogger("runner.access")
+
+
+def serve(settings: Settings, announce: Callable[[Sequence[str]], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second one of them does not wait for running answers.
+
+    ``announce`` is told the addresses once connections are accepted: ``http://127.0.0.1:12434``,
+    ``unix:/path``. Raises RunnerError for settings that cannot be, a port in use, a broken store.
+    """
+    keys = read_keys(settings)
+    check_exposure(settings, keys)
+    asyncio.run(_serve(settings, keys, announce))
+
+
+async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[str]], None]) -> None:
+    store = await asyncio.to_thread(Store, settings.models_path)
+    with _signals() as (stop, hurry):
+        async with _service(settings, store) as (catalogue, engines):
+            policy, about = build_policy(settings, keys), build_about(settings)
+            app = App(catalogue, engines, policy=policy, about=about)
+            limits = build_limits(settings)
+            server = Server(app, limits, on_error=app.on_error, access_log=log_access)
+            try:
+                announce(await _listen(server, settings))
+                sweeping = asyncio.create_task(_sweep(store))
+                await stop.wait()
+                LOG.info("stopping; running answers have %g s", settings.grace_s)
+                sweeping.cancel()
+            finally:
+                await _drain(server, hurry, grace_s=settings.grace_s)
+
+
+@asynccontextmanager
+async def _service(settings: Settings, store: Store) -> AsyncIterator[tuple[Catalogue, Engines]]:
+    """Open what serves requests, and close it: workers first, then the store's threads."""
+    catalogue = Catalogue(store)
+    engines = Engines(
+        catalogue,
+        build_spawn(),
+        settings_for=partial(choose_settings, settings),
+        limits=build_engine_limits(settings),
+        available_bytes=available_bytes,
+    )
+    try:
+        yield catalogue, engines
+    finally:
+        await engines.close(LAST_GRACE_S)
+        await catalogue.close()
+
+
+def build_spawn() -> Spawn:
+    """Say how a worker is started: in this environment, less its secrets."""
+    command = worker_command(os.environ)
+
+    async def spawn(load: Load, on_progress: Callable[[float], None]) -> Worker:
+        return await Worker.start(load, command=command, on_progress=on_progress)
+
+    return spawn
+
+
+async def _sweep(store: Store) -> None:
+    """Remove what crashes left behind; a store that cannot be cleaned can still be used."""
+    try:
+        freed_bytes = await asyncio.to_thread(store.sweep)
+    except RunnerError as error:
+        LOG.warning("the store could not be cleaned: %s", error)
+    else:
+        LOG.info("cleaned the store: %d bytes came free", freed_bytes)
+
+
+# ---- listening and leaving -------------------------------------------------------------------
+
+
+async def _listen(server: Server, settings: Settings) -> list[str]:
+    bound = await server.listen_tcp(settings.host, settings.port)
+    addresses = [render_address(host, port) for host, port in bound]
+    if settings.socket_path is not None:
+        try:
+            settings.socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await server.listen_unix(settings.socket_path)
+        except (OSError, RunnerError) as error:
+            # A convenience: whoever needs it sees it missing, and the port works.
+            LOG.warning("no unix socket at %s: %s", settings.socket_path, error)
+        else:
+            addresses.append(f"unix:{settings.socket_path}")
+    return addresses
+
+
+async def _drain(server: Server, hurry: asyncio.Event, *, grace_s: float) -> None:
+    """Let running answers finish, until ``hurry``."""
+    draining = asyncio.create_task(server.drain(grace_s))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not draining.done():
+        await server.drain(0)
+    await draining
+
+
+@contextmanager
+def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Turn SIGTERM and SIGINT into two events: stop, and the second time hurry.
+
+    SIGHUP is ignored, so that a daemon started from a terminal survives it.
+    """
+    loop = asyncio.get_running_loop()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    asked = (signal.SIGTERM, signal.SIGINT)
+    for number in asked:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield stop, hurry
+    finally:
+        for number in asked:
+            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGHUP, before)
+
+
+def log_access(record: AccessRecord) -> None:
+    """Write the access log's line."""
+    ACCESS.info(
+        '%s "%s %s" %d %d %.3f %s "%s"',
+        record.peer,
+        record.method,
+        record.target,
+        record.status,
+        record.body_bytes,
+        record.duration_s,
+        record.request_id,
+        record.user_agent,
+    )
+
+
+# ---- settings to the parts' own values -------------------------------------------------------
+
+
+def read_keys(settings: Settings) -> Keys:
+    """Collect the keys of the environment and the key file; raise RunnerError(USAGE)."""
+    path = settings.api_keys_file
+    if path is None:
+        return parse_keys([], plain=settings.api_keys)
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = file.read(MAX_KEY_FILE_BYTES).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunnerError(Kind.USAGE, f"cannot read the API key file {path}: {error}") from None
+    if not parse_keys(lines):
+        raise RunnerError(Kind.USAGE, f"the API key file {path} holds no key")
+    return parse_keys(lines, plain=settings.api_keys)
+
+
+def check_exposure(settings: Settings, keys: Keys) -> None:
+    """Refuse to let other machines in without a key, unless that was asked for by name."""
+    if keys or settings.insecure or is_loopback(settings.host):
+        return
+    raise RunnerError(
+        Kind.USAGE,
+        f"listening on {settings.host} lets other machines in, and there is no API key",
+        hint="set RUNNER_API_KEY or --api-key-file, or say --insecure if you mean it",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``. Names other than localhost may be anything."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def build_policy(settings: Settings, keys: Keys) -> Policy:
+    """Say who may call. The name that we were told to listen on is one of ours."""
+    hosts = {host.lower() for host in settings.allowed_hosts}
+    if settings.host not in UNSPECIFIED:
+        hosts.add(bracketed(settings.host).lower())
+    return Policy(
+        hosts=frozenset(hosts),
+        origins=frozenset(settings.allowed_origins),
+        keys=keys,
+        is_exposed=not is_loopback(settings.host),
+    )
+
+
+def build_about(settings: Settings) -> About:
+    """Say what the server tells of itself."""
+    return About(
+        version=runner.__version__,
+        survey=survey_backend,
+        log_path=settings.log_path,
+        max_body_bytes=settings.max_body_bytes,
+        patience_s=settings.heartbeat_s,
+    )
+
+
+def build_limits(settings: Settings) -> Limits:
+    """Say what a connection may take."""
+    return Limits(
+        max_connections=settings.max_connections,
+        max_connections_per_peer=settings.max_connections_per_peer,
+        head_s=settings.head_s,
+        idle_s=settings.idle_s,
+        body_s=settings.body_s,
+        body_floor_bytes_per_s=settings.body_floor_bytes_per_s,
+        write_stall_s=settings.write_stall_s,
+        heartbeat_s=settings.heartbeat_s,
+    )
+
+
+def build_engine_limits(settings: Settings) -> EngineLimits:
+    """Say how many models may be in memory."""
+    if settings.max_loaded_models is None:
+        return EngineLimits()
+    return EngineLimits(max_loaded=settings.max_loaded_models)
+
+
+def choose_settings(settings: Settings, model: StoredModel) -> ModelSettings:
+    """Say how a model is to be run: as this daemon was told, else as it was packaged."""
+    wishes = {name: getattr(settings, name, None) for name in EngineWishes.__struct_fields__}
+    wishes["context_size"] = wishes["context_size"] or model.config.context_size
+    return ModelSettings(EngineWishes(**wishes), settings.keep_alive_s)
+
+
+def survey_backend() -> Backend:
+    """Tell what was built, without loading it: in Docker Model Runner's words for a backend."""
+    library = next(
+        (path for path in BINDING.glob("*runner_native.*") if path.suffix in LIBRARY_SUFFIXES), None
+    )
+    if library is None:
+        return Backend("Not Installed: run python build_native.py", 0)
+    try:
+        facts = json.loads((BINDING / "build.json").read_text(encoding="utf-8"))
+        details = f"llama.cpp {facts['llama_cpp']['commit'][:9]}, {facts['backend']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        details = "llama.cpp, of an unknown build"
+    return Backend(f"Running: {details}", library.stat().st_size)
+
+
+def render_address(host: str, port: int) -> str:
+    """Write where we listen as a URL."""
+    return f"http://{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """Write a host as URLs and Host headers have it: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -1,0 +1,23 @@
+"""OCI values: digests, references, descriptors, manifests, model configs.
+
+Pure: text and bytes come in, frozen values or RunnerErrors go out. Knows no file and no network.
+"""
+
+from __future__ import annotations
+
+from runner.oci import media
+from runner.oci.config import ModelConfig
+from runner.oci.descriptor import Descriptor
+from runner.oci.digest import Digest
+from runner.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from runner.oci.reference import Reference
+
+__all__ = [
+    "MAX_MANIFEST_BYTES",
+    "Descriptor",
+    "Digest",
+    "Manifest",
+    "ModelConfig",
+    "Reference",
+    "media",
+]

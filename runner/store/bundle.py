@@ -1,0 +1,104 @@
+"""Bundles: a model's blobs under the file names that engines expect, by hard links."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.errors import Kind, RunnerError
+from runner.gguf import render_shard_name
+from runner.oci import Descriptor, Manifest, media
+from runner.store.blobs import check_blob
+from runner.store.layout import FOLDER_MODE, Layout
+from runner.store.models import Bundle
+
+CHAT_TEMPLATE_NAME = "template.jinja"
+MMPROJ_NAME = "model.mmproj"
+_EXTRA_NAMES = {media.CHAT_TEMPLATE: CHAT_TEMPLATE_NAME, media.MMPROJ: MMPROJ_NAME}
+
+
+def open_bundle(layout: Layout, manifest: Manifest) -> Bundle:
+    """Return the bundle of a model, made or repaired where needed.
+
+    Checks every blob that goes into it. Raises RunnerError: INTEGRITY for a damaged blob,
+    INVALID_MODEL for a model without GGUF weights.
+    """
+    files = plan_files(manifest)
+    for blob in files.values():
+        check_blob(layout, blob.digest, blob.size_bytes)
+    folder = layout.bundle(manifest.digest)
+    if not _is_current(layout, folder, files):
+        _build(layout, folder, files)
+    names = list(files)
+    return Bundle(
+        gguf_path=folder / names[0],
+        chat_template_path=folder / CHAT_TEMPLATE_NAME if CHAT_TEMPLATE_NAME in files else None,
+        mmproj_path=folder / MMPROJ_NAME if MMPROJ_NAME in files else None,
+    )
+
+
+def plan_files(manifest: Manifest) -> Mapping[str, Descriptor]:
+    """Name the files of a bundle; weights come first, in the order of their layers.
+
+    Names follow from media types and order alone: an annotation such as ``../../.ssh/keys`` is
+    never near a path. Layers of other types (licences, anything unknown) are left out.
+    """
+    weights = [layer for layer in manifest.layers if layer.media_type == media.GGUF]
+    if not weights:
+        raise RunnerError(
+            Kind.INVALID_MODEL,
+            "the model has no GGUF weights",
+            hint="only GGUF models can be run; get this model's GGUF version",
+        )
+    files = {}
+    for index, layer in enumerate(weights, start=1):
+        is_single = len(weights) == 1
+        name = "model.gguf" if is_single else render_shard_name("model", index, len(weights))
+        files[name] = layer
+    for layer in manifest.layers:
+        if layer.media_type in _EXTRA_NAMES:
+            files.setdefault(_EXTRA_NAMES[layer.media_type], layer)
+    return files
+
+
+def _is_current(layout: Layout, folder: Path, files: Mapping[str, Descriptor]) -> bool:
+    """Say whether each file of the bundle is the blob it should be, not one since replaced."""
+    try:
+        return all(
+            (folder / name).samefile(layout.blob(blob.digest)) for name, blob in files.items()
+        )
+    except FileNotFoundError:
+        return False
+
+
+def _build(layout: Layout, folder: Path, files: Mapping[str, Descriptor]) -> None:
+    """Make the folder beside and rename it, so that nobody sees half of it."""
+    temporary = layout.temporary()
+    temporary.mkdir(mode=FOLDER_MODE)
+    try:
+        for name, blob in files.items():
+            _link(layout.blob(blob.digest), temporary / name)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        # Somebody else made the same bundle at the same time: theirs is as good.
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        if not _is_current(layout, folder, files):
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _link(blob: Path, target: Path) -> None:
+    try:
+        os.link(blob, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        # No hard links here. `ingest` and `bundles` are equally deep, so this path fits both.
+        target.symlink_to(Path("..", "..", *blob.parts[-3:]))

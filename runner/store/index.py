@@ -1,0 +1,136 @@
+"""``index.json`` as a value: which manifests are models of this store, under which tags.
+
+As image layouts have it, a manifest is listed once for each of its tags, in the annotation
+``org.opencontainers.image.ref.name``; a model without tags is listed once without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from runner.errors import RunnerError
+from runner.oci import Descriptor, Digest, Reference, media
+from runner.oci.document import invalid, parse_object, require
+
+MAX_INDEX_BYTES = 64 * 1024 * 1024
+
+_WHAT = "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model: its manifest's descriptor, without tag, and its tags as full names."""
+
+    descriptor: Descriptor
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """All entries. ``foreign`` are descriptors of other tools, kept as they were."""
+
+    entries: tuple[Entry, ...] = ()
+    foreign: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Parse an index; raise RunnerError(INVALID_MODEL) when it is damaged."""
+        value = parse_object(raw, limit_bytes=MAX_INDEX_BYTES, what=_WHAT)
+        index, foreign = cls(), []
+        for item in require(value, "manifests", list, what=_WHAT):
+            if not isinstance(item, dict):
+                raise invalid(_WHAT, "has an entry that is not an object")
+            if item.get("mediaType") != media.MANIFEST:
+                foreign.append(item)
+                continue
+            descriptor = Descriptor.parse(item, what=f"{_WHAT} entry")
+            tag = _full_name(descriptor.annotations.get(media.REF_NAME))
+            index = index.with_model(_without_tag(descriptor), tag)
+        return replace(index, foreign=tuple(foreign))
+
+    def render(self) -> bytes:
+        """Render the file."""
+        value = {
+            "schemaVersion": 2,
+            "mediaType": media.INDEX,
+            "manifests": [*self.foreign, *(item.render() for item in self._listed())],
+        }
+        return json.dumps(value, indent=2).encode() + b"\n"
+
+    def find(self, digest: Digest) -> Entry | None:
+        """Return the entry of a model."""
+        return next((entry for entry in self.entries if entry.descriptor.digest == digest), None)
+
+    def tagged(self, tag: str) -> Entry | None:
+        """Return the entry that has the tag."""
+        return next((entry for entry in self.entries if tag in entry.tags), None)
+
+    def with_model(self, descriptor: Descriptor, tag: str | None) -> Self:
+        """Add a model, or a tag to one that is listed; the tag leaves any other model."""
+        index = self if tag is None else self.without_tag(tag)
+        entry = index.find(descriptor.digest) or Entry(descriptor, ())
+        if tag is not None:
+            entry = replace(entry, tags=(*entry.tags, tag))
+        return index._with_entry(entry)
+
+    def without_tag(self, tag: str) -> Self:
+        """Take a tag from the model that has it; the model stays."""
+        entry = self.tagged(tag)
+        if entry is None:
+            return self
+        return self._with_entry(
+            replace(entry, tags=tuple(other for other in entry.tags if other != tag))
+        )
+
+    def without_model(self, digest: Digest) -> Self:
+        """Take a model out, with its tags."""
+        return replace(
+            self,
+            entries=tuple(entry for entry in self.entries if entry.descriptor.digest != digest),
+        )
+
+    def _with_entry(self, entry: Entry) -> Self:
+        """Replace the entry of the same model, or append it."""
+        digest = entry.descriptor.digest
+        if self.find(digest) is None:
+            return replace(self, entries=(*self.entries, entry))
+        return replace(
+            self,
+            entries=tuple(
+                entry if other.descriptor.digest == digest else other for other in self.entries
+            ),
+        )
+
+    def _listed(self) -> Iterator[Descriptor]:
+        for entry in self.entries:
+            yield from _tagged_descriptors(entry)
+
+
+def _tagged_descriptors(entry: Entry) -> Iterable[Descriptor]:
+    if not entry.tags:
+        return [entry.descriptor]
+    return [
+        replace(entry.descriptor, annotations={**entry.descriptor.annotations, media.REF_NAME: tag})
+        for tag in entry.tags
+    ]
+
+
+def _without_tag(descriptor: Descriptor) -> Descriptor:
+    annotations = {
+        key: text for key, text in descriptor.annotations.items() if key != media.REF_NAME
+    }
+    return replace(descriptor, annotations=annotations)
+
+
+def _full_name(text: str | None) -> str | None:
+    """Return a tag that another tool may have written in short; None when it is no reference."""
+    if text is None:
+        return None
+    try:
+        reference = Reference.parse(text)
+    except RunnerError:
+        return None
+    return str(reference) if reference.digest is None else None

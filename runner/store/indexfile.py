@@ -1,0 +1,132 @@
+"""``index.json`` on disk: read without a lock, changed under it, rebuilt when it is damaged.
+
+The file is replaced whole, so a reader sees the old or the new one. A copy (the mirror) is written
+after it: the index can be rebuilt from the manifests among the blobs, but tags are nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import Kind, RunnerError
+from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest, media
+from runner.store.blobs import is_present
+from runner.store.index import Index
+from runner.store.layout import Layout, replace_file
+from runner.store.lock import locked
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Draft:
+    """The index while the lock is held."""
+
+    index: Index
+    _write: Callable[[Index], None]
+
+    def save(self, index: Index) -> None:
+        """Make ``index`` the store's, durably, before this returns."""
+        if index != self.index:
+            self._write(index)
+            self.index = index
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """The index of one store. ``is_writable`` is False in a store of a newer version."""
+
+    layout: Layout
+    is_writable: bool
+
+    def read(self) -> Index:
+        """Return the index; takes the lock only when the file is missing or damaged."""
+        index = _parse(self.layout.index)
+        if index is not None:
+            return index
+        _check_mounted(self.layout)
+        if not self.is_writable:
+            return rebuild(self.layout)
+        with locked(self.layout.lock):
+            return self._read_or_rebuild()
+
+    @contextmanager
+    def changing(self) -> Iterator[Draft]:
+        """Hold the lock for the body, in which no other writer runs."""
+        _check_mounted(self.layout)
+        with locked(self.layout.lock):
+            yield Draft(self._read_or_rebuild(), self._write)
+
+    def _read_or_rebuild(self) -> Index:
+        index = _parse(self.layout.index)
+        if index is None:
+            index = rebuild(self.layout)
+            if self.layout.index.exists():
+                log.warning("%s was damaged; rebuilt, and kept as .bad", self.layout.index)
+                self.layout.index.replace(self.layout.index.with_suffix(".json.bad"))
+            self._write(index)
+        return index
+
+    def _write(self, index: Index) -> None:
+        raw = index.render()
+        replace_file(self.layout, self.layout.index, raw)
+        replace_file(self.layout, self.layout.mirror, raw)
+
+
+def rebuild(layout: Layout) -> Index:
+    """Make an index out of the mirror and of every whole manifest among the blobs."""
+    found = {descriptor.digest: descriptor for descriptor in _whole_models(layout)}
+    index = Index()
+    for entry in (_parse(layout.mirror) or Index()).entries:
+        descriptor = found.pop(entry.descriptor.digest, None)
+        if descriptor is not None:
+            index = index.with_model(descriptor, None)
+            for tag in entry.tags:
+                index = index.with_model(descriptor, tag)
+    for descriptor in found.values():
+        index = index.with_model(descriptor, None)
+    return index
+
+
+def _whole_models(layout: Layout) -> Iterator[Descriptor]:
+    """Yield every manifest of a model whose blobs are all there."""
+    folder = layout.blobs / "sha256"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        manifest = _manifest_at(path)
+        if manifest is not None and all(is_present(layout, blob) for blob in manifest.blobs):
+            yield Descriptor(media.MANIFEST, manifest.digest, len(manifest.raw))
+
+
+def _manifest_at(path: Path) -> Manifest | None:
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        return None
+    raw = path.read_bytes()
+    if not raw.startswith(b"{"):
+        return None
+    try:
+        manifest = Manifest.parse(raw)
+    except RunnerError:
+        return None
+    return manifest if manifest.digest == Digest("sha256", path.name) else None
+
+
+def _parse(path: Path) -> Index | None:
+    """Return the index at ``path``; None when it is missing or damaged."""
+    try:
+        return Index.parse(path.read_bytes())
+    except (FileNotFoundError, RunnerError):
+        return None
+
+
+def _check_mounted(layout: Layout) -> None:
+    """Refuse to begin an empty store where a store was: its disk may have been unmounted."""
+    if not layout.marker.exists():
+        raise RunnerError(
+            Kind.STORE,
+            f"the model store at {layout.root} has disappeared",
+            hint="mount its disk again, or restart runner to begin a new store there",
+        )

@@ -1,0 +1,290 @@
+"""The model store: an OCI image layout on disk, shared by processes, whole at every moment.
+
+Reads take no lock. Blobs are written without it too; it is held only while the index changes and
+while blobs are deleted. Every method blocks, and may raise RunnerError: STORE or DISK_FULL for
+what the disk does, BUSY when another writer holds the lock too long.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runner.errors import Kind, RunnerError
+from runner.gguf import ModelMetadata, describe
+from runner.oci import (
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    Digest,
+    Manifest,
+    ModelConfig,
+    Reference,
+    media,
+)
+from runner.oci.config import MAX_CONFIG_BYTES
+from runner.store import lookup
+from runner.store.blobs import broken, check_blob, is_present, read_blob, stored_s
+from runner.store.bundle import open_bundle, plan_files
+from runner.store.faults import storage_errors
+from runner.store.index import Entry, Index
+from runner.store.indexfile import Draft, IndexFile
+from runner.store.layout import Layout
+from runner.store.models import Bundle, Removal, StoredModel
+from runner.store.opening import newer_store, open_layout
+from runner.store.package import Extras, Progress, package_gguf, read_head
+from runner.store.source import open_source
+from runner.store.sweep import GRACE_S, delete_blobs, measure_usage, needed_blobs, sweep
+
+MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """The store in the folder ``path``, which is made if it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._layout = Layout(path.absolute())
+        with storage_errors("opening it", self._layout.root):
+            self._is_writable = open_layout(self._layout)
+            self._index = IndexFile(self._layout, is_writable=self._is_writable)
+            self._index.read()  # makes a missing one and repairs a damaged one
+
+    @property
+    def path(self) -> Path:
+        """The store's folder."""
+        return self._layout.root
+
+    def list(self) -> list[StoredModel]:
+        """List the models in the order they were added. Damaged ones are left out, with a log."""
+        with storage_errors("listing models", self.path):
+            return list(self._whole_models())
+
+    def resolve(self, text: str, *, partial: bool = False) -> StoredModel:
+        """Find a model by tag, id, short id or digest (dmr-contract.md 3.1 and 3.2).
+
+        With ``partial``, a name's last part finds it too, as inspecting and tagging allow.
+        Raises RunnerError: INVALID_REFERENCE; MODEL_NOT_FOUND with near names in the hint;
+        INTEGRITY when the model is listed but damaged.
+        """
+        with storage_errors("looking up a model", self.path):
+            index = self._index.read()
+            entry = lookup.find_by_id(index, text) or _tagged_entry(index, text)
+            if entry is None and partial:
+                entry = lookup.find_by_base_name(index, text)
+            model = self._load_unless_removed(entry) if entry else None
+            if model is None:
+                raise lookup.not_found(index, text)
+            return model
+
+    def add_gguf(
+        self,
+        paths: Sequence[Path],
+        name: Reference,
+        *,
+        licenses: Sequence[Path] = (),
+        chat_template: Path | None = None,
+        mmproj: Path | None = None,
+        context_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> StoredModel:
+        """Store a local GGUF file, or the shards of one, under ``name``.
+
+        One path of a shard stands for all of them. The files are checked, hashed, and hard
+        linked where the file system allows it, so no second copy is made. ``progress`` is called
+        with bytes done and to do from the calling thread; what it raises cancels. Adding what is
+        there is cheap in space, repairs damaged blobs, and gives the same id.
+
+        Raises RunnerError: USAGE, INVALID_MODEL, INTEGRITY, DISK_FULL, INVALID_REFERENCE.
+        """
+        tag = _tag_of(name)
+        self._require_writable()
+        extras = Extras(licenses, chat_template, mmproj, context_size)
+        with storage_errors(f"adding {name.familiar}", self.path):
+            for _ in range(MAX_ATTEMPTS):
+                manifest = package_gguf(self._layout, paths, extras, progress=progress)
+                model = self._publish(manifest, tag)
+                if model is not None:
+                    return model
+        raise RunnerError(
+            Kind.STORE,
+            f"blobs of {name.familiar} were deleted while it was added",
+            hint="try again when nobody removes models",
+        )
+
+    def tag(self, model: StoredModel, name: Reference) -> StoredModel:
+        """Give a model one more tag, which any other model loses; return it with all its tags."""
+        tag = _tag_of(name)
+        self._require_writable()
+        with storage_errors("tagging a model", self.path), self._index.changing() as draft:
+            entry = draft.index.find(model.id)
+            if entry is None:
+                raise lookup.not_found(draft.index, str(model.id))
+            if tag not in entry.tags:
+                draft.save(draft.index.with_model(entry.descriptor, tag))
+            return self._load_id(draft.index, model.id)
+
+    def remove(self, text: str, *, force: bool = False) -> Removal:
+        """Remove a tag, and the model with its last one; by id, the model (dmr-contract.md 1.4).
+
+        A model that is in use goes on running: its open files live until it is unloaded. Raises
+        RunnerError: MODEL_NOT_FOUND; CONFLICT for an id with several tags, without ``force``.
+        """
+        self._require_writable()
+        with storage_errors("removing a model", self.path), self._index.changing() as draft:
+            entry, removal = plan_removal(draft.index, text, force=force)
+            new = draft.index
+            for tag in removal.untagged:
+                new = new.without_tag(tag)
+            if removal.deleted is None:
+                draft.save(new)
+            else:
+                self._delete(draft, new.without_model(removal.deleted), entry)
+            return removal
+
+    def bundle(self, model: StoredModel) -> Bundle:
+        """Return the model's files for an engine, checked and linked.
+
+        Raises RunnerError: INTEGRITY when a blob, or the user's file it is linked to, has changed.
+        """
+        with storage_errors("preparing a model's files", self.path):
+            return open_bundle(self._layout, model.manifest)
+
+    def facts(self, model: StoredModel) -> ModelMetadata:
+        """Read the headers of the model's weights; raise RunnerError(INVALID_MODEL)."""
+        with storage_errors("reading a model's header", self.path):
+            parts = []
+            for layer in plan_files(model.manifest).values():
+                if layer.media_type == media.GGUF:
+                    check_blob(self._layout, layer.digest, layer.size_bytes)
+                    with open_source(self._layout.blob(layer.digest)) as source:
+                        parts.append(read_head(source))
+            return describe(*parts)
+
+    def disk_usage(self) -> int:
+        """Return the bytes of all files of the store, each once however many names it has."""
+        with storage_errors("measuring the store", self.path):
+            return measure_usage(self._layout)
+
+    def sweep(self, *, grace_s: float = GRACE_S) -> int:
+        """Remove leftovers of crashes older than ``grace_s``; return the bytes that came free."""
+        self._require_writable()
+        with storage_errors("cleaning up", self.path), self._index.changing() as draft:
+            return sweep(self._layout, draft.index, grace_s=grace_s)
+
+    def _require_writable(self) -> None:
+        if not self._is_writable:
+            raise newer_store(self._layout)
+
+    def _whole_models(self) -> Iterator[StoredModel]:
+        for entry in self._index.read().entries:
+            try:
+                model = self._load_unless_removed(entry)
+            except RunnerError as error:
+                log.warning("model %s is left out: %s", entry.descriptor.digest, error)
+                continue
+            if model is not None:
+                yield model
+
+    def _load_unless_removed(self, entry: Entry) -> StoredModel | None:
+        """Read a model; None when a writer removed it since the index was read.
+
+        A model leaves the index before its blobs go, so the index tells removed from damaged.
+        """
+        try:
+            return self._load(entry)
+        except RunnerError:
+            if self._index.read().find(entry.descriptor.digest) is None:
+                return None
+            raise
+
+    def _load_id(self, index: Index, digest: Digest) -> StoredModel:
+        entry = index.find(digest)
+        if entry is None:
+            raise lookup.not_found(index, str(digest))
+        return self._load(entry)
+
+    def _load(self, entry: Entry) -> StoredModel:
+        """Read a model's documents and see that its blobs are there."""
+        descriptor = entry.descriptor
+        raw = read_blob(self._layout, descriptor, limit_bytes=MAX_MANIFEST_BYTES)
+        manifest = Manifest.parse(raw)
+        config = ModelConfig.parse(
+            read_blob(self._layout, manifest.config, limit_bytes=MAX_CONFIG_BYTES)
+        )
+        missing = [layer for layer in manifest.layers if not is_present(self._layout, layer)]
+        if missing:
+            raise broken(missing[0].digest, "is missing or of the wrong size")
+        created_s = config.created_s
+        return StoredModel(
+            id=descriptor.digest,
+            tags=entry.tags,
+            created_s=stored_s(self._layout, descriptor) if created_s is None else created_s,
+            config=config,
+            manifest=manifest,
+            size_bytes=manifest.size_bytes,
+        )
+
+    def _publish(self, manifest: Manifest, tag: str) -> StoredModel | None:
+        """Give a model its tag; None when a blob was deleted since it was stored."""
+        descriptor = Descriptor(media.MANIFEST, manifest.digest, len(manifest.raw))
+        with self._index.changing() as draft:
+            blobs = (descriptor, *manifest.blobs)
+            if not all(is_present(self._layout, blob) for blob in blobs):
+                return None
+            entry = draft.index.find(manifest.digest)
+            if entry is None or tag not in entry.tags:
+                draft.save(draft.index.with_model(descriptor, tag))
+            return self._load_id(draft.index, manifest.digest)
+
+    def _delete(self, draft: Draft, new: Index, entry: Entry) -> None:
+        """Take a model out of the index, then delete what no other model needs.
+
+        In this order: after a crash between, blobs without a model are left, which a sweep finds,
+        and no model without blobs. The manifest goes first, so that no rebuilt index lists it.
+        """
+        mine = needed_blobs(self._layout, Index((entry,)))
+        draft.save(new)
+        unneeded = mine - needed_blobs(self._layout, new)
+        first = entry.descriptor.digest
+        delete_blobs(self._layout, sorted(unneeded, key=lambda digest: digest != first))
+        shutil.rmtree(self._layout.bundle(first), ignore_errors=True)
+
+
+def plan_removal(index: Index, text: str, *, force: bool) -> tuple[Entry, Removal]:
+    """Decide what a removal does; raise RunnerError: MODEL_NOT_FOUND or CONFLICT."""
+    entry = lookup.find_by_id(index, text)
+    if entry is None:
+        found = lookup.find_by_tag(index, text)
+        if found is None:
+            raise lookup.not_found(index, text)
+        entry, tag = found
+        is_last = entry.tags == (tag,)
+        return entry, Removal((tag,), entry.descriptor.digest if is_last else None)
+    if len(entry.tags) > 1 and not force:
+        raise RunnerError(
+            Kind.CONFLICT,
+            f"unable to delete {text.strip()[:160]!a} (must be forced) due to multiple tag "
+            "references",
+            hint="remove its tags by name, or repeat with --force",
+            details={"tags": list(entry.tags)},
+        )
+    return entry, Removal(entry.tags, entry.descriptor.digest)
+
+
+def _tag_of(name: Reference) -> str:
+    """Return the full name a model can be given: one with a tag and without a digest."""
+    if name.digest is not None or name.tag is None:
+        raise RunnerError(
+            Kind.INVALID_REFERENCE,
+            f"{name} has a digest; a model's name cannot",
+            hint="give NAME or NAME:TAG",
+        )
+    return str(name)
+
+
+def _tagged_entry(index: Index, text: str) -> Entry | None:
+    found = lookup.find_by_tag(index, text)
+    return found[0] if found else None

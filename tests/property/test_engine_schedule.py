@@ -1,0 +1,155 @@
+"""Whatever arrives, leaves, overflows or breaks: every id ends once, with the text it has alone."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.engine.backend import Outcome
+from runner.engine.events import Begun, Ended, Failed
+from runner.engine.limits import Capacity, Policy
+from runner.errors import Kind
+from tests.unit.engine.driver import Driver, alone
+
+CONTEXT = 48
+
+# Prompts over few tokens share prefixes often, of every length.
+heads = st.sampled_from([(), (1,) * 10, tuple(range(1, 31)), tuple(range(1, 21)) + (5,) * 10])
+prompts = st.builds(
+    lambda head, tail: head + tuple(tail),
+    heads,
+    st.lists(st.integers(1, 3), min_size=1, max_size=20),
+)
+
+
+@st.composite
+def capacities(draw: st.DrawFn) -> Capacity:
+    parallel = draw(st.integers(1, 4))
+    slots = parallel + draw(st.integers(0, 3))
+    shares = draw(st.booleans())
+    cells = draw(st.integers(CONTEXT, 4 * CONTEXT)) if shares else CONTEXT * slots
+    return Capacity(
+        slots=slots,
+        parallel=parallel,
+        cells=cells,
+        context_size=CONTEXT,
+        batch_size=draw(st.sampled_from([parallel, 8, 40, 256])) if parallel < 5 else 40,
+        shares_cells=shares,
+        can_trim=draw(st.sampled_from([True, True, True, False])),
+    )
+
+
+policies = st.builds(
+    Policy,
+    target_gap_s=st.sampled_from([0.0, 0.02, 0.1]),
+    max_queue=st.sampled_from([0, 2, 100]),
+    copy_min_tokens=st.sampled_from([4, 32]),
+    follow_min_tokens=st.sampled_from([1, 8]),
+    headroom_tokens=st.sampled_from([1, 16]),
+)
+
+arrivals = st.tuples(
+    st.just("submit"),
+    prompts,
+    st.sampled_from([None, 0, 1, 3, 12]),
+    st.sampled_from(["", "ann", "bob"]),
+    st.booleans(),
+    st.sampled_from([None, None, 0.05, 0.5]),
+)
+cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
+steps = st.tuples(st.just("step"), st.integers(1, 6))
+scripts = st.lists(st.one_of(arrivals, arrivals, steps, steps, cancels), min_size=1, max_size=30)
+faults = st.dictionaries(
+    st.integers(0, 60), st.sampled_from([Outcome.FULL, Outcome.ABORTED, Outcome.FAILED]), max_size=6
+)
+
+
+@cache
+def expected(prompt: tuple[int, ...], max_tokens: int | None) -> tuple[str, str]:
+    return alone(prompt, context_size=CONTEXT, max_tokens=max_tokens)
+
+
+@given(capacities(), policies, scripts, st.one_of(st.just({}), st.just({}), faults))
+def test_every_id_ends_once_with_the_text_it_has_alone(
+    capacity: Capacity, policy: Policy, script: list[tuple], outcomes: dict[int, Outcome]
+) -> None:
+    driver = Driver(capacity, policy, outcomes)
+    asked: list[tuple[tuple[int, ...], int | None]] = []
+    for verb, *arguments in script:
+        if verb == "submit":
+            prompt, max_tokens, client, shares, patience_s = arguments
+            deadline_s = None if patience_s is None else driver.now_s + patience_s
+            asked.append((prompt, max_tokens))
+            driver.submit(
+                len(asked) - 1,
+                prompt,
+                max_tokens=max_tokens,
+                client=client,
+                shares_prefix=shares,
+                deadline_s=deadline_s,
+            )
+        elif verb == "cancel":
+            driver.cancel(arguments[0])
+        else:
+            for _ in range(arguments[0]):
+                driver.step()
+    driver.run(max_steps=4000)
+
+    for id, (prompt, max_tokens) in enumerate(asked):
+        last = driver.last(id)
+        text, reason = expected(prompt, max_tokens) if len(prompt) < CONTEXT else ("", "")
+        if isinstance(last, Ended):
+            begun = [event for event in driver.events[id] if isinstance(event, Begun)]
+            assert begun == [Begun(id, len(prompt), last.cached_tokens)]
+            assert last.cached_tokens < len(prompt)
+            if last.reason == "context" and Outcome.FULL in outcomes.values():
+                assert text.startswith(driver.text(id))  # no cells for the only sequence left
+            else:
+                assert (driver.text(id), last.reason) == (text, reason)
+        else:
+            assert isinstance(last, Failed)
+            assert text.startswith(driver.text(id))
+            if last.kind is Kind.CONTEXT_LENGTH_EXCEEDED:
+                assert len(prompt) >= CONTEXT
+            elif last.kind in (Kind.INTERNAL, Kind.UNAVAILABLE):
+                assert outcomes
+    assert driver.backend.generators == {}
+
+
+@given(
+    capacities().filter(lambda capacity: capacity.shares_cells),
+    st.lists(prompts.filter(lambda prompt: len(prompt) < CONTEXT), max_size=12),
+    st.integers(1, 3 * CONTEXT),
+)
+def test_a_memory_smaller_than_it_said_stops_nobody_for_ever(
+    capacity: Capacity, wanted: list[tuple[int, ...]], missing: int
+) -> None:
+    actual = copy.copy(capacity)
+    object.__setattr__(actual, "cells", max(1, capacity.cells - missing))
+    driver = Driver(capacity, Policy(headroom_tokens=1), actual=actual)
+    for id, prompt in enumerate(wanted):
+        driver.submit(id, prompt, max_tokens=None)
+    driver.run(max_steps=4000)
+    for id, prompt in enumerate(wanted):
+        assert isinstance(driver.last(id), Ended | Failed)
+        assert expected(prompt, None)[0].startswith(driver.text(id))
+
+
+@given(capacities(), policies, st.lists(prompts.filter(lambda p: len(p) < CONTEXT), max_size=12))
+def test_nobody_fails_for_want_of_cells(
+    capacity: Capacity, policy: Policy, wanted: list[tuple[int, ...]]
+) -> None:
+    generous = Policy(
+        target_gap_s=policy.target_gap_s,
+        copy_min_tokens=policy.copy_min_tokens,
+        headroom_tokens=policy.headroom_tokens,
+    )
+    driver = Driver(capacity, generous)
+    for id, prompt in enumerate(wanted):
+        driver.submit(id, prompt, max_tokens=None)
+    driver.run()
+    for id, prompt in enumerate(wanted):
+        assert (driver.text(id), driver.ended(id).reason) == expected(prompt, None)

@@ -1,0 +1,311 @@
+"""The whole daemon but for files and processes: the real app on the real server, scripted models.
+
+A model answers as the last message of the request tells it, see :class:`ScriptedEngine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runner.api import About, App, Backend, Policy
+from runner.errors import Kind, RunnerError
+from runner.net import Limits, Server
+from runner.oci import Reference
+from runner.service import Engines, ModelSettings
+from runner.store import Removal, StoredModel
+from runner.supervise import Completion
+from runner.wire.messages import (
+    Begun,
+    ChatPrompt,
+    Ended,
+    EngineWishes,
+    Event,
+    Failed,
+    Load,
+    Piece,
+    RequestId,
+    Submit,
+    Timings,
+    TokenLogprob,
+)
+from tests.support.fake_engine import FakeEngine, FakeModels
+
+TIMINGS = Timings(cache_n=2, prompt_n=5, prompt_ms=1.0, predicted_n=2, predicted_ms=1.0)
+
+
+class ScriptedEngine(FakeEngine):
+    """Answers by the first word of the last message.
+
+    ``say a b``: the words as pieces. ``hang``: one piece, then nothing until cancelled.
+    ``queue``: nothing at all until cancelled. ``fail KIND`` and ``die KIND``: an error before and
+    after the first piece.
+    """
+
+    def submit(self, request: Submit) -> Completion:
+        self.submitted.append(request)
+        id = len(self.submitted)
+        completion = Completion(id, cancel=lambda id: self._cancel(id, completion))
+        _deliver(completion, self._script(request, id))
+        return completion
+
+    def _cancel(self, id: RequestId, completion: Completion) -> None:
+        self.cancelled.append(id)
+        completion.deliver(Failed(id=id, kind="cancelled", message="cancelled"))
+
+    def _script(self, request: Submit, id: RequestId) -> Iterator[Event]:
+        assert isinstance(request.prompt, ChatPrompt)
+        verb, *words = json.loads(request.prompt.messages_json)[-1]["content"].split()
+        if verb == "queue":
+            return
+        if verb == "fail":
+            details = {"n_prompt_tokens": 9, "n_ctx": 8} if "context" in words[0] else {}
+            yield Failed(id=id, kind=words[0], message="it failed", hint="do this", details=details)
+            return
+        yield Begun(id=id, prompt_tokens=7, cached_tokens=2)
+        if verb in ("hang", "die"):
+            yield Piece(id=id, text="first", tokens=1)
+            if verb == "die":
+                yield Failed(id=id, kind=words[0], message="it died")
+            return
+        for index, word in enumerate(words):
+            text = word if index == 0 else f" {word}"
+            shown = TokenLogprob(token=index, piece=text.encode(), logprob=-0.25)
+            wants = request.sampling.top_logprobs is not None
+            yield Piece(id=id, text=text, tokens=1, logprobs=(shown,) if wants else ())
+        yield Ended(
+            id=id,
+            reason="eos",
+            prompt_tokens=7,
+            cached_tokens=2,
+            completion_tokens=len(words),
+            timings=TIMINGS,
+        )
+
+
+def _deliver(completion: Completion, events: Iterator[Event]) -> None:
+    """Deliver one event a turn of the loop, so that pieces are not merged."""
+    loop = asyncio.get_running_loop()
+
+    def step() -> None:
+        event = next(events, None)
+        if event is not None and not completion.ended:
+            completion.deliver(event)
+            loop.call_later(0.001, step)
+
+    loop.call_soon(step)
+
+
+class ScriptedSpawn:
+    """Starts scripted engines; with ``loading`` set, waits for that event first."""
+
+    def __init__(self) -> None:
+        self.engines: list[ScriptedEngine] = []
+        self.loading: asyncio.Event | None = None
+        self.error: RunnerError | None = None
+
+    async def __call__(self, load: Load, on_progress: Callable[[float], None]) -> ScriptedEngine:
+        if self.loading is not None:
+            await self.loading.wait()
+        if self.error is not None:
+            raise self.error
+        self.engines.append(ScriptedEngine(load, 1000 + len(self.engines)))
+        return self.engines[-1]
+
+
+class FakeCatalogue(FakeModels):
+    """A catalogue in memory that notes what it was asked."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self.packaged: list[tuple[Any, ...]] = []
+        self.error: RunnerError | None = None
+
+    async def list(self) -> list[StoredModel]:
+        if self.error is not None:
+            raise self.error
+        return [*self.models.values()]
+
+    async def resolve(self, name: str) -> StoredModel:
+        reference = str(Reference.parse(name)) if ":" not in name else name
+        for model in self.models.values():
+            if reference in model.tags or name == str(model.id):
+                return model
+        return await self.obtain(name)
+
+    async def add_package(
+        self, name: str, *, progress: Callable[[int, int], None] | None = None
+    ) -> StoredModel:
+        if name == "package:broken":
+            raise RunnerError(Kind.MODEL_NOT_FOUND, "no package broken")
+        assert progress is not None
+        progress(5_000_000, 10_000_000)
+        await asyncio.sleep(0.15)
+        if name == "package:cut":
+            raise RunnerError(Kind.DISK_FULL, "the disk is full")
+        return await self.obtain("a")
+
+    async def package_gguf(
+        self,
+        paths: Sequence[Path],
+        name: str,
+        *,
+        licenses: Sequence[Path] = (),
+        chat_template: Path | None = None,
+        context_size: int | None = None,
+    ) -> StoredModel:
+        self.packaged.append((paths, name, licenses, chat_template, context_size))
+        return await self.obtain("a")
+
+    async def tag(self, name: str, target: str) -> Reference:
+        model = await self.resolve(name)
+        reference = Reference.parse(target)
+        self.models["a"] = replace(model, tags=(*model.tags, str(reference)))
+        return reference
+
+    async def remove(self, name: str, *, force: bool = False) -> Removal:
+        model = await self.resolve(name)
+        if len(model.tags) > 1:
+            return Removal((model.tags[-1],), None)
+        return Removal(model.tags, model.id)
+
+    async def disk_usage(self) -> int:
+        return 4096
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running server with what stands behind it."""
+
+    port: int
+    catalogue: FakeCatalogue
+    engines: Engines
+    spawn: ScriptedSpawn
+
+    @property
+    def engine(self) -> ScriptedEngine:
+        return self.spawn.engines[-1]
+
+    async def send(self, method: str, target: str, *fields: str, body: bytes = b"") -> Answer:
+        """Send one request on a connection of its own, and read the answer to its end."""
+        async with self.connect() as (reader, writer):
+            writer.write(render_request(method, target, *fields, body=body))
+            answer = parse_answer(await reader.read())
+        return answer
+
+    async def post(self, target: str, value: Any, *fields: str) -> Answer:
+        """Send JSON."""
+        return await self.send("POST", target, *fields, JSON_FIELD, body=json.dumps(value).encode())
+
+    async def chat(self, content: str, *fields: str, **members: Any) -> Answer:
+        """Ask model ``a``."""
+        return await self.post("/v1/chat/completions", chat_body(content, **members), *fields)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Open a connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.json["error"]
+        return found
+
+    @property
+    def events(self) -> list[Any]:
+        """The data of each event: JSON, or text where it is none."""
+        lines = [line for line in self.body.split(b"\n\n") if line.startswith(b"data: ")]
+        return [
+            line[6:].decode() if line == b"data: [DONE]" else json.loads(line[6:]) for line in lines
+        ]
+
+
+JSON_FIELD = "Content-Type: application/json"
+
+
+def chat_body(content: str, **members: Any) -> dict[str, Any]:
+    return {"model": "a", "messages": [{"role": "user", "content": content}], **members}
+
+
+def render_request(method: str, target: str, *fields: str, body: bytes = b"") -> bytes:
+    """Write a request as it goes over the wire; ``fields`` may replace the Host."""
+    lines = [f"{method} {target} HTTP/1.1", *fields, "Connection: close"]
+    if not any(field.lower().startswith("host:") for field in fields):
+        lines.append("Host: localhost")
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def parse_answer(data: bytes) -> Answer:
+    """Read a response, chunked or not."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
+    if headers.get("transfer-encoding") == "chunked":
+        body = b"".join(_chunks(body))
+    return Answer(int(status_line.split(" ")[1]), headers, body)
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        yield data[:length]
+        data = data[length + 2 :]
+
+
+@asynccontextmanager
+async def serving(
+    *,
+    policy: Policy | None = None,
+    names: Sequence[str] = ("a", "b"),
+    log_path: Path | None = None,
+    max_body_bytes: int = 10 * 1024 * 1024,
+    limits: Limits | None = None,
+    patience_s: float = 10.0,
+) -> AsyncIterator[Site]:
+    """Serve scripted models on a free port of loopback."""
+    catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
+    engines = Engines(
+        catalogue, spawn, settings_for=lambda model: ModelSettings(EngineWishes(), 300.0)
+    )
+    about = About(
+        version="9.9",
+        survey=lambda: Backend("Running: llama.cpp test", 77),
+        log_path=log_path,
+        max_body_bytes=max_body_bytes,
+        patience_s=patience_s,
+    )
+    app = App(catalogue, engines, policy=policy or Policy(), about=about)  # type: ignore[arg-type]
+    server = Server(app, limits or Limits(), on_error=app.on_error)
+    [(_, port)] = await server.listen_tcp("127.0.0.1", 0)
+    try:
+        yield Site(port, catalogue, engines, spawn)
+    finally:
+        await server.drain(0.2)
+        await engines.close(0)

@@ -1,0 +1,163 @@
+"""The values that the daemon makes out of settings. That it runs is shown by tests/e2e."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import daemon
+from runner.api import Scope
+from runner.api.keys import NO_KEYS, parse_keys
+from runner.config import Settings
+from runner.errors import Kind, RunnerError
+from runner.net import AccessRecord
+from runner.oci import Descriptor, Digest, Manifest, ModelConfig
+from runner.store import StoredModel
+
+
+def settings(tmp_path: Path = Path("/nowhere"), **fields: Any) -> Settings:
+    return Settings(models_path=tmp_path, state_path=tmp_path, socket_path=None, **fields)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("myhost", False),
+        ("", False),
+    ],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    assert daemon.is_loopback(host) is expected
+
+
+def test_another_address_needs_a_key_or_a_clear_word() -> None:
+    with pytest.raises(RunnerError, match="no API key") as caught:
+        daemon.check_exposure(settings(host="0.0.0.0"), NO_KEYS)
+    assert caught.value.kind is Kind.USAGE
+    daemon.check_exposure(settings(host="0.0.0.0"), parse_keys(["k"]))
+    daemon.check_exposure(settings(host="0.0.0.0", insecure=True), NO_KEYS)
+    daemon.check_exposure(settings(), NO_KEYS)
+
+
+def test_keys_of_file_and_environment_count_together(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# ours\nguest:infer\n")
+    keys = daemon.read_keys(settings(api_keys_file=file, api_keys=("boss",)))
+    assert keys.scopes_of("guest") == {Scope.INFER}
+    assert keys.scopes_of("boss") == set(Scope)
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"\xff\xfe", None])
+def test_a_key_file_that_holds_none_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(RunnerError, match="API key file") as caught:
+        daemon.read_keys(settings(api_keys_file=file, api_keys=("boss",)))
+    assert caught.value.kind is Kind.USAGE
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "is_exposed"),
+    [
+        ("127.0.0.1", {"mine.example", "127.0.0.1"}, False),
+        ("0.0.0.0", {"mine.example"}, True),
+        ("::", {"mine.example"}, True),
+        ("fd00::5", {"mine.example", "[fd00::5]"}, True),
+        ("Box.Local", {"mine.example", "box.local"}, True),
+    ],
+)
+def test_the_name_we_listen_on_is_ours(host: str, hosts: set[str], is_exposed: bool) -> None:
+    policy = daemon.build_policy(settings(host=host, allowed_hosts=("Mine.example",)), NO_KEYS)
+    assert (policy.hosts, policy.is_exposed) == (hosts, is_exposed)
+
+
+def test_limits_are_settings() -> None:
+    limits = daemon.build_limits(settings(max_connections=7, head_s=1.5, heartbeat_s=2.5))
+    assert (limits.max_connections, limits.head_s, limits.heartbeat_s) == (7, 1.5, 2.5)
+    assert daemon.build_engine_limits(settings(max_loaded_models=2)).max_loaded == 2
+    assert daemon.build_engine_limits(settings()).max_loaded > 0
+
+
+def packaged(context_size: int | None) -> StoredModel:
+    config = ModelConfig(context_size=context_size)
+    manifest = Manifest(Descriptor("application/json", Digest.of(b""), 0), (), b"")
+    return StoredModel(Digest.of(b""), (), 0, config, manifest, 0)
+
+
+def test_wishes_are_settings() -> None:
+    wished = settings(flash_attention=False, keep_alive_s=None)
+    chosen = daemon.choose_settings(wished, packaged(None))
+    assert (chosen.wishes.context_size, chosen.wishes.flash_attention) == (None, False)
+    assert (chosen.wishes.threads, chosen.keep_alive_s) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("daemon_wish", "package_wish", "expected"),
+    [(512, None, 512), (None, 2048, 2048), (512, 2048, 512)],
+)
+def test_the_context_is_as_the_daemon_was_told_else_as_the_model_was_packaged(
+    daemon_wish: int | None, package_wish: int | None, expected: int
+) -> None:
+    chosen = daemon.choose_settings(settings(context_size=daemon_wish), packaged(package_wish))
+    assert chosen.wishes.context_size == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "size_bytes"),
+    [
+        ({}, "Not Installed: run python build_native.py", 0),
+        ({"build.json": b"{}"}, "Not Installed: run python build_native.py", 0),
+        ({"librunner_native.so": b"1234"}, "Running: llama.cpp, of an unknown build", 4),
+        (
+            {
+                "librunner_native.dylib": b"12",
+                "build.json": b'{"llama_cpp": {"commit": "0123456789abc"}, "backend": "metal"}',
+            },
+            "Running: llama.cpp 012345678, metal",
+            2,
+        ),
+        (
+            {"librunner_native.so": b"1", "build.json": b"{"},
+            "Running: llama.cpp, of an unknown build",
+            1,
+        ),
+    ],
+)
+def test_the_backend_is_surveyed_without_loading_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, bytes],
+    status: str,
+    size_bytes: int,
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(daemon, "BINDING", tmp_path)
+    backend = daemon.survey_backend()
+    assert (backend.status, backend.size_bytes) == (status, size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")],
+)
+def test_an_address_is_a_url(host: str, url: str) -> None:
+    assert daemon.render_address(host, 80) == url
+
+
+def test_the_access_log_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    record = AccessRecord("127.0.0.1:5", "GET", "/a\\x1b", 200, 7, 0.0125, "id-1", "curl/8")
+    with caplog.at_level("INFO", logger="runner.access"):
+        daemon.log_access(record)
+    assert caplog.messages == ['127.0.0.1:5 "GET /a\\x1b" 200 7 0.013 id-1 "curl/8"']
