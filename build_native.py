@@ -3,8 +3,8 @@
 
 Developers, CI and `pip install .` (through native/hatch_build.py) all build with this file. It
 runs before anything is installed: it needs only the standard library, a compiler, cmake and ninja.
-What to do is decided in native/builder/plan.py. No compiler flag is trusted: a library that fails its
-self-test (native/builder/selftest.py) is built again without the likely culprit, or not placed.
+What to do is decided in native/builder/plan.py. No compiler flag is trusted: a library that fails
+its self-test (native/builder/selftest.py) is built again without the likely culprit, or not placed.
 
 RUNNER_BUILD_DIR, where set, is the build directory; otherwise one below ~/.cache/runner/build.
 """

@@ -85,10 +85,13 @@ class Reference:
         without_domain = full.removeprefix(f"{DEFAULT_DOMAIN}/")
         short = without_domain.removeprefix(f"{DEFAULT_ORGANIZATION}/")
         # `docker.io/ai/a/b` must not become `a/b`, which is another model.
-        return next(name for name in (short, without_domain, full) if self._is_written(name))
+        return next(name for name in (short, without_domain, full) if self._may_be_written(name))
 
-    def _is_written(self, name: str) -> bool:
-        return type(self).parse(name) == self
+    def _may_be_written(self, name: str) -> bool:
+        try:
+            return type(self).parse(name) == self
+        except RunnerError:
+            return False  # `docker.io/a.b_c/d` without its registry has none that is a host
 
 
 def _split_tag(name: str) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
-from runner.oci import Reference
+from runner.oci import Digest, Reference
 from runner.store import Removal, Store, StoredModel, find_package_gguf
 
 P = ParamSpec("P")
@@ -175,7 +175,8 @@ class Catalogue:
         try:
             return self._store.resolve(reference)
         except RunnerError as error:
-            if error.kind is not Kind.MODEL_NOT_FOUND:
+            # A damaged one is repaired by adding it again, and the package is at hand.
+            if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
                 raise
         paths = find_package_gguf(name.removeprefix(PACKAGE_SCHEME))
         return self._store.add_gguf(paths, Reference.parse(reference), progress=progress)
@@ -229,6 +230,8 @@ def spellings(name: str) -> set[str]:
     Raises RunnerError(INVALID_REFERENCE).
     """
     written = name.strip()
+    if written.startswith("sha256:"):
+        return {str(Digest.parse(written))}
     return {written, str(Reference.parse(stored_name(written)))}
 
 

