@@ -122,7 +122,6 @@ def parse_duration(text: str) -> float | None:
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = r"\d+(?:\.\d+)?"
-_MAX_SOCKET_PATH_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with the NUL
 
 
 def _given(env: Mapping[str, str], flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -165,10 +164,10 @@ def _expand_home(path: Path, env: Mapping[str, str]) -> Path:
 
 
 def _check_socket_path(path: Path | None) -> None:
-    if path is not None and len(str(path).encode()) > _MAX_SOCKET_PATH_BYTES:
+    if path is not None and len(str(path).encode()) > places.MAX_SOCKET_PATH_BYTES:
         raise RunnerError(
             Kind.USAGE,
-            f"the unix socket's path has more than {_MAX_SOCKET_PATH_BYTES} bytes: {path}",
+            f"the unix socket's path has more than {places.MAX_SOCKET_PATH_BYTES} bytes: {path}",
             hint="give a shorter one with --socket PATH, or none with --socket off",
         )
 

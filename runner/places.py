@@ -15,6 +15,8 @@ from runner.errors import Kind, RunnerError
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 12434  # Docker Model Runner's, so its clients find us
 
+MAX_SOCKET_PATH_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with the NUL
+
 STATE_FILE_NAME = "daemon.json"  # in the state folder: who serves, and where
 
 
@@ -36,15 +38,17 @@ def state_folder(env: Mapping[str, str], platform: str = sys.platform) -> str:
 def socket_path(
     env: Mapping[str, str], platform: str = sys.platform, *, port: int = DEFAULT_PORT
 ) -> str | None:
-    """Return the unix socket of the daemon at ``port``, or None where there are none.
+    """Return the unix socket of the daemon at ``port``; None where none can be.
 
-    Each port has a socket of its own, so that two daemons do not fight for one name.
+    Each port has a socket of its own, so that two daemons do not fight for one name. Below a home
+    whose path is very long there is none: the port serves.
     """
     if platform == "win32":
         return None
     runtime = clean(env.get("XDG_RUNTIME_DIR"))
     folder = f"{runtime}/runner" if runtime else f"{_data_folder(env, platform)}/run"
-    return f"{folder}/{instance_name(port)}.sock"
+    path = f"{folder}/{instance_name(port)}.sock"
+    return path if len(path.encode()) <= MAX_SOCKET_PATH_BYTES else None
 
 
 def instance_name(port: int) -> str:

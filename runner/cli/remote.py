@@ -20,8 +20,6 @@ REPLY_S = 60.0  # for the next bytes of an answer; streams of the daemon have he
 LONG_REPLY_S = 3600.0  # for work that is done before a byte is sent: hashing a large file
 
 _RECEIVE_BYTES = 64 * 1024
-# A long answer has a chunk a token; how many there are is no harm to a client.
-_LIMITS = http.Limits(max_chunks=1 << 40)
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_ERROR_CHARACTERS = 500
 
@@ -100,7 +98,7 @@ class Remote:
         with self._connect() as connected:
             connected.settimeout(timeout_s)
             fields = [*self._fields(has_body=body is not None), *headers]
-            connection = http.Connection(http.Role.CLIENT, _LIMITS)
+            connection = http.Connection(http.Role.CLIENT)
             request = connection.send_request(method, path, headers=fields, body=content)
             with self._translated(timeout_s):
                 # A server may refuse a request before it has read it all: then its answer counts.

@@ -68,7 +68,7 @@ class Connection:
     """Turns received bytes into events, and what we want to say into bytes to send.
 
     ``receive`` takes bytes (``b""``: the peer sends no more), ``next_event`` gives events one by
-    one until it gives ``Signal.NEED_DATA``. After a :class:`ProtocolError` a server may still send
+    one until it gives ``NEED_DATA``. After a :class:`ProtocolError` a server may still send
     one response; nothing more is read. A response sent before the request's end is the last one.
     """
 
@@ -91,6 +91,7 @@ class Connection:
         if role is Role.SERVER:
             self._read_head = partial(self._read_request, request_heads(self._limits))
         else:
+            self._limits = self._limits._replace(max_chunks=None)  # a stream may last
             self._read_head = partial(self._read_response, response_heads(self._limits))
 
     # ---- receiving -------------------------------------------------------------------------------

@@ -59,11 +59,9 @@ def request_terms(headers: Headers, version: tuple[int, int]) -> Terms:
     expectation = None if version == (1, 0) else headers.by_name.get("expect")
     if expectation is not None and expectation.lower() != "100-continue":
         raise ProtocolError(417, "the only expectation that can be met is 100-continue")
-    return Terms(
-        _declared(headers, version) or NO_BODY,
-        is_persistent(headers, version),
-        expectation is not None,
-    )
+    body = _declared(headers, version) or NO_BODY
+    expects_continue = expectation is not None and body != NO_BODY
+    return Terms(body, is_persistent(headers, version), expects_continue)
 
 
 def response_framing(response: Response, request_method: str) -> Framing:

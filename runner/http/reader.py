@@ -15,13 +15,9 @@ Reader = Callable[[ReceiveBuffer], Data | Signal]
 
 def body_reader(framing: Framing, limits: Limits) -> Reader:
     """Return a reader for a body framed that way."""
-    match framing.kind:
-        case Kind.LENGTH:
-            return LengthReader(framing.length)
-        case Kind.CHUNKED:
-            return ChunkedReader(limits)
-        case Kind.UNTIL_CLOSE:
-            return read_until_close
+    if framing.kind is Kind.LENGTH:
+        return LengthReader(framing.length)
+    return ChunkedReader(limits) if framing.kind is Kind.CHUNKED else read_until_close
 
 
 def read_nothing(_buffer: ReceiveBuffer) -> Signal:
@@ -84,7 +80,7 @@ class ChunkedReader:
             self._step = self._read_trailer
             return self._read_trailer(buffer)
         self._chunks += 1
-        if self._chunks > self._limits.max_chunks:
+        if self._limits.max_chunks is not None and self._chunks > self._limits.max_chunks:
             raise ProtocolError(400, f"the body has over {self._limits.max_chunks} chunks")
         self._step = self._read_data
         return self._read_data(buffer)

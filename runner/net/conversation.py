@@ -16,7 +16,12 @@ from runner.net.site import Site
 
 _log = logging.getLogger(__name__)
 
-_CODES = {405: Kind.METHOD_NOT_ALLOWED, 408: Kind.TIMEOUT, 503: Kind.BUSY}
+_CODES = {
+    405: Kind.METHOD_NOT_ALLOWED,
+    408: Kind.TIMEOUT,
+    500: Kind.INTERNAL,
+    503: Kind.BUSY,
+}
 _QUIET = frozenset({Kind.CANCELLED, Kind.TIMEOUT})
 
 
@@ -164,7 +169,7 @@ def _record(exchange: Exchange, duration_s: float) -> AccessRecord:
         http.escape(request.method),
         http.escape(request.target),
         status,
-        exchange.sent_bytes,
+        0 if request.method == "HEAD" else exchange.sent_bytes,
         duration_s,
         exchange.request_id,
         http.escape(request.headers.get("user-agent", "")),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from typing import NamedTuple
 
-Address = tuple[str, int] | tuple[str, int, int, int]
+# What accept() returns: of IPv4, of IPv6, of a unix socket (or its abstract name).
+Address = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 
 
 class Peer(NamedTuple):
@@ -20,9 +20,9 @@ class Peer(NamedTuple):
 UNIX_PEER = Peer("unix", "", True)
 
 
-def describe_peer(family: int, address: Address) -> Peer:
-    """Describe the peer of an accepted socket by its family and what ``accept`` returned."""
-    if family == socket.AF_UNIX:
+def describe_peer(address: Address) -> Peer:
+    """Describe the peer of an accepted socket by what ``accept`` returned."""
+    if not isinstance(address, tuple):
         return UNIX_PEER
     host, port = address[0], address[1]
     ip = ipaddress.ip_address(host.partition("%")[0])

@@ -104,7 +104,7 @@ class Server:
     # ---- connections -----------------------------------------------------------------------------
 
     def _admit(self, connection: socket.socket, address: Address) -> None:
-        peer = describe_peer(connection.family, address)
+        peer = describe_peer(address)
         if not self._is_over(peer):
             self._open(connection, peer, self._start_serving)
             self._per_address[peer.address] += 1

@@ -130,7 +130,7 @@ class Session(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes, at once as far as the socket takes them."""
-        if data and not self.is_lost:
+        if data and not self.is_lost and not self._is_closing:
             self._transport.write(data)
 
     async def drained(self) -> None:

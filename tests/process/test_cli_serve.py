@@ -19,10 +19,15 @@ CLI = [sys.executable, "-m", "runner"]
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("h")  # short: a socket's path has room for 103 bytes
+
+
+@pytest.fixture
+def env(home: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
+        "HOME": str(home),
         "MODEL_RUNNER_PORT": str(free_port()),
     }
 
@@ -65,12 +70,10 @@ def serving(*arguments: str, env: dict[str, str]) -> Iterator[tuple[subprocess.P
         process.stderr.close()
 
 
-def test_serve_says_where_it_listens_and_leaves_nothing(
-    env: dict[str, str], tmp_path: Path
-) -> None:
-    state = tmp_path / ".local/state/runner/daemon.json"
+def test_serve_says_where_it_listens_and_leaves_nothing(env: dict[str, str], home: Path) -> None:
+    state = home / ".local/state/runner/daemon.json"
     port = env["MODEL_RUNNER_PORT"]
-    sockets = tmp_path / f".local/share/runner/run/runner-{port}.sock"
+    sockets = home / f".local/share/runner/run/runner-{port}.sock"
     with serving(env=env) as (process, said):
         assert said == (
             f"Listening on http://127.0.0.1:{port} and unix:{sockets} (Ctrl-C to stop)\n"
@@ -118,9 +121,9 @@ def test_a_client_shows_the_key_of_its_environment(env: dict[str, str]) -> None:
 
 
 @contextmanager
-def stopping_the_daemon(tmp_path: Path) -> Iterator[Path]:
+def stopping_the_daemon(home: Path) -> Iterator[Path]:
     """Give the state file of the daemon that a test makes the CLI start; stop that daemon."""
-    state = tmp_path / ".local/state/runner/daemon.json"
+    state = home / ".local/state/runner/daemon.json"
     try:
         yield state
     finally:
@@ -132,13 +135,13 @@ def stopping_the_daemon(tmp_path: Path) -> Iterator[Path]:
                 time.sleep(0.05)
 
 
-def test_run_starts_a_daemon_that_outlives_it(env: dict[str, str], tmp_path: Path) -> None:
-    with stopping_the_daemon(tmp_path) as state:
+def test_run_starts_a_daemon_that_outlives_it(env: dict[str, str], home: Path) -> None:
+    with stopping_the_daemon(home) as state:
         run = cli("run", "nobody/nothing", "hello", env=env)
         assert run.returncode == 1
         started, refused = run.stderr.splitlines()
         pid = json.loads(state.read_text())["pid"]
-        log = tmp_path / f".local/state/runner/runner-{env['MODEL_RUNNER_PORT']}.log"
+        log = home / f".local/state/runner/runner-{env['MODEL_RUNNER_PORT']}.log"
         assert started.startswith("Started a server in the background at unix:")
         assert started.endswith(f"(log: {log}; to stop it: kill {pid})")
         assert refused.startswith("runner: ")

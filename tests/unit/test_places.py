@@ -64,6 +64,13 @@ def test_without_any_home_the_error_says_what_to_set() -> None:
     assert caught.value.hint == "set MODELS_PATH to a folder, or HOME"
 
 
+def test_a_home_too_long_for_a_socket_has_none() -> None:
+    # sun_path: 103 bytes and the NUL on macOS, the shorter of the two.
+    fits = {"XDG_RUNTIME_DIR": "/" + "x" * (103 - len("/" + "/runner/runner.sock"))}
+    assert places.socket_path(fits, "linux") is not None
+    assert places.socket_path({"XDG_RUNTIME_DIR": fits["XDG_RUNTIME_DIR"] + "x"}, "linux") is None
+
+
 def test_another_port_has_a_socket_of_its_own() -> None:
     path = places.socket_path(HOME, "linux", port=9000)
     assert path == "/home/ada/.local/share/runner/run/runner-9000.sock"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from runner import http
 from tests.support.http_feeds import request, server, whole
 
 
@@ -32,3 +33,11 @@ def test_only_100_continue_may_be_expected(
     data = request("Host: a", f"Expect: {expectation}", "Content-Length: 2", first=first)
     assert whole(connection, data).status == status
     assert connection.expects_continue is expects
+
+
+@pytest.mark.parametrize("lines", [(), ("Content-Length: 0",)])
+def test_without_a_body_there_is_nothing_to_continue(lines: tuple[str, ...]) -> None:
+    connection = server()
+    connection.receive(request("Host: a", "Expect: 100-continue", *lines))
+    assert isinstance(connection.next_event(), http.Request)
+    assert not connection.expects_continue

@@ -1,0 +1,143 @@
+"""What goes over the wire, compared with samples that are reviewed like code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runner.api.openai import render
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import Begun, Ended, Piece, Ready, Timings, TokenLogprob
+from tests.support.fake_engine import FACTS, SETTINGS
+
+SAMPLES = Path(__file__).resolve().parents[3] / "wire_samples"
+
+READY = Ready(pid=1, model=FACTS, settings=SETTINGS, system_info="", devices=(), load_ms=0.5)
+IDENTITY = render.Identity(
+    id="chatcmpl-0123456789abcdef0123456789abcdef",
+    created_s=1767225600,
+    model="ai/smollm2",
+    fingerprint="fp_0123456789ab",
+)
+TIMINGS = Timings(cache_n=20, prompt_n=4, prompt_ms=8.0, predicted_n=3, predicted_ms=10.0)
+ENDED = Ended(
+    id=1,
+    reason="eos",
+    prompt_tokens=24,
+    cached_tokens=20,
+    completion_tokens=3,
+    timings=TIMINGS,
+)
+PIECES = (
+    Piece(id=1, text="Hello", tokens=1),
+    Piece(id=1, text="", tokens=1),
+    Piece(id=1, text=' "wörld"\n😀\x7f\u2028</script>', tokens=1),
+)
+LOGPROBS = Piece(
+    id=1,
+    text="é",
+    tokens=2,
+    logprobs=(
+        TokenLogprob(token=128, piece=b"\xc3", logprob=-0.5, top=((128, b"\xc3", -0.5),)),
+        TokenLogprob(token=102, piece=b"\xa9", logprob=float("-inf")),
+    ),
+)
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / name).read_bytes()
+
+
+def test_a_stream() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False)
+    stream = [chunks.first(), *map(chunks.piece, PIECES), chunks.last(ENDED), render.DONE]
+    assert b"".join(stream) == sample("chat_stream.sse")
+
+
+def test_a_stream_with_usage() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=True)
+    stream = [
+        chunks.first(),
+        chunks.piece(PIECES[0]),
+        chunks.last(ENDED),
+        render.usage_chunk(IDENTITY, [ENDED]),
+        render.DONE,
+    ]
+    assert b"".join(stream) == sample("chat_stream_usage.sse")
+
+
+def test_a_stream_of_logprobs() -> None:
+    chunks = render.Chunks(IDENTITY, 1, include_usage=False)
+    assert chunks.first() + chunks.piece(LOGPROBS) == sample("chat_stream_logprobs.sse")
+
+
+def test_a_stream_that_fails() -> None:
+    error = RunnerError(Kind.ENGINE_CRASHED, "the engine process crashed", hint="ask again")
+    assert render.error_event(error) == sample("chat_stream_error.sse")
+
+
+def folded(*pieces: Piece) -> render.Choice:
+    choice = render.Choice()
+    choice.add(Begun(id=1, prompt_tokens=24, cached_tokens=20))
+    for piece in pieces:
+        choice.add(piece)
+    return choice
+
+
+def test_a_whole_answer() -> None:
+    body = render.completion(IDENTITY, [(folded(*PIECES), ENDED)], wants_logprobs=False)
+    assert body + b"\n" == sample("chat_completion.json")
+
+
+def test_a_whole_answer_of_two_choices_with_logprobs() -> None:
+    cut = msgspec.structs.replace(ENDED, reason="length", cached_tokens=24, completion_tokens=7)
+    choices = [(folded(LOGPROBS), ENDED), (folded(LOGPROBS), cut)]
+    body = render.completion(IDENTITY, choices, wants_logprobs=True)
+    assert body + b"\n" == sample("chat_completion_choices.json")
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [("eos", "stop"), ("stop", "stop"), ("length", "length"), ("context", "length")],
+)
+def test_finish_reasons_are_openais(reason: Any, shown: str) -> None:
+    ended = msgspec.structs.replace(ENDED, reason=reason)
+    chunk = render.Chunks(IDENTITY, 0, include_usage=False).last(ended)
+    assert json.loads(chunk[6:])["choices"][0]["finish_reason"] == shown
+
+
+def test_the_rate_counts_gaps_and_nothing_divides_by_zero() -> None:
+    assert render.render_timings(TIMINGS) == {
+        "cache_n": 20,
+        "prompt_n": 4,
+        "prompt_ms": 8.0,
+        "prompt_per_token_ms": 2.0,
+        "prompt_per_second": 500.0,
+        "predicted_n": 3,
+        "predicted_ms": 10.0,
+        "predicted_per_token_ms": 5.0,
+        "predicted_per_second": 200.0,
+    }
+    nothing = Timings(cache_n=0, prompt_n=0, prompt_ms=0.0, predicted_n=0, predicted_ms=0.0)
+    assert set(render.render_timings(nothing).values()) == {0}
+
+
+def test_choices_share_one_prompt_in_the_count() -> None:
+    other = msgspec.structs.replace(ENDED, cached_tokens=24, completion_tokens=5)
+    assert render.render_usage([ENDED, other]) == {
+        "prompt_tokens": 24,
+        "completion_tokens": 8,
+        "total_tokens": 32,
+        "prompt_tokens_details": {"cached_tokens": 20},
+    }
+
+
+def test_the_fingerprint_tells_engines_apart() -> None:
+    other = msgspec.structs.replace(READY, system_info="AVX2")
+    first = render.fingerprint("1", READY)
+    assert first == render.fingerprint("1", msgspec.structs.replace(READY, pid=9, load_ms=1.0))
+    assert len({first, render.fingerprint("1", other), render.fingerprint("2", READY)}) == 3

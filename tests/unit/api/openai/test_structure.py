@@ -1,0 +1,145 @@
+"""The structure of an answer: case B9 of demands-security.md."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from runner.api.openai import structure
+from runner.api.openai.fields import Fields
+from runner.errors import Kind, RunnerError
+
+
+def parse(**members: Any) -> tuple[str | None, list[str]]:
+    ignored: dict[str, None] = {}
+    return structure.parse(Fields(members), ignored), list(ignored)
+
+
+def strict(schema: Any) -> dict[str, Any]:
+    wrapped = {"name": "answer", "strict": True, "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
+
+
+@pytest.mark.parametrize(
+    ("members", "schema"),
+    [
+        ({}, None),
+        ({"response_format": None}, None),
+        ({"response_format": {"type": "text"}}, None),
+        ({"response_format": {"type": "json_object"}}, '{"type":"object"}'),
+        (
+            {"response_format": {"type": "json_object", "schema": {"type": "array"}}},
+            '{"type":"array"}',
+        ),
+        (strict({"type": "integer", "minimum": 1}), '{"type":"integer","minimum":1}'),
+        (strict({}), '{"type":"object"}'),
+        (strict(None), '{"type":"object"}'),
+        (strict(True), "{}"),
+        ({"json_schema": {"const": "é"}}, '{"const":"é"}'),
+        ({"json_schema": {"const": 1}, "response_format": {"type": "text"}}, '{"const":1}'),
+    ],
+)
+def test_a_structure_becomes_a_schema(members: dict[str, Any], schema: str | None) -> None:
+    assert parse(**members) == (schema, [])
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": {}}, "response_format.type"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (strict(False), "response_format.json_schema.schema"),
+        (strict([]), "response_format.json_schema.schema"),
+        (strict("x"), "response_format.json_schema.schema"),
+        ({"json_schema": "x"}, "json_schema"),
+        ({"json_schema": {}, "response_format": {"type": "json_object"}}, "json_schema"),
+        (strict({"enum": ["x" * 300_000]}), "response_format.json_schema.schema"),
+    ],
+)
+def test_what_is_wrong_is_named(members: dict[str, Any], param: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        parse(**members)
+    assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, param)
+
+
+UNENFORCED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"type": "array", "items": {}, "uniqueItems": True}, ["/uniqueItems"]),
+    ({"type": "array", "uniqueItems": False}, []),
+    ({"type": "number", "minimum": 0}, ["/minimum"]),
+    ({"type": "integer", "minimum": 0, "exclusiveMaximum": 9, "multipleOf": 3}, ["/multipleOf"]),
+    ({"type": ["integer", "null"], "minimum": 0}, []),
+    ({"type": "string", "format": "date"}, []),
+    ({"type": "string", "format": "email"}, ["/format"]),
+    ({"pattern": "^a$"}, []),
+    ({"pattern": r"^(?:a|[^\"x-z\]])+\.[0-9]{2,3}\u00e9$"}, []),
+    ({"pattern": "a"}, ["/pattern"]),
+    ({"pattern": r"^\d+$"}, ["/pattern"]),
+    ({"pattern": r"^[\w]$"}, ["/pattern"]),
+    ({"pattern": "^(?=a)a$"}, ["/pattern"]),
+    ({"pattern": "^a^$"}, ["/pattern"]),
+    ({"type": "string", "pattern": 7}, []),
+    ({"type": "string", "pattern": "^a$", "maxLength": 3}, ["/maxLength"]),
+    ({"type": "object", "patternProperties": {"^a": {}}}, ["/patternProperties"]),
+    ({"not": {"type": "string"}}, ["/not"]),
+    ({"items": {}, "prefixItems": [{}]}, ["/prefixItems"]),
+    (
+        {"properties": {"a/b": {"anyOf": [{"type": "null"}, {"type": "number", "maximum": 1}]}}},
+        ["/properties/a~1b/anyOf/1/maximum"],
+    ),
+    (
+        {"$defs": {"T": {"type": "object", "minProperties": 1}}, "$ref": "#/$defs/T"},
+        ["/$defs/T/minProperties"],
+    ),
+    (
+        {"title": "T", "description": "d", "type": "object", "required": [], "default": 1},
+        [],
+    ),
+    (
+        {"additionalProperties": {"type": "boolean", "minLength": 1}},
+        ["/additionalProperties/minLength"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("schema", "pointers"), UNENFORCED)
+def test_a_keyword_no_grammar_can_say_is_reported(
+    schema: dict[str, Any], pointers: list[str]
+) -> None:
+    _, ignored = parse(json_schema=schema)
+    assert ignored == [f"json_schema#{pointer}" for pointer in pointers]
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointer"), [(schema, found[0]) for schema, found in UNENFORCED if found]
+)
+def test_and_refused_where_the_client_is_strict(schema: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        parse(**strict(schema))
+    assert caught.value.param == f"response_format.json_schema.schema#{pointer}"
+
+
+def nested_types(levels: int) -> dict[str, Any]:
+    """Each level doubles what llama.cpp makes of it."""
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": ["object", "array"], "properties": {"a": schema}, "items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested_types(12),
+        {"properties": {str(number): {} for number in range(10_001)}},
+        {"enum": list(range(10_001))},
+    ],
+)
+def test_a_schema_that_explodes_is_refused_at_once(schema: dict[str, Any]) -> None:
+    began = time.process_time()
+    with pytest.raises(RunnerError, match="at most 10000 schemas"):
+        parse(json_schema=schema)
+    assert time.process_time() - began < 1.0

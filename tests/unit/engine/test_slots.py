@@ -1,0 +1,174 @@
+"""Which slot a new sequence gets, and what becomes of the text that was in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.engine.backend import Copy, MemoryOp, Trim
+from runner.engine.limits import Policy
+from runner.engine.prefix import NO_MATCH, Match
+from runner.engine.slots import Slots
+from tests.unit.engine.driver import capacity
+
+A = list(range(100, 140))
+
+
+def unified(**changes: object) -> Slots:
+    return Slots(capacity(**{"slots": 3, "parallel": 3, **changes}), Policy())
+
+
+def streams(**changes: object) -> Slots:
+    limits = capacity(**{"slots": 3, "parallel": 3, "streams": True, **changes})
+    return Slots(limits, Policy(copy_min_tokens=16))
+
+
+def leave(slots: Slots, text: list[int]) -> int:
+    """Compute a text on its own, and leave it as a cached one; return its slot."""
+    slot, _ = slots.take(text, 0, NO_MATCH)
+    slots.tree.trim(slot, 0)  # not hidden: it may be found
+    slots.append(slot, tuple(text))
+    slots.release(slot, keep=True)
+    slots.take_operations()
+    slots.check()
+    return slot
+
+
+def start(slots: Slots, text: list[int]) -> tuple[int, int, tuple[MemoryOp, ...]]:
+    """Give a slot to a new sequence: slot, reused tokens, operations."""
+    limit = len(text) - 1
+    slot, kept = slots.take(text, limit, slots.find(text, limit))
+    slots.check()
+    return slot, kept, slots.take_operations()
+
+
+def test_the_first_sequence_gets_an_empty_slot_and_no_operation() -> None:
+    assert start(unified(), A) == (0, 0, ())
+
+
+def test_a_text_that_is_wholly_a_prefix_is_continued_in_place() -> None:
+    for slots in (unified(), streams()):
+        leave(slots, A)
+        assert start(slots, [*A, 1, 2]) == (0, 40, ())
+
+
+def test_a_unified_prefix_is_shared_into_a_free_slot() -> None:
+    slots = unified()
+    leave(slots, A)
+    assert start(slots, [*A[:5], 1, 2]) == (1, 5, (Copy(0, 1, 5),))
+    assert (slots.held, slots.tree.cells) == (1, 40)
+
+
+def test_a_stream_is_copied_only_where_that_saves_much() -> None:
+    slots = streams()
+    leave(slots, A)
+    assert start(slots, [*A[:20], 1, 2]) == (1, 20, (Copy(0, 1, 20),))
+    assert slots.tree.cells == 60
+    assert start(slots, [*A[:8], 1, 2]) == (2, 0, ())
+
+
+def test_a_stream_of_which_most_is_used_is_taken_over() -> None:
+    slots = streams()
+    leave(slots, A)
+    assert start(slots, [*A[:35], 1, 2]) == (0, 35, (Trim(0, 35),))
+
+
+def test_a_short_stream_is_taken_over_for_half_of_it() -> None:
+    slots = streams()
+    leave(slots, A[:12])
+    assert start(slots, [*A[:6], 1, 2]) == (0, 6, (Trim(0, 6),))
+    slots = streams()
+    leave(slots, A[:12])
+    assert start(slots, [*A[:5], 1, 2]) == (1, 0, ())
+
+
+def test_without_a_free_slot_the_text_used_longest_ago_gives_way() -> None:
+    slots = unified()
+    for at in range(3):
+        leave(slots, [at, *A])
+    assert start(slots, [9, 9]) == (0, 0, (Trim(0, 0),))
+
+
+def test_a_text_that_was_shared_is_the_last_to_give_way() -> None:
+    slots = unified(parallel=2)
+    for at in range(3):
+        leave(slots, [at, *A])
+    assert start(slots, [0, *A[:9], 1]) == (1, 10, (Trim(1, 0), Copy(0, 1, 10)))
+    slots.release(1, keep=False)
+    assert [slots.evict() for _ in range(3)] == [True, True, False]
+    assert slots.take_operations()[-1] == Trim(0, 0)
+
+
+def test_the_only_text_left_is_trimmed_to_what_is_shared() -> None:
+    slots = unified(slots=1, parallel=1)
+    leave(slots, A)
+    assert start(slots, [*A[:5], 1, 2]) == (0, 5, (Trim(0, 5),))
+
+
+def test_a_stream_that_gives_way_keeps_what_it_has_in_common() -> None:
+    slots = streams(slots=1, parallel=1)
+    leave(slots, A)
+    assert start(slots, [*A[:5], 1, 2]) == (0, 5, (Trim(0, 5),))
+
+
+def test_a_memory_that_cannot_trim_continues_whole_texts_only() -> None:
+    slots = streams(slots=2, parallel=2, can_trim=False)
+    leave(slots, A)
+    assert slots.find([*A[:20], 1], 20) == NO_MATCH
+    assert slots.find(A, 39) == NO_MATCH
+    assert start(slots, [*A, 1]) == (0, 40, ())
+    slots.release(0, keep=True)
+    assert start(slots, [*A[:20], 1, 2]) == (1, 0, ())
+    assert start(slots, [*A[:20], 1, 2]) == (0, 0, (Trim(0, 0),))
+
+
+def test_released_slots_without_a_text_are_free() -> None:
+    slots = unified()
+    slot, _ = slots.take(A, 0, NO_MATCH)
+    slots.release(slot, keep=True)
+    assert slots.held == 0
+    slots.check()
+
+
+def test_room_is_made_by_forgetting_and_counted_honestly() -> None:
+    slots = unified(context_size=50, cells=100)
+    leave(slots, A)
+    leave(slots, [7, *A])
+    assert slots.room(19) == 19
+    assert slots.held == 2
+    assert slots.room(20) == 20
+    assert slots.held == 1
+    assert slots.room(500) == 100
+    assert slots.take_operations() == (Trim(0, 0), Trim(1, 0))
+
+
+def test_a_prompt_fits_when_all_but_the_running_can_make_room() -> None:
+    slots = unified(context_size=50, cells=100)
+    leave(slots, A)
+    slot, _, _ = start(slots, [7, 7])
+    slots.append(slot, (7,) * 30)
+    assert slots.fits(NO_MATCH, 70)
+    assert not slots.fits(NO_MATCH, 71)
+    assert slots.fits(Match(20, 0), 50)
+    assert not slots.fits(Match(20, 0), 51)
+
+
+def test_streams_have_room_of_their_own() -> None:
+    slots = streams()
+    assert slots.room(10_000) == 10_000
+    assert slots.fits(NO_MATCH, 10_000)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parallel": 0},
+        {"parallel": 9},
+        {"batch_size": 3},
+        {"context_size": 1},
+        {"cells": 255},
+        {"streams": True, "cells": 8 * 256 - 1},
+    ],
+)
+def test_numbers_that_cannot_be_true_together_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"parallel|context_size"):
+        capacity(**changes)

@@ -1,0 +1,111 @@
+"""The machine as a process in a container sees it, read from made-up /proc and /sys trees."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.worker.machine import resident_bytes, survey
+
+MEMINFO = "MemTotal: 9000000 kB\nMemAvailable:    1000 kB\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine of four CPUs on two cores, with 1000 KiB free."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    write(tmp_path, "proc/meminfo", MEMINFO)
+    for cpu in range(4):
+        topology = f"sys/devices/system/cpu/cpu{cpu}/topology"
+        write(tmp_path, f"{topology}/core_id", f"{cpu // 2}\n")
+        write(tmp_path, f"{topology}/physical_package_id", "0\n")
+    return tmp_path
+
+
+def write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_threads_of_one_core_count_as_one_core(root: Path) -> None:
+    machine = survey(device_free_bytes=None, root=root)
+    assert (machine.cpus, machine.physical_cores) == (4, 2)
+
+
+def test_cores_of_two_packages_are_different_cores(root: Path) -> None:
+    for cpu in (2, 3):
+        write(root, f"sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id", "1\n")
+        write(root, f"sys/devices/system/cpu/cpu{cpu}/topology/core_id", "0\n")
+    assert survey(device_free_bytes=None, root=root).physical_cores == 2
+
+
+def test_an_unknown_topology_says_nothing_of_cores(root: Path) -> None:
+    (root / "sys/devices/system/cpu/cpu3/topology/core_id").unlink()
+    assert survey(device_free_bytes=None, root=root).physical_cores is None
+
+
+def test_without_a_control_group_the_whole_machine_is_ours(root: Path) -> None:
+    machine = survey(device_free_bytes=7, root=root)
+    assert (machine.quota_cpus, machine.available_bytes) == (None, 1000 * 1024)
+    assert machine.device_free_bytes == 7
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "quota"), [("max 100000\n", None), ("150000 100000\n", 1.5), ("50000 200000", 0.25)]
+)
+def test_the_quota_of_a_control_group(root: Path, cpu_max: str, quota: float | None) -> None:
+    write(root, "proc/self/cgroup", "0::/user/app\n")
+    write(root, "sys/fs/cgroup/user/app/cpu.max", cpu_max)
+    assert survey(device_free_bytes=None, root=root).quota_cpus == quota
+
+
+def test_a_parent_group_may_be_the_tighter_one(root: Path) -> None:
+    write(root, "proc/self/cgroup", "0::/user/app\n")
+    write(root, "sys/fs/cgroup/user/app/cpu.max", "400000 100000\n")
+    write(root, "sys/fs/cgroup/user/cpu.max", "200000 100000\n")
+    write(root, "sys/fs/cgroup/memory.max", "300000\n")
+    write(root, "sys/fs/cgroup/memory.current", "100000\n")
+    machine = survey(device_free_bytes=None, root=root)
+    assert (machine.quota_cpus, machine.available_bytes) == (2.0, 200_000)
+
+
+def test_file_pages_that_can_go_count_as_free(root: Path) -> None:
+    write(root, "proc/self/cgroup", "0::/\n")
+    write(root, "sys/fs/cgroup/memory.max", "500000\n")
+    write(root, "sys/fs/cgroup/memory.current", "450000\n")
+    write(root, "sys/fs/cgroup/memory.stat", "anon 100000\ninactive_file 300000\n")
+    assert survey(device_free_bytes=None, root=root).available_bytes == 350_000
+
+
+def test_the_first_version_of_control_groups(root: Path) -> None:
+    write(root, "proc/self/cgroup", "4:cpu,cpuacct:/box\n3:memory:/box\n1:name=systemd:/x\n")
+    write(root, "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us", "300000\n")
+    write(root, "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n")
+    write(root, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n")
+    write(root, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
+    write(root, "sys/fs/cgroup/memory/box/memory.limit_in_bytes", "200000\n")
+    write(root, "sys/fs/cgroup/memory/box/memory.usage_in_bytes", "50000\n")
+    write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
+    write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "50000\n")
+    machine = survey(device_free_bytes=None, root=root)
+    assert (machine.quota_cpus, machine.available_bytes) == (3.0, 150_000)
+
+
+def test_no_limit_in_words_is_no_limit(root: Path) -> None:
+    write(root, "proc/self/cgroup", "0::/\n")
+    write(root, "sys/fs/cgroup/memory.max", "max\n")
+    write(root, "sys/fs/cgroup/memory.current", "450000\n")
+    assert survey(device_free_bytes=None, root=root).available_bytes == 1000 * 1024
+
+
+def test_a_system_without_proc_still_has_memory(tmp_path: Path) -> None:
+    machine = survey(device_free_bytes=None, root=tmp_path)
+    assert machine.available_bytes > 1024**2
+    assert machine.cpus >= 1
+
+
+def test_the_process_knows_its_own_size() -> None:
+    assert 1024**2 < resident_bytes() < 1024**4

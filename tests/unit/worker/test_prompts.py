@@ -1,0 +1,220 @@
+"""What a submit becomes: a rendered, tokenised prompt and the settings of its generator."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from runner.binding import Code, NativeError
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import ChatPrompt, Sampling, Submit, TextPrompt
+from runner.worker.prompts import Prepared, Prompter
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+class Model:
+    """A model whose tokens are characters, behind a BOS."""
+
+    def __init__(self, error: NativeError | None = None) -> None:
+        self.error = error
+        self.rendered: list[dict[str, Any]] = []
+        self.settings: list[dict[str, Any]] = []
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        assert add_special and parse_special
+        return [1, *(ord(letter) for letter in text)]
+
+    def apply(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self.error:
+            raise self.error
+        self.rendered.append(request)
+        return {
+            "prompt": "<hi>",
+            "additional_stops": ["<end>"],
+            "preserved_tokens": ["<tool>"],
+            "generation_prompt": "<think>",
+        }
+
+    def new_generator(self, settings: dict[str, Any]) -> int:
+        if self.error:
+            raise self.error
+        json.dumps(settings, allow_nan=False)
+        self.settings.append(settings)
+        return 42
+
+
+def chat(**more: Any) -> Submit:
+    more.setdefault("sampling", Sampling())
+    return Submit(id=7, prompt=ChatPrompt(messages_json=json.dumps(MESSAGES)), **more)
+
+
+def text(content: str, **more: Any) -> Submit:
+    more.setdefault("sampling", Sampling())
+    return Submit(id=7, prompt=TextPrompt(text=content), **more)
+
+
+def prepare(submit: Submit, model: Model | None = None, **changes: Any) -> Prepared:
+    model = model or Model()
+    guarded: list[int] = []
+
+    @contextmanager
+    def limit(id: int) -> Iterator[None]:
+        guarded.append(id)
+        yield
+
+    prompter = Prompter(
+        **{
+            "tokenizer": model,
+            "renderer": model,
+            "no_template": "",
+            "generators": model,
+            "context_size": 100,
+            "penalty_tokens": 0,
+        }
+        | changes
+    )
+    prepared = prompter.prepare(submit, 12.5, limit)
+    assert guarded == ([7] if isinstance(submit.prompt, ChatPrompt) else [])
+    return prepared
+
+
+def refusal(submit: Submit, model: Model | None = None, **changes: Any) -> RunnerError:
+    with pytest.raises(RunnerError) as caught:
+        prepare(submit, model, **changes)
+    return caught.value
+
+
+def test_text_is_taken_as_it_is() -> None:
+    model = Model()
+    request = prepare(text("ab", client="ann", cache_prompt=False, max_tokens=5), model).request
+    assert (request.id, request.prompt, request.generator) == (7, (1, 97, 98), 42)
+    assert (request.client, request.shares_prefix, request.deadline_s) == ("ann", False, 12.5)
+    assert request.max_tokens == 5
+    assert model.rendered == []
+
+
+def test_a_conversation_goes_through_the_template() -> None:
+    model = Model()
+    prepared = prepare(chat(stop=("###",)), model)
+    assert prepared.request.prompt == (1, *map(ord, "<hi>"))
+    [request] = model.rendered
+    assert request.pop("now") > 1_700_000_000
+    assert request == {
+        "messages": MESSAGES,
+        "chat_template_kwargs": {},
+        "add_generation_prompt": True,
+        "continue_final_message": False,
+    }
+    assert prepared.stops == ("###", "<end>")
+
+
+def test_the_generator_gets_what_was_said_and_nothing_else() -> None:
+    model = Model()
+    sampling = Sampling(temperature=0.0, seed=3, top_logprobs=2, samplers=("top_k",))
+    prepare(chat(sampling=sampling, max_tokens=9, stop=("###",)), model)
+    assert model.settings == [
+        {
+            "temperature": 0.0,
+            "seed": 3,
+            "top_logprobs": 2,
+            "samplers": ("top_k",),
+            "ignore_eos": False,
+            "logit_bias": [],
+            "stop": ("###", "<end>"),
+            "max_tokens": 9,
+            "preserved_tokens": ("<tool>",),
+            "generation_prompt": "<think>",
+        }
+    ]
+
+
+def test_a_forbidden_token_is_written_as_false() -> None:
+    model = Model()
+    prepare(text("a", sampling=Sampling(logit_bias=((5, -math.inf), (6, 1.5)))), model)
+    assert model.settings[0]["logit_bias"] == [[5, False], [6, 1.5]]
+
+
+def test_minus_one_means_the_whole_context() -> None:
+    model = Model()
+    sampling = Sampling(repeat_last_n=-1, dry_penalty_last_n=-1)
+    request = prepare(text("a", sampling=sampling), model).request
+    assert model.settings[0]["repeat_last_n"] == model.settings[0]["dry_penalty_last_n"] == 100
+    assert request.tail_tokens == 100
+
+
+@pytest.mark.parametrize(
+    ("sampling", "hint", "tail"),
+    [
+        (Sampling(), 0, 64),
+        (Sampling(), 80, 80),
+        (Sampling(repeat_last_n=90), 80, 90),
+        (Sampling(dry_penalty_last_n=70, repeat_last_n=0), 0, 70),
+    ],
+)
+def test_the_penalties_see_as_much_as_they_ask_for(
+    sampling: Sampling, hint: int, tail: int
+) -> None:
+    prepared = prepare(text("a", sampling=sampling), penalty_tokens=hint)
+    assert prepared.request.tail_tokens == tail
+
+
+@pytest.mark.parametrize(("content", "max_tokens"), [("a", 0), ("a" * 99, 5)])
+def test_no_generator_is_made_that_will_not_be_used(content: str, max_tokens: int) -> None:
+    model = Model()
+    assert prepare(text(content, max_tokens=max_tokens), model).request.generator is None
+    assert model.settings == []
+
+
+def test_a_template_that_refuses_is_the_requests_fault() -> None:
+    error = refusal(chat(), Model(NativeError(Code.PARSE, "roles must alternate")))
+    assert (error.kind, error.message) == (Kind.TEMPLATE_ERROR, "roles must alternate")
+
+
+def test_without_a_template_only_text_is_taken() -> None:
+    error = refusal(chat(), renderer=None, no_template="it is broken")
+    assert (error.kind, error.message) == (Kind.TEMPLATE_ERROR, "it is broken")
+    assert prepare(text("a"), renderer=None).request.generator == 42
+
+
+@pytest.mark.parametrize(
+    ("error", "sampling", "kind", "param"),
+    [
+        (
+            NativeError(Code.GRAMMAR, "bad schema"),
+            Sampling(json_schema="{}"),
+            Kind.INVALID_REQUEST,
+            "response_format",
+        ),
+        (
+            NativeError(Code.GRAMMAR, "bad rule"),
+            Sampling(grammar="x"),
+            Kind.INVALID_REQUEST,
+            "grammar",
+        ),
+        (
+            NativeError(Code.ARGUMENT, "stop: at most 64 strings"),
+            Sampling(),
+            Kind.INVALID_REQUEST,
+            "stop",
+        ),
+        (NativeError(Code.STATE, "65536 generators"), Sampling(), Kind.BUSY, None),
+        (NativeError(Code.EXCEPTION, "boom"), Sampling(), Kind.INTERNAL, None),
+    ],
+)
+def test_a_refused_generator_names_the_parameter(
+    error: NativeError, sampling: Sampling, kind: Kind, param: str | None
+) -> None:
+    refused = refusal(text("a", sampling=sampling), Model(error))
+    assert (refused.kind, refused.param, refused.message) == (kind, param, error.message)
+
+
+def test_more_log_probabilities_than_a_step_has_room_for_are_refused() -> None:
+    assert prepare(text("a", sampling=Sampling(top_logprobs=20))).request.generator == 42
+    error = refusal(text("a", sampling=Sampling(top_logprobs=21)))
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "top_logprobs")
