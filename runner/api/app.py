@@ -1,0 +1,126 @@
+"""The application: gate, then route, then handler; every error rendered in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.api import faults, gate, routes
+from runner.api.call import Call
+from runner.api.gate import Policy
+from runner.api.keys import Scope
+from runner.api.management.engines import Backend
+from runner.api.management.engines import Engines as EngineRoutes
+from runner.api.management.models import Models as ModelRoutes
+from runner.api.management.system import System
+from runner.api.openai.chat import Chat
+from runner.api.openai.models import Models as OpenAIModels
+from runner.api.routes import Route
+from runner.errors import Kind, RunnerError
+from runner.net import Exchange
+from runner.service import Catalogue, Engines
+
+Handler = Callable[[Call], Awaitable[None]]
+
+# The same API under each of them: Docker Model Runner's two, and what SDKs are usually given.
+OPENAI_PREFIXES = ("/engines/llama.cpp/v1", "/engines/v1", "/v1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the server tells of itself, and its limits."""
+
+    version: str
+    survey: Callable[[], Backend]
+    log_path: Path | None = None
+    max_body_bytes: int = 10 * 1024 * 1024
+    patience_s: float = 10.0  # for a stream's first event, before its head goes out without it
+
+
+class App:
+    """The handler that :class:`runner.net.Server` calls for every request."""
+
+    def __init__(
+        self, catalogue: Catalogue, engines: Engines, *, policy: Policy, about: About
+    ) -> None:
+        self._policy = policy
+        self._max_body_bytes = about.max_body_bytes
+        self._routes = [
+            *_openai_routes(
+                Chat(engines, version=about.version, patience_s=about.patience_s),
+                OpenAIModels(catalogue, engines),
+            ),
+            *_model_routes(ModelRoutes(catalogue, engines)),
+            *_engine_routes(EngineRoutes(engines, catalogue, survey=about.survey)),
+            *_system_routes(System(catalogue, version=about.version, log_path=about.log_path)),
+        ]
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request; a RunnerError that comes out of here is :meth:`on_error`'s."""
+        request = exchange.request
+        allowed = gate.decide(request, self._policy, is_unix=exchange.peer == "unix")
+        if request.method == "OPTIONS":
+            await self._answer_options(exchange)
+            return
+        match = routes.find(self._routes, request.method, request.raw_path)
+        if match.route.scope is not None:
+            allowed.require(match.route.scope)
+        call = Call(
+            exchange,
+            name=match.name,
+            headers=gate.cors_headers(request, self._policy),
+            max_body_bytes=self._max_body_bytes,
+        )
+        await match.route.target(call)
+
+    async def on_error(self, exchange: Exchange, error: RunnerError) -> None:
+        """Answer with an error: from here, or from net for what a handler did not foresee."""
+        headers = [*faults.headers(error), *gate.cors_headers(exchange.request, self._policy)]
+        await exchange.respond(error.row.status, headers, faults.render(error))
+
+    async def _answer_options(self, exchange: Exchange) -> None:
+        """Answer a browser's preflight, or tell what a path can do."""
+        request = exchange.request
+        cors = gate.cors_headers(request, self._policy)
+        if "origin" in request.headers:
+            await exchange.respond(204, [*cors, *gate.preflight_headers(request)])
+            return
+        methods = [*gate.ALLOWED_METHODS.split(", ")]
+        if request.raw_path != "*":
+            methods = routes.allowed_methods(self._routes, request.raw_path)
+        if not methods:
+            raise RunnerError(Kind.NOT_FOUND, f"there is no {request.raw_path[:200]}")
+        await exchange.respond(204, [("Allow", ", ".join(methods))])
+
+
+def _openai_routes(chat: Chat, models: OpenAIModels) -> Iterator[Route[Handler]]:
+    for prefix in OPENAI_PREFIXES:
+        yield Route("POST", f"{prefix}/chat/completions", Scope.INFER, chat)
+        yield Route("GET", f"{prefix}/models", Scope.INFER, models.list)
+        yield Route("GET", f"{prefix}/models/{{name}}", Scope.INFER, models.show)
+
+
+def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:
+    yield Route("GET", "/models", Scope.INFER, models.list)
+    yield Route("POST", "/models/create", Scope.MANAGE, models.create)
+    yield Route("POST", "/models/package", Scope.MANAGE, models.package)
+    yield Route("POST", "/models/{name}/tag", Scope.MANAGE, models.tag)
+    yield Route("GET", "/models/{name}", Scope.INFER, models.show)
+    yield Route("DELETE", "/models/{name}", Scope.MANAGE, models.remove)
+
+
+def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:
+    yield Route("GET", "/engines/ps", Scope.INFER, engines.running)
+    yield Route("GET", "/engines/status", Scope.INFER, engines.status)
+    yield Route("GET", "/engines/df", Scope.INFER, engines.disk_usage)
+    yield Route("POST", "/engines/unload", Scope.MANAGE, engines.unload)
+
+
+def _system_routes(system: System) -> Iterator[Route[Handler]]:
+    yield Route("GET", "/", None, system.welcome)
+    yield Route("GET", "/version", None, system.version)
+    yield Route("GET", "/health", None, system.health)
+    yield Route("GET", "/livez", None, system.health)
+    yield Route("GET", "/readyz", None, system.ready)
+    yield Route("GET", "/logs", Scope.ADMIN, system.logs)

@@ -1,0 +1,162 @@
+"""One admitted request on its way through a handler: its parts, and the ways to answer it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from runner import http
+from runner.api import faults, jsonbody
+from runner.api.faults import Header
+from runner.errors import Kind, RunnerError
+from runner.net import Exchange, Stream
+
+T = TypeVar("T")
+
+# Reading a larger body holds the event loop long enough for other streams to notice.
+INLINE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that passed the gate and found its route."""
+
+    exchange: Exchange
+    name: str  # of the model in the path; empty on routes without one
+    headers: list[Header]  # for every answer
+    max_body_bytes: int
+
+    @property
+    def client(self) -> str:
+        """Who asks, for fairness: an address without its port, or ``unix``."""
+        return self.exchange.peer.rpartition(":")[0] or self.exchange.peer
+
+    def query(self, name: str) -> str | None:
+        """Return a parameter of the query; None when it is absent."""
+        pairs = parse_qsl(self.exchange.request.query, keep_blank_values=True)
+        return next((value for key, value in pairs if key == name), None)
+
+    def query_flag(self, name: str) -> bool:
+        """Return a parameter that is true or false; given without a value it is true."""
+        value = self.query(name)
+        if value is None or value.lower() in ("false", "0"):
+            return False
+        if value.lower() in ("", "true", "1"):
+            return True
+        raise RunnerError(Kind.INVALID_REQUEST, f"{name}: expected true or false", param=name)
+
+    async def read(self, parse: Callable[[dict[str, Any]], T]) -> T:
+        """Read the body, which must be a JSON object, and parse it."""
+        body = await self.exchange.read_body(self.max_body_bytes)
+        if len(body) <= INLINE_BYTES:
+            return parse(jsonbody.decode_object(body))
+        return await asyncio.to_thread(lambda: parse(jsonbody.decode_object(body)))
+
+    async def reply(
+        self, body: bytes, *, status: int = 200, headers: Sequence[Header] = (faults.JSON_TYPE,)
+    ) -> None:
+        """Answer with a whole body, JSON unless ``headers`` say otherwise."""
+        await self.exchange.respond(status, [*headers, *self.headers], body)
+
+    async def reply_json(self, value: Any, *, status: int = 200) -> None:
+        """Answer with a JSON value."""
+        await self.reply(json.dumps(value, ensure_ascii=False).encode(), status=status)
+
+    async def open_stream(
+        self, content_type: str, *, headers: Sequence[Header] = (), heartbeat: bytes = b""
+    ) -> Stream:
+        """Answer piece by piece; no proxy on the way shall hold pieces back."""
+        fields = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-cache"),
+            ("X-Accel-Buffering", "no"),
+            *headers,
+            *self.headers,
+        ]
+        return await self.exchange.open_stream(200, fields, heartbeat=heartbeat)
+
+
+class EventStream:
+    """An answer of Server-Sent Events whose head waits for the first event.
+
+    So a request that is refused gets its 4xx. When the model takes long to load, patience ends
+    and the head goes out alone: heartbeats keep the connection alive, and an error that comes
+    later is the stream's last event.
+    """
+
+    def __init__(self, call: Call, headers: Sequence[Header] = ()) -> None:
+        self._call = call
+        self._headers = headers
+        self._opening: asyncio.Task[Stream] | None = None
+        self._stream: Stream | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the head is sent, or being sent."""
+        return self._opening is not None
+
+    async def open(self) -> Stream:
+        """Send the head if it is not out yet."""
+        if self._stream is None:
+            self._stream = await self._start()
+        return self._stream
+
+    async def send(self, data: bytes) -> None:
+        """Send one or more rendered events."""
+        stream = self._stream or await self.open()
+        await stream.send(data)
+
+    async def finish(self, data: bytes) -> None:
+        """Send the last events and end."""
+        await self.send(data)
+        await (await self.open()).finish()
+
+    @asynccontextmanager
+    async def opened_after(self, patience_s: float) -> AsyncIterator[None]:
+        """Open the stream if the block has not after ``patience_s``."""
+        timer = asyncio.get_running_loop().call_later(patience_s, self._start)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _start(self) -> asyncio.Task[Stream]:
+        if self._opening is None:
+            self._opening = asyncio.create_task(
+                self._call.open_stream(
+                    "text/event-stream", headers=self._headers, heartbeat=http.sse.HEARTBEAT
+                )
+            )
+        return self._opening
+
+
+@asynccontextmanager
+async def while_wanted(exchange: Exchange) -> AsyncIterator[None]:
+    """Run the block until the client leaves; then cancel it and raise RunnerError(CANCELLED)."""
+    worker = asyncio.current_task()
+    assert worker is not None
+    is_gone = False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        await exchange.wait_gone()
+        is_gone = True
+        worker.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not is_gone:
+            raise  # the server is being stopped
+        worker.uncancel()
+        raise RunnerError(
+            Kind.CANCELLED, "the client left before the answer was complete"
+        ) from None
+    finally:
+        watcher.cancel()

@@ -1,0 +1,62 @@
+"""Errors as answers: the JSON that OpenAI's SDKs read, and the headers that go with it. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from runner.api.routes import MethodNotAllowed
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import Failed
+
+Header = tuple[str, str]
+
+JSON_TYPE: Header = ("Content-Type", "application/json")
+
+
+def render(error: RunnerError) -> bytes:
+    """Render ``{"error": {"message", "type", "param", "code", ...details}}``.
+
+    The last lines of a dead engine's stderr stay out: logs need a scope of their own.
+    """
+    body: dict[str, Any] = {
+        "message": str(error),
+        "type": error.row.openai_type,
+        "param": error.param,
+        "code": error.kind.value,
+    }
+    details = {name: fact for name, fact in error.details.items() if name != "stderr"}
+    # Details never replace the members every client reads.
+    return json.dumps({"error": body | details | body}).encode()
+
+
+def headers(error: RunnerError) -> list[Header]:
+    """Return the headers that the error's kind asks for."""
+    found = [JSON_TYPE]
+    if error.kind is Kind.UNAUTHENTICATED:
+        found.append(("WWW-Authenticate", 'Bearer realm="runner"'))
+    if error.retry_after_s is not None:
+        found.append(("Retry-After", str(error.retry_after_s)))
+    if isinstance(error, MethodNotAllowed):
+        found.append(("Allow", error.allow))
+    return found
+
+
+def from_failed(failed: Failed) -> RunnerError:
+    """Turn a worker's last word into the error it stands for."""
+    try:
+        kind = Kind(failed.kind)
+    except ValueError:
+        kind = Kind.INTERNAL
+    details = dict(failed.details)
+    retry_after_s = details.pop("retry_after_s", None)
+    if retry_after_s is None and kind in (Kind.BUSY, Kind.UNAVAILABLE):
+        retry_after_s = 1
+    return RunnerError(
+        kind,
+        failed.message,
+        hint=failed.hint,
+        param=failed.param,
+        details=details,
+        retry_after_s=retry_after_s,
+    )

@@ -1,0 +1,73 @@
+"""Docker Model Runner's ``/engines`` routes: what is loaded, what it takes, unloading."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runner.api.call import Call
+from runner.api.management import render
+from runner.api.openai.fields import Fields, as_text
+from runner.errors import Kind, RunnerError
+from runner.service import Catalogue
+from runner.service import Engines as Service
+
+MAX_NAMES = 1000
+MAX_NAME_CHARACTERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What is known of the native engine without loading it."""
+
+    status: str  # Docker's grammar: "Running", "Error" or "Not Installed", then ": details"
+    size_bytes: int  # of the library
+
+
+class Engines:
+    """The handlers of the engines' routes."""
+
+    def __init__(
+        self, engines: Service, catalogue: Catalogue, *, survey: Callable[[], Backend]
+    ) -> None:
+        self._engines = engines
+        self._catalogue = catalogue
+        self._survey = survey
+
+    async def running(self, call: Call) -> None:
+        """List the models in memory."""
+        now_s = time.time()
+        shown = [render.running_model(one, now_s=now_s) for one in self._engines.running()]
+        await call.reply_json(shown)
+
+    async def status(self, call: Call) -> None:
+        """Tell which backends there are."""
+        await call.reply_json({"llama.cpp": self._survey().status})
+
+    async def disk_usage(self, call: Call) -> None:
+        """Count bytes on disk."""
+        usage = {
+            "models_disk_usage": await self._catalogue.disk_usage(),
+            "default_backend_disk_usage": self._survey().size_bytes,
+        }
+        await call.reply_json(usage)
+
+    async def unload(self, call: Call) -> None:
+        """Unload models that are not in use."""
+        names = await call.read(_parse_unload)
+        await call.reply_json({"unloaded_runners": await self._engines.unload(names)})
+
+
+def _parse_unload(body: dict[str, Any]) -> list[str] | None:
+    """Return the names, or None for all."""
+    fields = Fields(body)
+    wants_all = fields.boolean("all") or False
+    names = fields.array("models") or []
+    if not wants_all and not names:
+        raise RunnerError(Kind.INVALID_REQUEST, 'expected {"all": true} or {"models": [NAME]}')
+    if len(names) > MAX_NAMES:
+        raise RunnerError(Kind.INVALID_REQUEST, f"models: expected at most {MAX_NAMES} names")
+    checked = [as_text(n, f"models[{i}]", MAX_NAME_CHARACTERS) for i, n in enumerate(names)]
+    return None if wants_all else checked

@@ -1,0 +1,118 @@
+"""Docker Model Runner's JSON for engines and progress. Pure."""
+
+from __future__ import annotations
+
+import html
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from runner.service import RunningModel
+
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: "not applicable"
+
+
+def running_model(model: RunningModel, *, now_s: float) -> dict[str, Any]:
+    """Render one row of ``GET /engines/ps``: Docker's members first, then what only we tell.
+
+    ``now_s`` is Unix time: the service counts seconds, the API shows times.
+    """
+    shown: dict[str, Any] = {
+        "backend_name": "llama.cpp",
+        "model_name": model.name,
+        "mode": "embedding" if model.facts and model.facts.pooling else "completion",
+        "last_used": NEVER if model.idle_s is None else render_time(now_s - model.idle_s),
+        "keep_alive": render_keep_alive(model.keep_alive_s),
+    }
+    if model.in_use:
+        shown["in_use"] = True
+    if model.phase == "loading":
+        shown["loading"] = True
+        shown["fraction"] = round(model.fraction, 3)
+    if model.expires_in_s is not None:
+        shown["expires_at"] = render_time(now_s + model.expires_in_s)
+    shown |= {"id": model.id, "tags": list(model.tags), "pid": model.pid, "size": model.size_bytes}
+    return shown | _engine(model)
+
+
+def _engine(model: RunningModel) -> dict[str, Any]:
+    """Render what the worker told: facts and settings when it was ready, then its last numbers."""
+    told: dict[str, Any] = {"requests": model.leases, "waiting": model.waiting}
+    if model.ready is not None:
+        told["settings"] = msgspec.to_builtins(model.ready.settings)
+        told["model"] = msgspec.to_builtins(model.ready.model)
+        told["devices"] = list(model.ready.devices)
+        told["system_info"] = model.ready.system_info
+        told["load_ms"] = model.ready.load_ms
+    if (beat := model.beat) is not None:
+        told |= {
+            "running": beat.running,
+            "waiting": model.waiting + beat.waiting,
+            "cells_used": beat.cells_used,
+            "cells_total": beat.cells_total,
+            "memory_bytes": beat.resident_bytes,
+            "prompt_tokens": beat.prompt_tokens,
+            "cached_tokens": beat.cached_tokens,
+            "completion_tokens": beat.completion_tokens,
+        }
+    return told
+
+
+def render_time(unix_s: float) -> str:
+    """Write a time as Go's JSON does (RFC 3339, UTC)."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def render_keep_alive(seconds: float | None) -> str:
+    """Write a time span as Go does (``5m0s``); ``-1`` keeps a model for ever."""
+    if seconds is None:
+        return "-1"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+# ---- progress of a pull ----------------------------------------------------------------------
+
+
+def progress_line(done_bytes: int, total_bytes: int, *, is_escaped: bool) -> bytes:
+    """Render one line of progress; Docker's clients add up the layers' ``current``."""
+    layer = {"id": "gguf", "size": total_bytes, "current": done_bytes}
+    message = f"Downloaded: {done_bytes / 1e6:.2f} MB"
+    return _line("progress", message, total=total_bytes, layer=layer, is_escaped=is_escaped)
+
+
+def success_line(message: str, *, is_escaped: bool) -> bytes:
+    """Render the last line of a pull that worked."""
+    return _line("success", message, is_escaped=is_escaped)
+
+
+def error_line(message: str, *, is_escaped: bool) -> bytes:
+    """Render the last line of a pull that failed after its first line was sent."""
+    return _line("error", f"Error: {message}", is_escaped=is_escaped)
+
+
+def _line(
+    kind: str,
+    message: str,
+    *,
+    is_escaped: bool,
+    total: int = 0,
+    layer: dict[str, Any] | None = None,
+) -> bytes:
+    """Docker's CLI undoes HTML escapes in every line, so it gets them (dmr-contract.md 1.4)."""
+    text = json.dumps(
+        {
+            "type": kind,
+            "message": message,
+            "total": total,
+            "layer": layer or {"size": 0, "current": 0},
+            "mode": "pull",
+        },
+        separators=(",", ":"),
+    )
+    return (html.escape(text) if is_escaped else text).encode() + b"\n"

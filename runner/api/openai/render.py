@@ -1,0 +1,222 @@
+"""Events of the engine to chat completions and chunks, as OpenAI's SDKs read them.
+
+Pure. A streamed token costs one JSON string: what stays the same in every chunk of a request is
+rendered once, when the request begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from runner.api import faults
+from runner.errors import RunnerError
+from runner.wire.messages import Begun, Ended, Piece, Ready, Timings, TokenLogprob
+
+DONE = b"data: [DONE]\n\n"
+
+# JSON has no minus infinity; OpenAI's API says "very unlikely" this way.
+LEAST_LOGPROB = -9999.0
+
+FINISH_REASONS = {"eos": "stop", "stop": "stop", "length": "length", "context": "length"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What all chunks of one answer say about it."""
+
+    id: str
+    created_s: int
+    model: str  # as the request named it
+    fingerprint: str
+
+    def members(self, kind: str) -> dict[str, Any]:
+        """Return the leading members of an answer or a chunk."""
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created_s,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+        }
+
+
+def fingerprint(version: str, ready: Ready) -> str:
+    """Name what decides an answer beside the request: code, kernels and settings of the engine."""
+    facts = _encode([version, ready.system_info, ready.devices, ready.settings])
+    return "fp_" + hashlib.sha256(facts).hexdigest()[:12]
+
+
+# ---- streamed --------------------------------------------------------------------------------
+
+
+class Chunks:
+    """Renders the chunks of one choice."""
+
+    def __init__(self, identity: Identity, index: int, *, include_usage: bool) -> None:
+        self._include_usage = include_usage
+        # OpenAI: with include_usage every chunk has the member, null in all but the last.
+        usage = b',"usage":null' if include_usage else b""
+        head = _encode(identity.members("chat.completion.chunk"))[:-1]
+        self._head = b'data: %b,"choices":[{"index":%d,"delta":' % (head, index)
+        self._content = self._head + b'{"content":'
+        self._tail = b',"logprobs":null,"finish_reason":null}]%b}\n\n' % usage
+        self._usage = usage
+
+    def first(self) -> bytes:
+        """Render the chunk that opens a choice."""
+        return self._head + b'{"role":"assistant","content":""}' + self._tail
+
+    def piece(self, piece: Piece) -> bytes:
+        """Render new text; nothing when there is none to tell."""
+        if piece.logprobs:
+            logprobs = _encode({"content": _logprobs(piece.logprobs)})
+            tail = b'},"logprobs":%b,"finish_reason":null}]%b}\n\n' % (logprobs, self._usage)
+            return self._content + _text(piece.text) + tail
+        if not piece.text:
+            return b""
+        return self._content + _text(piece.text) + b"}" + self._tail
+
+    def last(self, ended: Ended) -> bytes:
+        """Render the chunk that closes a choice, with llama-server's timings."""
+        reason = FINISH_REASONS[ended.reason].encode()
+        timings = _encode(render_timings(ended.timings))
+        return self._head + b'{},"logprobs":null,"finish_reason":"%b"}],"timings":%b%b}\n\n' % (
+            reason,
+            timings,
+            self._usage,
+        )
+
+
+def usage_chunk(identity: Identity, ended: Sequence[Ended]) -> bytes:
+    """Render the chunk that ``stream_options.include_usage`` asks for."""
+    members = identity.members("chat.completion.chunk")
+    return b"data: %b\n\n" % _encode({**members, "choices": [], "usage": render_usage(ended)})
+
+
+def error_event(error: RunnerError) -> bytes:
+    """Render the last event of a stream that failed after its head was sent."""
+    return b"data: %b\n\n" % faults.render(error)
+
+
+def _text(text: str) -> bytes:
+    """Render new text as a JSON string without what line readers take for the end of a line.
+
+    Such a reader is Python's ``str.splitlines``, and with it the ``iter_lines`` of HTTP clients.
+    """
+    data = _encode(text)
+    if not text.isascii():
+        for character, escape in _LINE_ENDS:
+            data = data.replace(character, escape)
+    return data
+
+
+_LINE_ENDS = (
+    ("\x85".encode(), b"\\u0085"),
+    ("\u2028".encode(), b"\\u2028"),
+    ("\u2029".encode(), b"\\u2029"),
+)
+
+
+# ---- whole -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Choice:
+    """One choice being put together from its events."""
+
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, event: Begun | Piece) -> None:
+        """Take the next event."""
+        if isinstance(event, Piece):
+            self.texts.append(event.text)
+            self.logprobs += _logprobs(event.logprobs)
+
+    def render(self, index: int, ended: Ended, *, wants_logprobs: bool) -> dict[str, Any]:
+        """Return the member of ``choices``."""
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": "".join(self.texts)},
+            "logprobs": {"content": self.logprobs} if wants_logprobs else None,
+            "finish_reason": FINISH_REASONS[ended.reason],
+        }
+
+
+def completion(
+    identity: Identity, choices: Sequence[tuple[Choice, Ended]], *, wants_logprobs: bool
+) -> bytes:
+    """Render a whole answer."""
+    ended = [last for _, last in choices]
+    return _encode(
+        {
+            **identity.members("chat.completion"),
+            "choices": [
+                choice.render(index, last, wants_logprobs=wants_logprobs)
+                for index, (choice, last) in enumerate(choices)
+            ],
+            "usage": render_usage(ended),
+            "timings": render_timings(ended[0].timings),
+        }
+    )
+
+
+# ---- parts -----------------------------------------------------------------------------------
+
+
+def render_usage(ended: Sequence[Ended]) -> dict[str, Any]:
+    """Count tokens; choices share one prompt, so it is counted once."""
+    completion_tokens = sum(one.completion_tokens for one in ended)
+    return {
+        "prompt_tokens": ended[0].prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": ended[0].prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": ended[0].cached_tokens},
+    }
+
+
+def render_timings(timings: Timings) -> dict[str, float]:
+    """Return llama-server's ``timings``. n tokens have n - 1 gaps, and those are what is timed."""
+    gaps = max(0, timings.predicted_n - 1)
+    return {
+        "cache_n": timings.cache_n,
+        "prompt_n": timings.prompt_n,
+        "prompt_ms": timings.prompt_ms,
+        "prompt_per_token_ms": _ratio(timings.prompt_ms, timings.prompt_n),
+        "prompt_per_second": _ratio(timings.prompt_n * 1e3, timings.prompt_ms),
+        "predicted_n": timings.predicted_n,
+        "predicted_ms": timings.predicted_ms,
+        "predicted_per_token_ms": _ratio(timings.predicted_ms, gaps),
+        "predicted_per_second": _ratio(gaps * 1e3, timings.predicted_ms),
+    }
+
+
+def _ratio(value: float, by: float) -> float:
+    return round(value / by, 3) if by > 0 else 0.0
+
+
+def _logprobs(tokens: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+    return [
+        {
+            **_token(token.token, token.piece, token.logprob),
+            "top_logprobs": [_token(*top) for top in token.top],
+        }
+        for token in tokens
+    ]
+
+
+def _token(token: int, piece: bytes, logprob: float) -> dict[str, Any]:
+    """A token may be part of a character: ``bytes`` is exact, ``token`` the nearest text."""
+    return {
+        "id": token,
+        "token": piece.decode("utf-8", "replace"),
+        "bytes": list(piece),
+        "logprob": max(logprob, LEAST_LOGPROB),
+    }

@@ -1,0 +1,166 @@
+"""Checks a JSON schema against what the grammar made from it can enforce. Pure.
+
+llama.cpp turns a schema into a grammar and passes over in silence what a grammar cannot say
+(``uniqueItems``, bounds of a number that is no integer, ...). A request with ``strict`` is refused
+instead, naming the place; without it the places are reported to the client. Read beside
+``common/json-schema.cpp`` of the pinned source, which decides what is honoured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from runner.errors import Kind, RunnerError
+
+MAX_NODES = 10_000  # schemas within the schema, after unfolding arrays of types
+MAX_VALUES = 10_000  # of all enums
+
+# Members that hold no constraint on the text, or that the grammar honours wherever they stand.
+_ALWAYS = frozenset(
+    {
+        "$anchor",
+        "$comment",
+        "$defs",
+        "$id",
+        "$ref",
+        "$schema",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "const",
+        "contentEncoding",
+        "contentMediaType",
+        "default",
+        "definitions",
+        "deprecated",
+        "description",
+        "enum",
+        "example",
+        "examples",
+        "nullable",
+        "oneOf",
+        "prefixItems",
+        "properties",
+        "readOnly",
+        "required",
+        "title",
+        "type",
+        "writeOnly",
+    }
+)
+_BY_TYPE: dict[str, frozenset[str]] = {
+    "integer": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
+    "array": frozenset({"items", "minItems", "maxItems"}),
+    "string": frozenset({"pattern", "format", "minLength", "maxLength"}),
+}
+_FORMATS = frozenset(
+    {"date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"}
+)
+# Without a type these say which one is meant.
+_IMPLIED_TYPE = {"items": "array", "prefixItems": "array", "pattern": "string"} | dict.fromkeys(
+    ("format", "minLength", "maxLength"), "string"
+)
+
+
+def check(schema: dict[str, Any], *, param: str) -> list[str]:
+    """Return JSON pointers of the keywords that will not be enforced.
+
+    Raises INVALID_REQUEST when the schema is so large, or unfolds so far, that making a grammar of
+    it would take a client's whole patience.
+    """
+    unenforced: list[str] = []
+    nodes = values = 0
+    for pointer, node, copies in _walk(schema):
+        nodes += copies
+        values += len(node["enum"]) if isinstance(node.get("enum"), list) else 0
+        if nodes > MAX_NODES or values > MAX_VALUES:
+            raise RunnerError(
+                Kind.INVALID_REQUEST,
+                f"{param}: expected at most {MAX_NODES} schemas and {MAX_VALUES} enum values",
+                param=param,
+            )
+        unenforced += [f"{pointer}/{keyword}" for keyword in _unenforced(node)]
+    return unenforced
+
+
+def _walk(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Yield (pointer, schema, how often the grammar repeats it) for every schema inside.
+
+    An array of types is unfolded into one copy a type, with all that is below it.
+    """
+    pending: list[tuple[str, Any, int]] = [("", schema, 1)]
+    while pending:
+        pointer, node, copies = pending.pop()
+        if not isinstance(node, dict):
+            continue  # llama.cpp says what it expected there
+        yield pointer, node, copies
+        kinds = node.get("type")
+        copies = min(copies * len(kinds), MAX_NODES + 1) if isinstance(kinds, list) else copies
+        pending += [(f"{pointer}/{path}", child, copies) for path, child in _children(node)]
+
+
+def _children(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for keyword in ("properties", "$defs", "definitions"):
+        if isinstance(members := node.get(keyword), dict):
+            for name, child in members.items():
+                yield f"{keyword}/{name.replace('~', '~0').replace('/', '~1')}", child
+    for keyword in ("items", "prefixItems", "allOf", "anyOf", "oneOf"):
+        child = node.get(keyword)
+        if isinstance(child, list):
+            yield from ((f"{keyword}/{index}", item) for index, item in enumerate(child))
+        elif child is not None:
+            yield keyword, child
+    if isinstance(extra := node.get("additionalProperties"), dict):
+        yield "additionalProperties", extra
+
+
+def _unenforced(node: dict[str, Any]) -> list[str]:
+    """List the keywords of one schema that its grammar leaves out."""
+    honoured = set(_ALWAYS)
+    for kind in _types(node):
+        honoured |= _BY_TYPE.get(kind, frozenset())
+    found = [keyword for keyword, value in node.items() if keyword not in honoured and _says(value)]
+    if node.get("format", "date") not in _FORMATS and "format" not in found:
+        found.append("format")
+    if not _is_enforced_pattern(node.get("pattern", "^$")):
+        found.append("pattern")
+    if {"items", "prefixItems"} <= node.keys():
+        found.append("prefixItems")
+    if "pattern" in node or node.get("format") in _FORMATS:
+        found += [name for name in ("minLength", "maxLength") if name in node and name not in found]
+    return found
+
+
+# What llama.cpp makes a grammar of: anchored, without look-around and without classes like \\d.
+# Alternatives differ in their first character, so matching takes linear time.
+_HEX = r"x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}"
+_PATTERN_PARTS = (
+    r"[^\\^$\[\](){}]",  # a literal, a dot, | * + ?
+    r"\((?:\?:)?(?!\?)",
+    r"\)",
+    r"\{[0-9]*,?[0-9]*\}",
+    r"\[(?:[^\]\\]|\\(?:[trn\\\"\[\]-]|" + _HEX + r"))*\]",
+    r"\\(?:[\^$.\[\](){}|*+?trn\\\"-]|" + _HEX + r")",
+)
+_PATTERN = re.compile(r"\^(?:" + "|".join(_PATTERN_PARTS) + r")*\$")
+
+
+def _is_enforced_pattern(pattern: Any) -> bool:
+    """Whether a pattern gets a grammar; for one that does not llama.cpp takes any string."""
+    return not isinstance(pattern, str) or _PATTERN.fullmatch(pattern) is not None
+
+
+def _says(value: Any) -> bool:
+    """``uniqueItems: false`` and the like constrain nothing."""
+    return value is not False and value is not None and value != {}
+
+
+def _types(node: dict[str, Any]) -> list[str]:
+    kinds = node.get("type")
+    if isinstance(kinds, str):
+        return [kinds]
+    if isinstance(kinds, list):
+        return [kind for kind in kinds if isinstance(kind, str)]
+    return [kind for keyword, kind in _IMPLIED_TYPE.items() if keyword in node]

@@ -1,0 +1,286 @@
+"""Docker Model Runner's management routes and the server's own (dmr-contract.md 1.4, 1.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import Kind, RunnerError
+from runner.oci import Digest
+from tests.support.fake_service import Site, chat_body, render_request, serving
+
+A = str(Digest.of(b"a"))
+
+
+def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
+    async def main() -> None:
+        async with serving(**options) as site, asyncio.timeout(20):
+            await test(site)
+
+    asyncio.run(main())
+
+
+# ---- the store -------------------------------------------------------------------------------
+
+
+def test_dockers_list_and_inspect() -> None:
+    async def test(site: Site) -> None:
+        shown = {
+            "id": A,
+            "tags": ["docker.io/ai/a:latest"],
+            "created": 0,
+            "config": {"architecture": "a"},
+        }
+        assert (await site.send("GET", "/models")).json[0] == shown
+        assert (await site.send("GET", "/models/ai/a")).json == shown
+        assert (await site.send("GET", "/models/zz")).status == 404
+
+    run(test)
+
+
+def test_an_empty_store_is_an_empty_list() -> None:
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", "/models")).body == b"[]"
+
+    run(test, names=())
+
+
+def test_tagging() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("POST", "/models/ai/a/tag?repo=me%2Fmine&tag=v1")
+        assert (answer.status, answer.json) == (
+            201,
+            {
+                "message": 'Model tagged successfully with "me/mine:v1"',
+                "target": "me/mine:v1",
+            },
+        )
+        assert (await site.send("POST", "/models/ai/a/tag?repo=x")).status == 400
+        assert (await site.send("POST", "/models/zz/tag?repo=x&tag=y")).status == 404
+
+    run(test)
+
+
+def test_removing() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("DELETE", "/models/a")
+        assert (answer.status, answer.json) == (
+            200,
+            [{"Untagged": "docker.io/ai/a:latest"}, {"Deleted": A}],
+        )
+        assert (await site.send("DELETE", "/models/zz?force=true")).status == 404
+        assert (await site.send("DELETE", "/models/a?force=maybe")).status == 400
+
+    run(test)
+
+
+def test_a_busy_model_is_removed_by_force_alone() -> None:
+    async def test(site: Site) -> None:
+        async with site.connect() as (reader, writer):
+            body = json.dumps(chat_body("hang", stream=True)).encode()
+            head = "Content-Type: application/json"
+            writer.write(render_request("POST", "/v1/chat/completions", head, body=body))
+            await reader.readuntil(b'"content":"first"')
+            answer = await site.send("DELETE", "/models/a")
+            assert (answer.status, answer.error["code"]) == (409, "conflict")
+            assert (await site.send("DELETE", "/models/a?force=true")).status == 200
+
+    run(test)
+
+
+def test_packaging_a_file(tmp_path: Path) -> None:
+    async def test(site: Site) -> None:
+        wanted = {"gguf": "/m/x.gguf", "name": "me/x", "licenses": ["/m/L"], "context_size": 512}
+        answer = await site.post("/models/package", wanted)
+        assert (answer.status, answer.json) == (201, {"id": A, "tags": ["docker.io/ai/a:latest"]})
+        assert site.catalogue.packaged == [
+            ([Path("/m/x.gguf")], "me/x", (Path("/m/L"),), None, 512)
+        ]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "param"),
+    [
+        ({"gguf": "/m/x.gguf"}, "name"),
+        ({"name": "x"}, "gguf"),
+        ({"gguf": "m/x.gguf", "name": "x"}, "gguf"),
+        ({"gguf": "/m/x", "name": "x", "licenses": ["L"]}, "licenses[0]"),
+        ({"gguf": "/m/x", "name": "x", "chat_template": 7}, "chat_template"),
+        ({"gguf": "/m/x", "name": "x", "context_size": 0}, "context_size"),
+    ],
+)
+def test_a_wrong_package_is_named(wanted: dict[str, Any], param: str) -> None:
+    async def test(site: Site) -> None:
+        answer = await site.post("/models/package", wanted)
+        assert (answer.status, answer.error["param"]) == (400, param)
+
+    run(test)
+
+
+# ---- pulls -----------------------------------------------------------------------------------
+
+
+def test_a_pull_tells_progress_escaped_unless_asked_for_json() -> None:
+    async def test(site: Site) -> None:
+        plain = await site.post("/models/create", {"from": "package:good"})
+        assert plain.headers["content-type"] == "text/plain; charset=utf-8"
+        assert plain.body.startswith(b"{&quot;type&quot;:&quot;progress&quot;")
+        asked = await site.post(
+            "/models/create", {"from": "package:good"}, "Accept: application/json"
+        )
+        assert asked.headers["content-type"] == "application/json"
+        assert html.unescape(plain.body.decode()) == asked.body.decode()
+        assert [json.loads(line) for line in asked.body.splitlines()] == [
+            {
+                "type": "progress",
+                "message": "Downloaded: 5.00 MB",
+                "total": 10_000_000,
+                "layer": {"id": "gguf", "size": 10_000_000, "current": 5_000_000},
+                "mode": "pull",
+            },
+            {
+                "type": "success",
+                "message": "Model pulled successfully",
+                "total": 0,
+                "layer": {"size": 0, "current": 0},
+                "mode": "pull",
+            },
+        ]
+
+    run(test)
+
+
+def test_a_pull_fails_with_a_status_or_with_a_line() -> None:
+    async def test(site: Site) -> None:
+        early = await site.post("/models/create", {"from": "package:broken"})
+        assert (early.status, early.error["code"]) == (404, "model_not_found")
+        late = await site.post(
+            "/models/create", {"from": "package:cut"}, "Accept: application/json"
+        )
+        assert late.status == 200
+        last = json.loads(late.body.splitlines()[-1])
+        assert (last["type"], last["message"]) == ("error", "Error: the disk is full")
+
+    run(test)
+
+
+def test_a_stored_model_need_not_be_pulled_and_another_cannot() -> None:
+    async def test(site: Site) -> None:
+        stored = await site.post("/models/create", {"from": "ai/a"}, "Accept: application/json")
+        assert json.loads(stored.body)["message"].startswith("Using cached model")
+        missing = await site.post("/models/create", {"from": "ai/zz"})
+        assert (missing.status, missing.error["param"]) == (400, "from")
+        assert (await site.post("/models/create", {})).status == 400
+
+    run(test)
+
+
+# ---- engines ---------------------------------------------------------------------------------
+
+
+def test_ps_tells_dockers_members_and_ours() -> None:
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", "/engines/ps")).body == b"[]"
+        await site.chat("say x")
+        [row] = (await site.send("GET", "/engines/ps")).json
+        assert {name: row[name] for name in ("backend_name", "model_name", "mode")} == {
+            "backend_name": "llama.cpp",
+            "model_name": "a",
+            "mode": "completion",
+        }
+        assert (row["keep_alive"], row["pid"], row["id"]) == ("5m0s", 1000, A)
+        assert "in_use" not in row
+        assert "loading" not in row
+        assert row["last_used"] < row["expires_at"]
+        assert row["last_used"].endswith("Z")
+        assert row["settings"]["context_size"] == 64
+        assert row["model"]["vocabulary"] == 8
+
+    run(test)
+
+
+def test_status_and_disk_usage() -> None:
+    async def test(site: Site) -> None:
+        status = await site.send("GET", "/engines/status")
+        assert status.json == {"llama.cpp": "Running: llama.cpp test"}
+        usage = await site.send("GET", "/engines/df")
+        assert usage.json == {"models_disk_usage": 4096, "default_backend_disk_usage": 77}
+
+    run(test)
+
+
+def test_unloading() -> None:
+    async def test(site: Site) -> None:
+        await site.chat("say x")
+        nothing = await site.post("/engines/unload", {"models": ["b"]})
+        assert nothing.json == {"unloaded_runners": 0}
+        named = await site.post("/engines/unload", {"all": False, "backend": "", "models": ["a"]})
+        assert named.json == {"unloaded_runners": 1}
+        await site.chat("say x")
+        assert (await site.post("/engines/unload", {"all": True})).json == {"unloaded_runners": 1}
+        for wrong in ({}, {"models": []}, {"models": "a"}, {"models": [1]}):
+            assert (await site.post("/engines/unload", wrong)).status == 400
+
+    run(test)
+
+
+# ---- the server itself -----------------------------------------------------------------------
+
+
+def test_the_root_tells_how_to_begin() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("GET", "/", "Host: localhost:4444")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        text = answer.body.decode()
+        assert text.startswith("runner 9.9 is running")
+        assert "curl http://localhost:4444/v1/models" in text
+
+    run(test)
+
+
+def test_version_and_health() -> None:
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", "/version")).json == {"version": "9.9"}
+        for path in ("/health", "/livez", "/readyz"):
+            answer = await site.send("GET", path)
+            assert (answer.status, answer.json) == (200, {"status": "ok"})
+        site.catalogue.error = RunnerError(Kind.STORE, "gone", hint="mount it")
+        ready = await site.send("GET", "/readyz")
+        assert (ready.status, ready.error["code"]) == (503, "unavailable")
+        assert (await site.send("GET", "/livez")).status == 200
+
+    run(test)
+
+
+def test_logs(tmp_path: Path) -> None:
+    log = tmp_path / "runner.log"
+    log.write_text("one\n")
+
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", "/logs")).body == b"one\n"
+        async with site.connect() as (reader, writer):
+            writer.write(render_request("GET", "/logs?follow=true"))
+            await reader.readuntil(b"one\n")
+            log.write_text("one\ntwo\n")
+            await reader.readuntil(b"two\n")
+            log.write_text("new\n")  # rotated
+            await reader.readuntil(b"new\n")
+        log.unlink()
+        assert (await site.send("GET", "/logs")).status == 404
+
+    run(test, log_path=log)
+
+
+def test_without_a_log_there_is_none() -> None:
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", "/logs")).status == 404
+
+    run(test)

@@ -1,0 +1,107 @@
+"""Starting and stopping the daemon as a person, or a supervisor, does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import ROOT
+from tests.e2e.conftest import Daemon, environment, is_alive, running_daemon, text_of, until
+
+ENDLESS = {"max_tokens": 900, "ignore_eos": True}
+
+
+@pytest.mark.model
+def test_sigterm_lets_answers_finish_and_leaves_no_process(own_daemon: Daemon) -> None:
+    with own_daemon.stream("Count to ten.", max_tokens=64, ignore_eos=True) as stream:
+        first = next(stream)
+        [row] = own_daemon.running()
+        own_daemon.process.send_signal(signal.SIGTERM)
+        events = [first, *stream]
+    assert events[-1] == "[DONE]"
+    assert events[-2]["choices"][0]["finish_reason"] == "length"
+    assert len(text_of(events)) > 20
+    assert own_daemon.process.wait(10) == 0
+    assert not is_alive(row["pid"])
+    assert not own_daemon.socket_path.exists()
+
+
+@pytest.mark.model
+def test_a_second_signal_does_not_wait(own_daemon: Daemon) -> None:
+    with own_daemon.stream("Tell a long story.", **ENDLESS) as stream:
+        next(stream)
+        [row] = own_daemon.running()
+        began = time.monotonic()
+        own_daemon.process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        own_daemon.process.send_signal(signal.SIGINT)
+        *_, last = stream
+    assert last["error"]["code"] == "unavailable"
+    assert own_daemon.process.wait(10) == 0
+    assert time.monotonic() - began < 5
+    assert not is_alive(row["pid"])
+
+
+@pytest.mark.model
+def test_a_daemon_that_is_killed_takes_its_workers_along(own_daemon: Daemon) -> None:
+    own_daemon.chat("Hi", max_tokens=1)
+    [row] = own_daemon.running()
+    own_daemon.process.kill()
+    own_daemon.process.wait()
+    until(lambda: not is_alive(row["pid"]), timeout_s=5)
+
+
+def test_a_terminal_that_closes_does_not_end_it(tmp_path: Path) -> None:
+    with running_daemon(tmp_path) as daemon:
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.get("/health") == {"status": "ok"}
+        assert daemon.stop() == 0
+
+
+def test_another_address_needs_a_key(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "runner", "serve", "--host", "0.0.0.0", "--port", "0"]
+    refused = subprocess.run(
+        command, env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert refused.returncode == 2
+    assert "no API key" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_keys_of_a_file_have_their_scopes(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nboss\nguest:infer\n")
+    with running_daemon(tmp_path, "--api-key-file", str(keys)) as daemon:
+
+        def status(path: str, key: str | None) -> int:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            return requests.get(daemon.url + path, headers=headers, timeout=10).status_code
+
+        assert status("/v1/models", None) == 401
+        assert status("/v1/models", "thief") == 401
+        assert status("/v1/models", "guest") == 200
+        assert status("/logs", "guest") == 403
+        assert status("/logs", "boss") == 200
+        assert status("/health", None) == 200
+        assert daemon.stop() == 0
+
+
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    home = tmp_path / "first"
+    home.mkdir()
+    with running_daemon(home) as daemon:
+        port = daemon.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "runner", "serve", "--port", port, "--socket", "off"]
+        second = subprocess.run(
+            command, env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=30
+        )
+        assert second.returncode == 1
+        assert port in second.stderr
+        assert "Traceback" not in second.stderr
+        assert daemon.get("/health") == {"status": "ok"}
