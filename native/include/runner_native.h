@@ -51,9 +51,10 @@ typedef struct {
 
 /* ---- process ---- */
 RN_API int32_t      rn_abi_version(void);
-/* {"log_level": 0..5}; idempotent. Routes every log line of ggml, llama and common into the ring. */
+/* {"log_level": 1 error, 2 warn, 3 info (default), 5 debug}; idempotent. Routes every log line of ggml, llama and common into the ring. */
 RN_API int32_t      rn_init(const char * json);
 RN_API const char * rn_last_error(void);
+RN_API int32_t      rn_last_code(void); /* the RN_E_* of that failure: for functions that return a handle */
 RN_API void         rn_buf_free(rn_buf * buf);
 /* JSON array of {"level":"debug|info|warn|error","text":str}; empties the ring (bounded, the oldest lines give way). */
 RN_API int32_t      rn_log_drain(rn_buf * out);
@@ -65,7 +66,7 @@ RN_API int32_t      rn_system_json(rn_buf * out);
 RN_API rn_model * rn_model_load(const char * json, volatile float * progress, const volatile int32_t * cancel);
 RN_API void       rn_model_free(rn_model * model);
 /* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","n_vocab","vocab_type","has_encoder",
- *  "has_decoder","recurrent","hybrid","diffusion","pooling","add_bos","bos","eos","bos_piece","eos_piece","has_chat_template","eog":[...],
+ *  "has_decoder","recurrent","hybrid","diffusion","pooling":bool,"add_bos","bos","eos","bos_piece","eos_piece","has_chat_template","eog":[...],
  *  "sampling":{...general.sampling.* hints}} */
 RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
 
@@ -74,7 +75,8 @@ RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
  *  "type_k","type_v","poll":0..100}. Makes its own ggml threadpool, warms up with one decode, probes what rn_seq_rm can do. */
 RN_API rn_ctx * rn_ctx_new(rn_model * model, const char * json);
 RN_API void     rn_ctx_free(rn_ctx * ctx);
-/* {"n_ctx","n_ctx_seq","n_batch","n_ubatch","n_seq_max","n_outputs_max","kv_unified","can_shift","seq_rm":"none|part|full|rs","memory_bytes":{...}} actual values */
+/* {"n_ctx","n_ctx_seq","n_batch","n_ubatch","n_seq_max","n_outputs_max","kv_unified","can_shift","seq_rm":"part|full|rs","text_per_record" (see rn_step_out.cap_text),
+ *  "memory_bytes":{"model","context","compute"}} actual values */
 RN_API int32_t  rn_ctx_info(rn_ctx * ctx, rn_buf * out);
 RN_API int32_t  rn_threads_set(rn_ctx * ctx, int32_t n_threads, int32_t n_threads_batch);
 
@@ -87,18 +89,19 @@ RN_API int64_t rn_detokenize(rn_model * model, const int32_t * tokens, int64_t n
 
 /* ---- KV memory (engine thread) ---- */
 RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1); /* 1 done, 0 not possible for this memory; p1 < 0: to the end */
-/* Unified: metadata only, any range. Streams: whole source is copied; the range must be whole (p0 = 0, p1 = -1), trim with rn_seq_rm. */
+/* dst must be empty. Unified: metadata only, any range. Streams, and memory with a recurrent part: the range must be whole (p0 = 0, p1 = -1); trim with rn_seq_rm. */
 RN_API int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 RN_API int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max); /* -1, -1: empty */
 RN_API int32_t rn_kv_clear(rn_ctx * ctx);
 
 /* ---- generators: sampler + history + UTF-8 hold-back + stop scan, named by a small int ---- */
-/* {"seed","temperature","top_k",... (names of wire.Sampling), "samplers":[...],"logit_bias":[[id,bias]],"ignore_eos","json_schema"|"grammar","generation_prompt",
- *  "stop":[...],"max_tokens" (-1: none),"top_logprobs" (-1: none),"preserved_tokens":[...]}. Returns the id. May run off the engine thread: it compiles the grammar
- *  (compiled grammars are cached and cloned). */
+/* {"seed","temperature","top_k",... (names of wire.Sampling), "samplers":[...],"logit_bias":[[id, bias or false: never]],"ignore_eos","json_schema" (text)|"grammar" (GBNF),
+ *  "generation_prompt" (text that "grammar" has to begin with, already in the prompt),"stop":[at most 64 of 1..1024 bytes],"max_tokens" (>= 1; -1: none),
+ *  "top_logprobs" (0..128; -1: no logprobs),"preserved_tokens":[special tokens to show, as text]}. A value that is absent or null is the model's hint, else llama.cpp's default.
+ *  Returns the id. May run off the engine thread: it compiles the grammar (compiled grammars are cached and cloned). */
 RN_API int32_t rn_gen_new(rn_ctx * ctx, const char * json);
 /* Put a generator on a sequence. n_past = tokens of the sequence already in KV or about to be prefilled in full before the first sample. tail = last tokens of the prompt,
- * accepted by the penalty samplers on the first bind only. On a later bind (after preemption) the generator keeps its state and its pending token. */
+ * accepted by the penalty samplers on the first bind only. On a later bind (after preemption) the generator keeps its state and its pending token, which comes at n_past. */
 RN_API int32_t rn_gen_bind(rn_ctx * ctx, int32_t gen, int32_t seq, int32_t n_past, const int32_t * tail, int64_t n_tail);
 RN_API int32_t rn_gen_free(rn_ctx * ctx, int32_t gen);
 
@@ -107,7 +110,7 @@ enum {
     RN_OUT_EOS = 1,        /* the token ends the generation                                        */
     RN_OUT_STOP = 2,       /* a stop string was met: its text was cut; stop_index tells which     */
     RN_OUT_LENGTH = 4,     /* max_tokens reached                                                  */
-    RN_OUT_GRAMMAR = 8,    /* the grammar left no token: the generator is dead                     */
+    RN_OUT_GRAMMAR = 8,    /* no token is possible (grammar, logit bias, NaN): tok is -1            */
     RN_OUT_LAST = 15       /* any of these: the generator must not be decoded again               */
 };
 
@@ -122,12 +125,13 @@ typedef struct {
     const int32_t * tok;
     const int32_t * pos;
     const int32_t * seq;
-    const int32_t * out_gen; /* generator to sample from this row, or -1                                    */
+    const int32_t * out_gen; /* generator to sample from this row (its row n_past - 1), or -1               */
 } rn_step_in;
 
 typedef struct {
     uint32_t  size;       /* sizeof(rn_step_out)                                                           */
-    int32_t   rc;         /* llama_process: 0 ok, 1 no KV slot, 2 aborted, < 0 failed; on rc != 0 nothing was sampled and generators are as before */
+    int32_t   rc;         /* llama_process: 0 ok, 1 no KV slot, 2 aborted, < 0 failed; on rc != 0 nothing was sampled, generators are as before, and so is the
+                           * memory where it can give back a part (seq_rm "part"; otherwise ask rn_seq_range)   */
     int32_t   cap_out;    /* records the arrays below can hold; must be >= n_gen + rows with out_gen       */
     int32_t   n_out;      /* records written: one a generator, decode part first                           */
     int32_t * gen;
@@ -136,7 +140,7 @@ typedef struct {
     int32_t * stop_index; /* which stop string, or -1                                                      */
     int64_t * text_off;   /* cap_out + 1 offsets into text: complete UTF-8 that is safe to show            */
     char *    text;
-    int64_t   cap_text;   /* too small: RN_E_ARG before anything runs; needs 1024 + 512 a record           */
+    int64_t   cap_text;   /* too small: RN_E_ARG before anything runs; needs text_per_record (rn_ctx_info) a record */
     float *   logprob;    /* of the chosen token over the raw logits; NaN when the generator has none asked */
     int32_t   cap_top;    /* most top_logprobs of any generator in this step                               */
     int32_t * n_top;      /* per record                                                                    */
@@ -157,13 +161,14 @@ RN_API int32_t rn_perf(rn_ctx * ctx, rn_buf * out, int32_t reset);
 RN_API rn_tmpl * rn_tmpl_new(rn_model * model, const char * override_src, rn_buf * info);
 RN_API void      rn_tmpl_free(rn_tmpl * tmpl);
 /* {"messages":[...OpenAI...],"tools":[...],"tool_choice","parallel_tool_calls","json_schema","add_generation_prompt","continue_final_message","chat_template_kwargs":{...},
- *  "reasoning_format","enable_thinking","now" (Unix seconds)} ->
+ *  "reasoning_format" (none|auto|deepseek|deepseek-legacy),"enable_thinking","now" (Unix seconds)} ->
  * {"prompt","grammar","grammar_lazy","grammar_triggers":[...],"generation_prompt","additional_stops":[...],"preserved_tokens":[...],"format","parser","supports_thinking",
  *  "thinking_start_tag","thinking_end_tags"}. Thread-safe; the analysis is cached, only the prompt is rendered anew. */
 RN_API int32_t   rn_tmpl_apply(rn_tmpl * tmpl, const char * json_in, rn_buf * json_out);
 /* {"format","parser","reasoning_format","generation_prompt","parse_tool_calls"} from rn_tmpl_apply */
 RN_API rn_parser * rn_parser_new(const char * json);
-/* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"?}} */
+/* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"}}. A finished text that does not fit the format
+ * comes as content, with "unparsed":true. */
 RN_API int32_t   rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int32_t is_final, rn_buf * deltas);
 RN_API void      rn_parser_free(rn_parser * parser);
 RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);

@@ -1,0 +1,71 @@
+// A context: the KV memory of one model, the threads that compute, and the generators. Owned by one engine thread.
+#pragma once
+
+#include "generator.hpp"
+#include "ggml-cpu.h"
+#include "model.hpp"
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+namespace rn {
+
+constexpr size_t MAX_STOP_BYTES = 1024;
+
+// ggml's own threads. One pool computes single rows, the other everything else; they are one when the counts are equal.
+class ThreadPools {
+  public:
+    ThreadPools(int32_t n_threads, int32_t n_threads_batch, uint32_t poll);
+    void attach(llama_context * llama) const;
+
+  private:
+    struct Free {
+        void operator()(ggml_threadpool * pool) const { ggml_threadpool_free(pool); }
+    };
+    using Pool = std::unique_ptr<ggml_threadpool, Free>;
+
+    static Pool make(int32_t n_threads, uint32_t poll);
+
+    int32_t n_threads_;
+    int32_t n_threads_batch_;
+    Pool    single_;
+    Pool    batch_; // empty: single_ serves
+};
+
+} // namespace rn
+
+struct rn_ctx {
+    rn_ctx(std::shared_ptr<rn::Model> shared, llama_context_ptr made, std::unique_ptr<rn::ThreadPools> threads,
+           uint32_t poll, llama_context_params params);
+
+    // Throw Failure(RN_E_ARG) naming the argument.
+    void check_seq(int32_t seq, const char * name) const;
+
+    // Asks llama.cpp again where a sequence ends; next_pos saves the question in every step.
+    void refresh(int32_t seq);
+
+    std::shared_ptr<rn::Model>       model;
+    std::unique_ptr<rn::ThreadPools> threads; // outlives llama, which computes on it
+    // The pools before the last rn_threads_set: the CPU backend pauses them when it first computes on the new ones.
+    std::vector<std::unique_ptr<rn::ThreadPools>> retired;
+    llama_context_ptr                llama;
+    llama_memory_t                   memory;
+    llama_batch_ext_ptr              batch;
+    std::atomic<bool>                abort{false};
+    uint32_t                         poll;
+
+    int32_t     n_ctx;
+    int32_t     n_ctx_seq; // tokens one sequence may hold
+    int32_t     n_batch;
+    int32_t     n_ubatch;
+    int32_t     n_seq_max;
+    int32_t     n_outputs_max;
+    int64_t     text_per_record; // bytes of text one step can give for one generator
+    bool        kv_unified;
+    common_context_seq_rm_type seq_rm = COMMON_CONTEXT_SEQ_RM_TYPE_NO;
+
+    std::vector<int32_t>          next_pos; // by sequence: the position that must come next
+    std::vector<llama_token_data> scratch;  // of the sampler
+    rn::Generators                generators;
+};

@@ -1,0 +1,52 @@
+// The KV memory of one context: what may be removed and copied, checked before llama.cpp would assert it.
+#include "context.hpp"
+#include "guard.hpp"
+
+#include <algorithm>
+
+int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1) {
+    return rn::guard([&] {
+        rn::need(ctx, "ctx").check_seq(seq, "seq");
+        const bool done = llama_memory_seq_rm(ctx->memory, seq, std::max(p0, 0), p1);
+        ctx->refresh(seq);
+        return done ? 1 : 0;
+    });
+}
+
+int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1) {
+    return rn::guard([&] {
+        rn::need(ctx, "ctx").check_seq(src, "src");
+        ctx->check_seq(dst, "dst");
+        if (src == dst) {
+            rn::fail(RN_E_ARG, "src and dst are both sequence %d", src);
+        }
+        if (ctx->next_pos[static_cast<size_t>(dst)] != 0) {
+            rn::fail(RN_E_STATE, "dst: sequence %d is not empty", dst);
+        }
+        const bool is_whole = p0 <= 0 && p1 < 0;
+        // A stream is copied as a whole, and a recurrent state exists only at its last position.
+        if (!is_whole && (!ctx->kv_unified || ctx->seq_rm != COMMON_CONTEXT_SEQ_RM_TYPE_PART)) {
+            rn::fail(RN_E_ARG, "this memory copies whole sequences only: p0 must be 0 and p1 -1");
+        }
+        llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : std::max(p0, 0), p1);
+        ctx->refresh(dst);
+        return RN_OK;
+    });
+}
+
+int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max) {
+    return rn::guard([&] {
+        rn::need(ctx, "ctx").check_seq(seq, "seq");
+        rn::need(pos_min, "pos_min") = llama_memory_seq_pos_min(ctx->memory, seq);
+        rn::need(pos_max, "pos_max") = llama_memory_seq_pos_max(ctx->memory, seq);
+        return RN_OK;
+    });
+}
+
+int32_t rn_kv_clear(rn_ctx * ctx) {
+    return rn::guard([&] {
+        llama_memory_clear(rn::need(ctx, "ctx").memory, false);
+        std::fill(ctx->next_pos.begin(), ctx->next_pos.end(), 0);
+        return RN_OK;
+    });
+}

@@ -1,0 +1,30 @@
+"""The native library in Python: loading, checked calls, handles with owners, and the step.
+
+The only package that loads it. Knows no engine policy, no wire messages and no files but its own
+library; nothing is loaded at import.
+"""
+
+from __future__ import annotations
+
+from .errors import Code, NativeError
+from .handles import Context, ContextInfo, LoadWatch, Model, Parser, Template
+from .library import Library, load
+from .step import Flag, Outcome, Prompt, Record, Stepper
+
+__all__ = [
+    "Code",
+    "Context",
+    "ContextInfo",
+    "Flag",
+    "Library",
+    "LoadWatch",
+    "Model",
+    "NativeError",
+    "Outcome",
+    "Parser",
+    "Prompt",
+    "Record",
+    "Stepper",
+    "Template",
+    "load",
+]

@@ -1,0 +1,277 @@
+"""Native objects as context managers: each has one owner, and ``close()`` may be called twice.
+
+No work is done in ``__del__``: what is not closed lives as long as the process. Handles may be
+closed in any order: a context keeps its model's memory for as long as it needs it.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from .library import Library, json_bytes
+from .prototypes import Buf
+
+
+class _Handle:
+    """A native pointer and the function that frees it."""
+
+    _free: str
+
+    def __init__(self, library: Library, pointer: int) -> None:
+        self.library = library
+        self._pointer: int | None = pointer
+
+    @property
+    def pointer(self) -> int:
+        """The native pointer; ValueError once closed."""
+        if self._pointer is None:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        """Free the native object."""
+        if self._pointer is not None:
+            pointer, self._pointer = self._pointer, None
+            getattr(self.library, self._free)(pointer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class LoadWatch:
+    """Seen and written from both sides of a load that runs in another thread."""
+
+    def __init__(self) -> None:
+        self.progress = c.c_float(0.0)
+        self.stop = c.c_int32(0)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the model read so far, 0..1."""
+        return self.progress.value
+
+    def cancel(self) -> None:
+        """Make the load fail with NativeError(CANCELLED) soon."""
+        self.stop.value = 1
+
+
+class Model(_Handle):
+    """Weights and vocabulary of one GGUF file. Every method may be called by any thread."""
+
+    _free = "rn_model_free"
+
+    def __init__(
+        self,
+        library: Library,
+        path: Path,
+        *,
+        gpu_layers: int = -1,
+        use_mmap: bool = True,
+        check_tensors: bool = False,
+        watch: LoadWatch | None = None,
+    ) -> None:
+        watch = watch or LoadWatch()
+        settings = {
+            "path": str(path),
+            "gpu_layers": gpu_layers,
+            "use_mmap": use_mmap,
+            "check_tensors": check_tensors,
+        }
+        handle = library.rn_model_load(
+            json_bytes(settings), c.byref(watch.progress), c.byref(watch.stop)
+        )
+        super().__init__(library, library.check_handle(handle))
+
+    def info(self) -> dict[str, Any]:
+        """Facts about the model, by the names of ``rn_model_info``."""
+        facts: dict[str, Any] = self.library.read(self.library.rn_model_info, self.pointer)
+        return facts
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Tokens of a text; ``add_special`` adds BOS and EOS where the model wants them."""
+        data = text.encode()
+        room = len(data) + 2  # a token has at least one byte, but for BOS and EOS
+        while True:
+            tokens = (c.c_int32 * room)()
+            count = self.library.check(
+                self.library.rn_tokenize(
+                    self.pointer, data, len(data), add_special, parse_special, tokens, room
+                )
+            )
+            if count <= room:
+                return tokens[:count]
+            room = count
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """Bytes of one token, perhaps part of a character; of a control token only if asked."""
+        room = 64
+        while True:
+            data = c.create_string_buffer(room)
+            size = self.library.check(
+                self.library.rn_token_piece(self.pointer, token, special, data, room)
+            )
+            if size <= room:
+                return data.raw[:size]
+            room = size
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
+        """Bytes of a whole sequence of tokens."""
+        array = (c.c_int32 * len(tokens))(*tokens)
+        room = 8 * len(tokens) + 64
+        while True:
+            data = c.create_string_buffer(room)
+            size = self.library.check(
+                self.library.rn_detokenize(self.pointer, array, len(tokens), special, data, room)
+            )
+            if size <= room:
+                return data.raw[:size]
+            room = size
+
+    def check_grammar(self, gbnf: str) -> None:
+        """Raise NativeError(GRAMMAR) when the grammar cannot be used."""
+        self.library.check(self.library.rn_grammar_check(self.pointer, gbnf.encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class ContextInfo:
+    """What a context really has, which may differ from what was asked."""
+
+    n_ctx: int  # KV cells of all sequences
+    n_ctx_seq: int  # tokens one sequence may hold
+    n_batch: int  # rows of one step
+    n_ubatch: int
+    n_seq_max: int
+    n_outputs_max: int  # rows of one step that may be sampled from
+    text_per_record: int  # bytes
+    kv_unified: bool
+    can_shift: bool
+    seq_rm: Literal[
+        "part", "full", "rs"
+    ]  # what seq_rm can do: any range, whole sequences, a short tail
+    memory_bytes: dict[str, int]  # model, context, compute
+
+
+class Context(_Handle):
+    """KV memory, threads and generators over a model.
+
+    One engine thread owns it. Any thread may call ``new_generator``, ``abort``, and
+    ``free_generator`` of one that no running step uses.
+    """
+
+    _free = "rn_ctx_free"
+
+    def __init__(self, model: Model, settings: Mapping[str, Any]) -> None:
+        """Make a context and warm it up; ``settings`` as ``rn_ctx_new`` takes them."""
+        library = model.library
+        handle = library.rn_ctx_new(model.pointer, json_bytes(settings))
+        super().__init__(library, library.check_handle(handle))
+        self.info = ContextInfo(**library.read(library.rn_ctx_info, self.pointer))
+
+    def set_threads(self, threads: int, batch_threads: int) -> None:
+        """Threads for a step of one row, and for every other."""
+        self.library.check(self.library.rn_threads_set(self.pointer, threads, batch_threads))
+
+    def seq_rm(self, seq: int, start: int = 0, end: int = -1) -> bool:
+        """Forget positions start..end-1 (-1: to the end); False when this memory cannot."""
+        return self.library.check(self.library.rn_seq_rm(self.pointer, seq, start, end)) == 1
+
+    def seq_cp(self, source: int, target: int, start: int = 0, end: int = -1) -> None:
+        """Let the empty ``target`` hold those positions of ``source`` too; see ``rn_seq_cp``."""
+        self.library.check(self.library.rn_seq_cp(self.pointer, source, target, start, end))
+
+    def seq_range(self, seq: int) -> tuple[int, int]:
+        """First and last position in memory; (-1, -1) when empty."""
+        first, last = c.c_int32(), c.c_int32()
+        self.library.check(
+            self.library.rn_seq_range(self.pointer, seq, c.byref(first), c.byref(last))
+        )
+        return first.value, last.value
+
+    def clear(self) -> None:
+        """Empty all sequences."""
+        self.library.check(self.library.rn_kv_clear(self.pointer))
+
+    def new_generator(self, settings: Mapping[str, Any]) -> int:
+        """Make a generator; ``settings`` as ``rn_gen_new`` takes them. Any thread."""
+        return self.library.check(self.library.rn_gen_new(self.pointer, json_bytes(settings)))
+
+    def bind(self, generator: int, seq: int, n_past: int, tail: Sequence[int] = ()) -> None:
+        """Put a generator on a sequence that has, or is about to get, ``n_past`` tokens."""
+        array = (c.c_int32 * len(tail))(*tail)
+        self.library.check(
+            self.library.rn_gen_bind(self.pointer, generator, seq, n_past, array, len(tail))
+        )
+
+    def free_generator(self, generator: int) -> None:
+        """Give a generator back; its number may be used again."""
+        self.library.check(self.library.rn_gen_free(self.pointer, generator))
+
+    def abort(self) -> None:
+        """Make the step that runs now end with rc 2. Any thread."""
+        self.library.check(self.library.rn_abort(self.pointer))
+
+    def perf(self, *, reset: bool = False) -> dict[str, Any]:
+        """Counters of llama.cpp since the last reset."""
+        buf = Buf()
+        self.library.check(self.library.rn_perf(self.pointer, c.byref(buf), reset))
+        return _json_dict(self.library.take(buf))
+
+
+class Template(_Handle):
+    """A chat template of a model. Every method may be called by any thread."""
+
+    _free = "rn_tmpl_free"
+
+    def __init__(self, model: Model, override: str | None = None) -> None:
+        """Parse the model's own template, or ``override``; NativeError(PARSE) when it is faulty."""
+        library = model.library
+        buf = Buf()
+        source = None if override is None else override.encode()
+        handle = library.rn_tmpl_new(model.pointer, source, c.byref(buf))
+        super().__init__(library, library.check_handle(handle))
+        self.info = _json_dict(library.take(buf))
+
+    def apply(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Render a conversation; names in and out as at ``rn_tmpl_apply``."""
+        rendered: dict[str, Any] = self.library.read(
+            self.library.rn_tmpl_apply, self.pointer, json_bytes(request)
+        )
+        return rendered
+
+
+class Parser(_Handle):
+    """Splits one answer into content, reasoning and tool calls as it comes."""
+
+    _free = "rn_parser_free"
+
+    def __init__(self, library: Library, settings: Mapping[str, Any]) -> None:
+        """``settings`` come from :meth:`Template.apply`; see ``rn_parser_new``."""
+        handle = library.rn_parser_new(json_bytes(settings))
+        super().__init__(library, library.check_handle(handle))
+
+    def feed(self, text: str, *, is_final: bool = False) -> list[dict[str, Any]]:
+        """Add text and return what is new: see ``rn_parser_feed`` for the members."""
+        data = text.encode()
+        deltas: list[dict[str, Any]] = self.library.read(
+            self.library.rn_parser_feed, self.pointer, data, len(data), is_final
+        )
+        return deltas
+
+
+def _json_dict(data: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(data)
+    return value

@@ -1,0 +1,179 @@
+"""The hot path: arrays made once, so that a step costs Python a few tens of microseconds."""
+
+from __future__ import annotations
+
+import ctypes as c
+from collections.abc import Iterable, Sequence
+from enum import IntFlag
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .handles import Context
+from .prototypes import StepIn, StepOut
+
+
+class Flag(IntFlag):
+    """``RN_OUT_*``: why a token is a generator's last."""
+
+    EOS = 1
+    STOP = 2
+    LENGTH = 4
+    GRAMMAR = 8
+
+
+class Prompt(NamedTuple):
+    """Rows of one prompt: ``tokens`` at positions ``start``.. of ``seq``.
+
+    ``generator`` samples from the last of them, or None when the prompt goes on.
+    """
+
+    seq: int
+    start: int
+    tokens: Sequence[int]
+    generator: int | None
+
+
+class Record(NamedTuple):
+    """What one generator gave. ``flags`` is 0 while it goes on."""
+
+    generator: int
+    token: int
+    text: str
+    flags: int
+    stop_index: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Outcome(NamedTuple):
+    """How a step ended: ``rc`` 0 ok, 1 no KV cell, 2 aborted, < 0 failed; records only when 0."""
+
+    rc: int
+    records: list[Record]
+    decode_us: int
+    sample_us: int
+
+
+class Stepper:
+    """Runs steps of one context, on its engine thread."""
+
+    def __init__(self, context: Context, *, max_top_logprobs: int = 20) -> None:
+        info = context.info
+        outputs = info.n_outputs_max
+        self._context = context
+        self._call = context.library.rn_step
+        self._check = context.library.check
+        self._cap_top = max_top_logprobs
+
+        self._gen = np.empty(info.n_batch, np.int32)  # too many are for the library to refuse
+        self._rows = np.empty((4, info.n_batch), np.int32)  # tok, pos, seq, out_gen
+        self._out_ints = np.empty((5, outputs), np.int32)  # gen, tok, flags, stop_index, n_top
+        self._text_off = np.empty(outputs + 1, np.int64)
+        self._text = np.empty(outputs * info.text_per_record, np.uint8)
+        self._logprob = np.empty(outputs, np.float32)
+        self._top_tok = np.empty((outputs, max_top_logprobs), np.int32)
+        self._top_logprob = np.empty((outputs, max_top_logprobs), np.float32)
+
+        self._in = self._make_in()
+        self._out = self._make_out(outputs)
+        self._in_ref, self._out_ref = c.byref(self._in), c.byref(self._out)
+
+    def run(self, decode: Sequence[int], prompts: Iterable[Prompt] = ()) -> Outcome:
+        """Feed each generator of ``decode`` its own last token, then the prompt rows, in one batch.
+
+        Raises NativeError, with nothing done, for what the library refuses.
+        """
+        self._gen[: len(decode)] = decode
+        self._in.n_gen = len(decode)
+        self._in.n_rows = self._put_rows(prompts)
+        self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
+        out = self._out
+        records = self._records(out.n_out) if out.rc == 0 else []
+        return Outcome(out.rc, records, out.us_decode, out.us_sample)
+
+    def _put_rows(self, prompts: Iterable[Prompt]) -> int:
+        rows = self._rows
+        at = 0
+        for seq, start, tokens, generator in prompts:
+            end = at + len(tokens)
+            if end > rows.shape[1]:
+                raise ValueError(f"{end} prompt rows, a step has at most {rows.shape[1]}")
+            rows[0, at:end] = tokens
+            rows[1, at:end] = np.arange(start, start + end - at, dtype=np.int32)
+            rows[2, at:end] = seq
+            rows[3, at:end] = -1
+            if generator is not None:
+                rows[3, end - 1] = generator
+            at = end
+        return at
+
+    def _records(self, count: int) -> list[Record]:
+        generators, tokens, flags, stops, tops = self._out_ints[:, :count].tolist()
+        offsets = self._text_off[: count + 1].tolist()
+        logprobs = self._logprob[:count].tolist()
+        text = self._text[: offsets[count]].tobytes()
+        return [
+            Record(
+                generators[i],
+                tokens[i],
+                text[offsets[i] : offsets[i + 1]].decode(),
+                flags[i],
+                stops[i],
+                *self._logprobs_of(i, logprobs[i], tops[i]),
+            )
+            if logprobs[i] == logprobs[i]  # NaN: none were asked
+            else Record(
+                generators[i],
+                tokens[i],
+                text[offsets[i] : offsets[i + 1]].decode(),
+                flags[i],
+                stops[i],
+            )
+            for i in range(count)
+        ]
+
+    def _logprobs_of(
+        self, i: int, logprob: float, top: int
+    ) -> tuple[float, tuple[tuple[int, float], ...]]:
+        pairs = zip(
+            self._top_tok[i, :top].tolist(), self._top_logprob[i, :top].tolist(), strict=True
+        )
+        return logprob, tuple(pairs)
+
+    def _make_in(self) -> StepIn:
+        tok, pos, seq, out_gen = (_address(row) for row in self._rows)
+        return StepIn(
+            size=c.sizeof(StepIn),
+            flags=0,
+            gen=_address(self._gen),
+            tok=tok,
+            pos=pos,
+            seq=seq,
+            out_gen=out_gen,
+        )
+
+    def _make_out(self, outputs: int) -> StepOut:
+        gen, tok, flags, stop_index, n_top = (_address(row) for row in self._out_ints)
+        return StepOut(
+            size=c.sizeof(StepOut),
+            cap_out=outputs,
+            gen=gen,
+            tok=tok,
+            flags=flags,
+            stop_index=stop_index,
+            text_off=_address(self._text_off),
+            text=_address(self._text),
+            cap_text=self._text.size,
+            logprob=_address(self._logprob),
+            cap_top=self._cap_top,
+            n_top=n_top,
+            top_tok=_address(self._top_tok),
+            top_logprob=_address(self._top_logprob),
+        )
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Where the data lies; the array must outlive every use and never be resized."""
+    return array.ctypes.data
