@@ -1,13 +1,14 @@
 """What the engine asks of a model: one :class:`Plan` a step in, one :class:`StepResult` out.
 
-``worker.llama`` is the real one (ctypes); :mod:`runner.engine.fake` the one for tests. The same contract suite runs on both.
+``worker.llama`` is the real one (ctypes); :mod:`runner.engine.fake` the one for tests. The same
+contract suite runs on both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SlotId = int  # a native sequence id, 0 <= slot < slots
 GeneratorId = int  # a native sampler with its text state
@@ -25,7 +26,8 @@ class Trim:
 class Copy:
     """Make ``target`` (empty) hold the first ``length`` positions of ``source``.
 
-    Unified KV: metadata only. One stream a sequence: the backend copies the whole stream, then trims the tail.
+    Unified KV: metadata only. One stream a slot: the backend copies the whole stream, then trims
+    the tail.
     """
 
     source: SlotId
@@ -35,7 +37,11 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Put a generator on a slot: its next token is fed at position ``n_past``. ``tail`` (last prompt tokens) primes penalties on the first bind."""
+    """Put a generator on a slot: its next token is fed at position ``n_past``.
+
+    ``tail`` (the last prompt tokens) primes penalties on the first bind. On a later one the
+    generator keeps its state, and the token it has sampled but not yet fed.
+    """
 
     generator: GeneratorId
     slot: SlotId
@@ -48,7 +54,10 @@ MemoryOp = Trim | Copy | Bind
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Rows of one prompt: ``tokens`` at positions ``start``.. of ``slot``. ``generator`` samples from the last row, or None when the prompt goes on."""
+    """Rows of one prompt: ``tokens`` at positions ``start``.. of ``slot``.
+
+    ``generator`` samples from the last row, or is None when the prompt goes on.
+    """
 
     slot: SlotId
     start: int
@@ -58,7 +67,7 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: memory operations in order, then one native call with all decode rows and some prompt rows."""
+    """One step: memory operations in order, then all decode rows and some prompt rows."""
 
     memory: tuple[MemoryOp, ...]
     decode: tuple[GeneratorId, ...]
@@ -79,9 +88,11 @@ class Stop(StrEnum):
     GRAMMAR = "grammar"
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """One generator's outcome of a step. ``text`` is complete UTF-8, safe to show; ``top`` is (token, logprob) pairs, best first."""
+class Sampled(NamedTuple):
+    """One generator's outcome of a step: a tuple, as one is made for each token of each stream.
+
+    ``text`` is complete UTF-8, safe to show; ``top`` is (token, logprob) pairs, best first.
+    """
 
     generator: GeneratorId
     token: int
@@ -103,7 +114,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step gave. ``duration_s`` is the wall time of the native call (the scheduler's only clock for adapting its budget)."""
+    """What a step gave. ``duration_s`` is the wall time of the native call.
+
+    It is the scheduler's only clock for adapting its budget.
+    """
 
     outcome: Outcome
     sampled: tuple[Sampled, ...]
@@ -112,10 +126,14 @@ class StepResult:
 
 
 class Backend(Protocol):
-    """A model that can run steps. One thread calls ``run``."""
+    """A model that can run steps. One thread calls it."""
 
     def run(self, plan: Plan) -> StepResult:
-        """Carry out the memory operations, then the rows; never raises for what the model does (Outcome tells)."""
+        """Carry out the memory operations, then the rows.
+
+        Never raises for what the model does: the outcome tells. On OK there is one
+        :class:`Sampled` for each generator of the plan, decode part first.
+        """
         ...
 
     def free(self, generator: GeneratorId) -> None:

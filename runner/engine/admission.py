@@ -1,0 +1,71 @@
+"""Who may wait, and who waits for whom: the questions asked before a sequence gets a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runner.engine.events import Failed
+from runner.engine.limits import Capacity, Policy
+from runner.engine.prefix import Match, common_length
+from runner.engine.sequence import Phase, Sequence, SequenceRequest
+from runner.errors import Kind
+
+
+def refuse(
+    request: SequenceRequest, capacity: Capacity, *, policy: Policy, live: int, waiting: int
+) -> Failed | None:
+    """Say why a request cannot even wait, given the counts of live and of waiting ones."""
+    length, limit = len(request.prompt), capacity.context_size
+    if length == 0:
+        return Failed(request.id, Kind.INVALID_REQUEST, "the prompt is empty")
+    if length >= limit:
+        return Failed(
+            request.id,
+            Kind.CONTEXT_LENGTH_EXCEEDED,
+            f"the prompt has {length} tokens; the context holds {limit}, and the answer needs one",
+            hint="shorten the prompt, or raise the limit: python -m runner serve "
+            f"--context-size {(length // 1024 + 1) * 1024}",
+            details={"n_prompt_tokens": length, "n_ctx": limit},
+        )
+    if live >= capacity.parallel + policy.max_queue:
+        return Failed(
+            request.id,
+            Kind.BUSY,
+            f"{waiting} requests are waiting for this model already",
+            hint="try again in a moment",
+            details={"retry_after_s": 1 + waiting // capacity.parallel},
+        )
+    return None
+
+
+def is_following(sequence: Sequence) -> bool:
+    """Whether the prompt it waits for is still being computed."""
+    leader = sequence.leader
+    if leader is None:
+        return False
+    if leader.phase is Phase.PROMPT and leader.computed < sequence.follow_until:
+        return True
+    sequence.leader = None
+    return False
+
+
+def follow(sequence: Sequence, match: Match, prompts: Iterable[Sequence], *, gain: int) -> bool:
+    """Let it wait for a running prompt that will soon hold ``gain`` tokens more than ``match``.
+
+    Sharing what the other computes costs less than computing it beside the other. The number of
+    leaders is bounded (``waits_left``), so leaders that keep dying cannot starve it.
+    """
+    if not sequence.waits_left:
+        return False
+    for other in prompts:
+        if not other.request.shares_prefix:
+            continue
+        limit = min(sequence.reusable, other.prompt_end)
+        same = common_length(other.tokens, sequence.tokens, 0, limit)
+        if same - match.length >= gain:
+            gain = same - match.length
+            sequence.leader, sequence.follow_until = other, same
+    if sequence.leader is None:
+        return False
+    sequence.waits_left -= 1
+    return True

@@ -1,0 +1,62 @@
+"""What the scheduler tells about a sequence, by id. ``worker`` translates these for the pipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from runner.errors import Kind
+
+SequenceId = int
+EndReason = Literal["eos", "stop", "length", "context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Admitted, and the first rows of its prompt are computed. Sent once, before any piece."""
+
+    id: SequenceId
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class Piece(NamedTuple):
+    """One token of a running sequence; ``text`` is empty while the engine holds it back.
+
+    A tuple because one is made for each token of each stream.
+    """
+
+    id: SequenceId
+    text: str
+    token: int
+    logprob: float | None
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Last event of a success. ``stop_index`` says which stop string was met."""
+
+    id: SequenceId
+    reason: EndReason
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    prompt_s: float  # from admission to the first token
+    predicted_s: float  # from the first token to the last
+    stop_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Last event of a failure."""
+
+    id: SequenceId
+    kind: Kind
+    message: str
+    hint: str | None = None
+    param: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Event = Begun | Piece | Ended | Failed

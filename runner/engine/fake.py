@@ -1,0 +1,208 @@
+"""A backend for tests: KV cells, generators and text like the real one's, with a toy for a model.
+
+Every cell keeps a hash of all the tokens before it in its slot, as a real cell's values depend on
+them, and the next token is drawn from the last cell's hash. So a wrong copy, trim, position or
+order shows as a wrong text, and a gap is refused outright.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.engine.backend import (
+    Bind,
+    Copy,
+    GeneratorId,
+    MemoryOp,
+    Outcome,
+    Plan,
+    Sampled,
+    StepResult,
+    Stop,
+    Trim,
+)
+from runner.engine.limits import Capacity
+
+VOCABULARY = 997
+EOS = 0
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """One KV cell: its token's position, and a hash of the text up to it."""
+
+    position: int
+    state: int
+
+
+@dataclass(slots=True)
+class Generator:
+    """A sampler with its stop strings; ``pending`` was sampled and not yet fed."""
+
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    slot: int = -1
+    n_past: int = -1
+    pending: int | None = None
+    count: int = 0
+    held: str = ""
+    is_done: bool = False
+
+
+@dataclass
+class FakeBackend:
+    """Runs plans on toy cells; raises ValueError for a plan that a real context would refuse.
+
+    ``outcomes`` names the steps (from 0) that end otherwise than OK. An aborted or failed step
+    leaves some of its rows behind, as a real one does. ``step_s`` and ``row_s`` are the time a step
+    and a row seem to take.
+    """
+
+    capacity: Capacity
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+    step_s: float = 0.005
+    row_s: float = 0.001
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.slots: list[list[Cell]] = [[] for _ in range(self.capacity.slots)]
+        self.generators: dict[GeneratorId, Generator] = {}
+        self._next_generator = 0
+
+    def new_generator(
+        self, *, max_tokens: int | None = None, stop: tuple[str, ...] = ()
+    ) -> GeneratorId:
+        """Make a generator."""
+        self._next_generator += 1
+        self.generators[self._next_generator] = Generator(max_tokens, stop)
+        return self._next_generator
+
+    def free(self, generator: GeneratorId) -> None:
+        """Give a generator back."""
+        del self.generators[generator]
+
+    @property
+    def cells_used(self) -> int:
+        """Distinct cells of all slots."""
+        return len({id(cell) for slot in self.slots for cell in slot})
+
+    def run(self, plan: Plan) -> StepResult:
+        """Carry out a plan."""
+        for operation in plan.memory:
+            self._operate(operation)
+        self._refuse_what_aborts(plan)
+        outcome = self.outcomes.get(self.steps, Outcome.OK)
+        self.steps += 1
+        if outcome is Outcome.OK and self._overflows(plan):
+            outcome = Outcome.FULL
+        sampled: tuple[Sampled, ...] = ()
+        if outcome is Outcome.OK:
+            sampled = self._compute(plan)
+        elif outcome is not Outcome.FULL:
+            self._leave_debris(plan)
+        return StepResult(outcome, sampled, self.step_s + self.row_s * plan.rows, "made to fail")
+
+    def _operate(self, operation: MemoryOp) -> None:
+        match operation:
+            case Trim(slot, length):
+                partial = 0 < length < len(self.slots[slot])
+                _require(self.capacity.can_trim or not partial, "this memory cannot trim")
+                del self.slots[slot][length:]
+            case Copy(source, target, length):
+                _require(not self.slots[target], f"slot {target} is not empty")
+                _require(0 < length <= len(self.slots[source]), f"slot {source} is too short")
+                cells = self.slots[source][:length]
+                if not self.capacity.shares_cells:
+                    cells = [Cell(cell.position, cell.state) for cell in cells]
+                self.slots[target] = cells
+            case Bind(generator, slot, n_past, _):
+                state = self.generators[generator]
+                state.slot, state.n_past = slot, n_past
+
+    def _refuse_what_aborts(self, plan: Plan) -> None:
+        _require(0 < plan.rows <= self.capacity.batch_size, f"{plan.rows} rows")
+        for generator in plan.decode:
+            state = self.generators[generator]
+            _require(state.pending is not None and not state.is_done, "nothing to feed")
+            _require(len(self.slots[state.slot]) == state.n_past, "a gap before a decode row")
+        for part in plan.prefill:
+            end = part.start + len(part.tokens)
+            _require(len(self.slots[part.slot]) == part.start, "a gap before prompt rows")
+            if part.generator is not None:
+                state = self.generators[part.generator]
+                _require((state.slot, state.n_past) == (part.slot, end), "a generator elsewhere")
+
+    def _overflows(self, plan: Plan) -> bool:
+        if self.capacity.shares_cells:
+            return self.cells_used + plan.rows > self.capacity.cells
+        ends = [self.generators[generator].n_past + 1 for generator in plan.decode]
+        ends += [part.start + len(part.tokens) for part in plan.prefill]
+        return max(ends) > self.capacity.context_size
+
+    def _compute(self, plan: Plan) -> tuple[Sampled, ...]:
+        sampled: list[Sampled] = []
+        for generator in plan.decode:
+            state = self.generators[generator]
+            assert state.pending is not None
+            self._write(state.slot, state.pending)
+            state.n_past += 1
+            sampled.append(self._sample(generator))
+        for part in plan.prefill:
+            for token in part.tokens:
+                self._write(part.slot, token)
+            if part.generator is not None:
+                sampled.append(self._sample(part.generator))
+        return tuple(sampled)
+
+    def _leave_debris(self, plan: Plan) -> None:
+        for generator in plan.decode[::2]:
+            self._write(self.generators[generator].slot, VOCABULARY)
+        for part in plan.prefill:
+            for token in part.tokens[::2]:
+                self._write(part.slot, token)
+
+    def _write(self, slot: int, token: int) -> None:
+        cells = self.slots[slot]
+        before = cells[-1].state if cells else 1
+        state = (before * 1_000_003 + token * 8191 + len(cells)) % (2**61 - 1)
+        cells.append(Cell(len(cells), state))
+
+    def _sample(self, generator: GeneratorId) -> Sampled:
+        state = self.generators[generator]
+        token = self.slots[state.slot][-1].state // 7 % VOCABULARY
+        state.pending, state.count = token, state.count + 1
+        text, stop, stop_index = "", None, None
+        if token == EOS:
+            text, stop = state.held, Stop.EOS
+        else:
+            text, stop_index = _scan(state, ALPHABET[token % len(ALPHABET)])
+            if stop_index is not None:
+                stop = Stop.STOP
+            elif state.count == state.max_tokens:
+                text, stop = text + state.held, Stop.LENGTH
+        state.is_done = stop is not None
+        return Sampled(generator, token, text, stop, stop_index)
+
+
+def _scan(state: Generator, piece: str) -> tuple[str, int | None]:
+    """Return the text that may be shown and which stop string was met; hold the rest back."""
+    text = state.held + piece
+    ends = [
+        (at + len(stop), -len(stop), index)
+        for index, stop in enumerate(state.stop)
+        if (at := text.find(stop)) >= 0
+    ]
+    if ends:
+        end, minus_length, index = min(ends)  # the first to complete; of those, the longest
+        return text[: end + minus_length], index
+    starts = (n for stop in state.stop for n in range(1, len(stop)) if text.endswith(stop[:n]))
+    keep = max(starts, default=0)
+    state.held = text[len(text) - keep :]
+    return text[: len(text) - keep], None
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ValueError(problem)

@@ -1,0 +1,43 @@
+"""What the backend can hold, and what the policy aims at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the backend can hold. Raises ValueError for numbers that cannot be true together.
+
+    ``cells`` is the KV of all slots together. With ``shares_cells`` (unified KV) any slot may use
+    all of them and a copied prefix costs none; without (one stream a slot) each slot has room
+    for ``context_size`` tokens of its own and a copy takes time. ``can_trim`` False: the memory
+    forgets a whole sequence or nothing (recurrent models).
+    """
+
+    slots: int
+    parallel: int
+    cells: int
+    context_size: int
+    batch_size: int
+    shares_cells: bool
+    can_trim: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.parallel <= min(self.slots, self.batch_size):
+            raise ValueError("parallel must be 1 to the number of slots and of batch rows")
+        needed = self.context_size if self.shares_cells else self.context_size * self.slots
+        if self.context_size < 2 or self.cells < needed:
+            raise ValueError(f"context_size {self.context_size} needs {needed} cells")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may be tuned. Tokens, seconds and counts."""
+
+    target_gap_s: float = 0.1  # between two tokens of a stream while prompts are computed
+    max_step_s: float = 1.0  # of a step without streams: cancels and newcomers wait for its end
+    max_queue: int = 256  # sequences waiting before new ones are refused
+    copy_min_tokens: int = 32  # copying a stream costs about as much as computing so many
+    follow_min_tokens: int = 32  # worth waiting for when a running prompt computes them
+    headroom_tokens: int = 64  # cells free beyond a prompt before it is admitted

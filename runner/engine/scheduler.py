@@ -1,0 +1,396 @@
+"""Decides each step: who runs, with which rows, from which cached prefix; then accounts for it.
+
+``plan`` decides, the backend computes, ``settle`` accounts. Nothing else may be called between a
+plan and its settling. What happened is collected and handed over by ``take_events``. Every id
+that was submitted gets exactly one last event, ``Ended`` or ``Failed``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Any
+
+from runner.engine.admission import follow, is_following, refuse
+from runner.engine.backend import (
+    Bind,
+    Copy,
+    GeneratorId,
+    Outcome,
+    Plan,
+    Prefill,
+    Sampled,
+    SlotId,
+    StepResult,
+    Stop,
+)
+from runner.engine.events import Begun, Ended, EndReason, Event, Failed, Piece, SequenceId
+from runner.engine.limits import Capacity, Policy
+from runner.engine.pace import Pace
+from runner.engine.prefix import Match
+from runner.engine.sequence import Phase, Sequence, SequenceRequest
+from runner.engine.slots import Slots
+from runner.engine.waiting import Waiting
+from runner.errors import Kind
+
+REASONS: dict[Stop, EndReason] = {Stop.EOS: "eos", Stop.STOP: "stop", Stop.LENGTH: "length"}
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts since the start."""
+
+    steps: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Scheduler:
+    """The whole policy of one loaded model. Pure: the time comes in as ``now_s``."""
+
+    def __init__(self, capacity: Capacity, policy: Policy | None = None) -> None:
+        self._capacity = capacity
+        self._policy = policy = policy or Policy()
+        self._slots = Slots(capacity, policy)
+        self._pace = Pace(policy, batch_size=capacity.batch_size)
+        self._sequences: dict[SequenceId, Sequence] = {}  # all that have no last event yet
+        self._waiting = Waiting()
+        self._prompts: dict[SlotId, Sequence] = {}  # by admission
+        self._decoding: dict[GeneratorId, Sequence] = {}
+        self._deadlines: list[tuple[float, SequenceId]] = []
+        self._admitted = 0
+        # Cells ran out: nobody is admitted until somebody leaves, or the two would alternate.
+        self._is_crowded = False
+        self._events: list[Event] = []
+        self.totals = Totals()
+
+    # ---- arrivals and departures ---------------------------------------------------------------
+
+    def submit(self, request: SequenceRequest) -> None:
+        """Queue a request, or fail it at once: queue full, empty prompt, prompt over the context.
+
+        Raises ValueError for an id that is still in use.
+        """
+        if request.id in self._sequences:
+            raise ValueError(f"sequence {request.id} was submitted twice")
+        refusal = refuse(
+            request,
+            self._capacity,
+            policy=self._policy,
+            live=len(self._sequences),
+            waiting=len(self._waiting),
+        )
+        if refusal is not None:
+            self._events.append(refusal)
+            return
+        sequence = Sequence(request, list(request.prompt))
+        self._sequences[request.id] = sequence
+        self._waiting.add(sequence)
+        if request.deadline_s is not None:
+            heapq.heappush(self._deadlines, (request.deadline_s, request.id))
+
+    def cancel(
+        self,
+        id: SequenceId,
+        *,
+        kind: Kind = Kind.CANCELLED,
+        message: str = "the request was cancelled",
+    ) -> None:
+        """End a request early; its last event is ``Failed``. Unknown and ended ids are ignored."""
+        sequence = self._sequences.get(id)
+        if sequence is not None:
+            self._fail(sequence, kind, message)
+
+    def expire(self, now_s: float) -> None:
+        """Fail the requests whose deadline has passed."""
+        while self._deadlines and self._deadlines[0][0] <= now_s:
+            deadline_s, id = heapq.heappop(self._deadlines)
+            sequence = self._sequences.get(id)
+            if sequence is not None and sequence.request.deadline_s == deadline_s:
+                self._fail(sequence, Kind.TIMEOUT, "the request's deadline passed")
+
+    def take_events(self) -> list[Event]:
+        """Hand over what happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    # ---- the step ------------------------------------------------------------------------------
+
+    def plan(self, now_s: float) -> Plan | None:
+        """Decide the next step; None when there is nothing to compute."""
+        self.expire(now_s)
+        if self._waiting:
+            self._admit(now_s)
+        while self._slots.room(len(self._decoding)) < len(self._decoding):
+            self._preempt(self._youngest())
+        prefill = self._prompt_rows() if self._prompts else ()
+        if not prefill and not self._decoding:
+            assert not self._prompts, "an admitted prompt has no cells though nobody decodes"
+            return None
+        return Plan(self._slots.take_operations(), tuple(self._decoding), prefill)
+
+    def settle(self, plan: Plan, result: StepResult, now_s: float) -> None:
+        """Account for a step that the backend has run."""
+        self.totals.steps += 1
+        match result.outcome:
+            case Outcome.OK:
+                decode_rows = len(plan.decode)
+                self._pace.observe(decode_rows, plan.rows - decode_rows, result.duration_s)
+                self._account(plan, result, now_s)
+            case Outcome.FULL:
+                self._relieve(now_s)
+            case Outcome.ABORTED:
+                self._give_up(plan, Kind.UNAVAILABLE, "the step was aborted", now_s)
+            case Outcome.FAILED:
+                message = f"the engine could not compute a step: {result.message}"
+                self._give_up(plan, Kind.INTERNAL, message, now_s)
+
+    # ---- figures -------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """Sequences in a slot."""
+        return len(self._prompts) + len(self._decoding)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences without one."""
+        return len(self._waiting)
+
+    @property
+    def cells_used(self) -> int:
+        """KV cells that hold tokens, of cached texts as well."""
+        return self._slots.tree.cells
+
+    def check(self) -> None:
+        """Assert the invariants of the books. For tests, after every call."""
+        self._slots.check()
+        assert self.running <= self._capacity.parallel, "too many run"
+        limit = self._capacity.parallel + self._policy.max_queue
+        assert len(self._sequences) <= limit, "too many wait"
+        runners = [*self._prompts.values(), *self._decoding.values()]
+        known = sorted(s.request.id for s in (*self._waiting, *runners))
+        assert known == sorted(self._sequences), "an id is lost or has two states"
+        assert len({s.slot for s in runners}) == len(runners), "a slot has two sequences"
+        for sequence in self._waiting:
+            assert sequence.phase is Phase.WAITING
+        for slot, sequence in self._prompts.items():
+            assert sequence.phase is Phase.PROMPT and sequence.slot == slot
+            assert sequence.computed < sequence.prompt_end
+        for sequence in self._decoding.values():
+            assert sequence.phase is Phase.DECODE
+            assert sequence.computed == len(sequence.tokens) - 1, "not one token to feed"
+        for sequence in runners:
+            held = self._slots.tree.tokens(sequence.slot)
+            assert held == sequence.tokens[: sequence.computed], "the slot holds another text"
+
+    # ---- admission -----------------------------------------------------------------------------
+
+    def _admit(self, now_s: float) -> None:
+        """Start waiting sequences while there is a place, and cells for the next in line."""
+        while self.running < self._capacity.parallel and not self._is_crowded:
+            found = self._next()
+            if found is None:
+                return
+            sequence, match = found
+            if self.running and not self._slots.fits(match, self._cells_needed(sequence, match)):
+                return  # nobody overtakes it, or long prompts would wait for ever
+            self._start(sequence, match, now_s)
+
+    def _next(self) -> tuple[Sequence, Match] | None:
+        """Find the first in line that has no reason to wait for another one's prompt."""
+        gain = max(self._policy.follow_min_tokens, self._slots.copy_min_tokens)
+        leaders = tuple(self._prompts.values()) if self._capacity.can_trim else ()
+        for sequence in self._waiting:
+            if is_following(sequence):
+                continue
+            match = self._slots.find(sequence.tokens, sequence.reusable)
+            if not follow(sequence, match, leaders, gain=gain):
+                return sequence, match
+        return None
+
+    def _cells_needed(self, sequence: Sequence, match: Match) -> int:
+        """Cells for its own rows, for rows promised to running prompts, and some to grow."""
+        headroom = sequence.growth(self._policy.headroom_tokens)
+        return self._rows_left() + len(sequence.tokens) - match.length + headroom
+
+    def _start(self, sequence: Sequence, match: Match, now_s: float) -> None:
+        request = sequence.request
+        self._waiting.admit(sequence)
+        slot, kept = self._slots.take(sequence.tokens, sequence.reusable, match)
+        sequence.slot, sequence.computed = slot, kept
+        if sequence.order < 0:
+            sequence.order, sequence.cached, sequence.started_s = self._admitted, kept, now_s
+            self._admitted += 1
+        if request.generator is not None:
+            tail = request.prompt[max(0, len(request.prompt) - request.tail_tokens) :]
+            self._slots.note(Bind(request.generator, slot, sequence.prompt_end, tail))
+        if kept == sequence.prompt_end:
+            self._decode(sequence)  # preempted before, and all it had is still cached
+        else:
+            sequence.phase = Phase.PROMPT
+            self._prompts[slot] = sequence
+
+    # ---- rows ----------------------------------------------------------------------------------
+
+    def _prompt_rows(self) -> tuple[Prefill, ...]:
+        """Cut the next rows from the running prompts, first admitted first."""
+        decode_rows = len(self._decoding)
+        rows = min(self._rows_left(), self._pace.prompt_rows(decode_rows))
+        rows = self._slots.room(decode_rows + rows) - decode_rows
+        parts: list[Prefill] = []
+        for sequence in self._prompts.values():
+            if rows <= 0:
+                break
+            parts.append(sequence.next_rows(rows))
+            rows -= len(parts[-1].tokens)
+        return tuple(parts)
+
+    def _rows_left(self) -> int:
+        """Rows that the running prompts still need."""
+        return sum(sequence.prompt_end - sequence.computed for sequence in self._prompts.values())
+
+    def _youngest(self) -> Sequence:
+        return max((*self._prompts.values(), *self._decoding.values()), key=lambda s: s.order)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Take the slot from a sequence and put it back in line with all its tokens."""
+        self._leave_slot(sequence, keep=sequence.request.shares_prefix)
+        sequence.phase, sequence.computed = Phase.WAITING, 0
+        self._waiting.put_back(sequence)
+        self._is_crowded = True
+
+    # ---- accounting ----------------------------------------------------------------------------
+
+    def _account(self, plan: Plan, result: StepResult, now_s: float) -> None:
+        firsts: dict[GeneratorId, Sequence] = {}
+        for part in plan.prefill:
+            sequence = self._advance(part, now_s)
+            if part.generator is not None:
+                firsts[part.generator] = sequence
+        self.totals.completion_tokens += len(result.sampled)
+        append, decoding = self._slots.append, self._decoding
+        for sampled in result.sampled:
+            found = decoding.get(sampled.generator)
+            if found is None:
+                found = firsts[sampled.generator]
+                found.first_token_s = now_s
+                self._decode(found)
+            else:
+                append(found.slot, (found.tokens[-1],))
+                found.computed += 1
+            self._receive(found, sampled, now_s)
+
+    def _advance(self, part: Prefill, now_s: float) -> Sequence:
+        """Note that rows of a prompt are in its slot."""
+        sequence = self._prompts[part.slot]
+        self._slots.append(part.slot, part.tokens)
+        sequence.computed += len(part.tokens)
+        if not sequence.has_begun:
+            sequence.has_begun = True
+            length = len(sequence.request.prompt)
+            self.totals.prompt_tokens += length
+            self.totals.cached_tokens += sequence.cached
+            self._events.append(Begun(sequence.request.id, length, sequence.cached))
+        if sequence.computed == sequence.prompt_end:
+            if sequence.generated:
+                self._decode(sequence)
+            elif sequence.request.generator is None:
+                sequence.first_token_s = now_s
+                self._end(sequence, "length", now_s)
+        return sequence
+
+    def _decode(self, sequence: Sequence) -> None:
+        assert sequence.request.generator is not None
+        self._prompts.pop(sequence.slot, None)
+        self._decoding[sequence.request.generator] = sequence
+        sequence.phase = Phase.DECODE
+
+    def _receive(self, sequence: Sequence, sampled: Sampled, now_s: float) -> None:
+        """Take a new token: show its text, and end the sequence if it was the last."""
+        sequence.tokens.append(sampled.token)
+        sequence.generated += 1
+        stop = sampled.stop
+        if sampled.text or stop is None or stop is Stop.LENGTH:
+            piece = (sampled.text, sampled.token, sampled.logprob, sampled.top)
+            self._events.append(Piece(sequence.request.id, *piece))
+        if stop is None:
+            if sequence.computed >= self._capacity.context_size:
+                self._end(sequence, "context", now_s)
+        elif stop is Stop.GRAMMAR:
+            message = "the grammar allows no token after what was generated"
+            self._fail(sequence, Kind.INVALID_REQUEST, message, param="response_format")
+        else:
+            self._end(sequence, REASONS[stop], now_s, stop_index=sampled.stop_index)
+
+    def _relieve(self, now_s: float) -> None:
+        """The backend found no cells where the books said there were: make room and go on.
+
+        Every call takes a cached text or a running sequence away, so it cannot repeat for ever.
+        """
+        if self._slots.evict():
+            return
+        youngest = self._youngest()
+        if self.running > 1:
+            self._preempt(youngest)
+        elif youngest.phase is Phase.DECODE:
+            self._end(youngest, "context", now_s)
+        else:
+            message = "the model's memory has no room for this prompt, although nothing else runs"
+            self._fail(youngest, Kind.UNAVAILABLE, message)
+
+    def _give_up(self, plan: Plan, kind: Kind, message: str, now_s: float) -> None:
+        """Fail everyone the step touched: nobody knows how far the backend came with it."""
+        touched = {part.slot for part in plan.prefill}
+        touched.update(self._decoding[generator].slot for generator in plan.decode)
+        touched.update(op.target if isinstance(op, Copy) else op.slot for op in plan.memory)
+        for sequence in (*self._prompts.values(), *self._decoding.values()):
+            if sequence.slot in touched:
+                self._fail(sequence, kind, message)
+        self._slots.forget(touched)
+
+    # ---- endings -------------------------------------------------------------------------------
+
+    def _end(
+        self,
+        sequence: Sequence,
+        reason: EndReason,
+        now_s: float,
+        *,
+        stop_index: int | None = None,
+    ) -> None:
+        self._leave(sequence)
+        self._events.append(
+            Ended(
+                sequence.request.id,
+                reason,
+                prompt_tokens=len(sequence.request.prompt),
+                cached_tokens=sequence.cached,
+                completion_tokens=sequence.generated,
+                prompt_s=sequence.first_token_s - sequence.started_s,
+                predicted_s=now_s - sequence.first_token_s,
+                stop_index=stop_index,
+            )
+        )
+
+    def _fail(self, sequence: Sequence, kind: Kind, message: str, **more: Any) -> None:
+        self._leave(sequence)
+        self._events.append(Failed(sequence.request.id, kind, message, **more))
+
+    def _leave(self, sequence: Sequence) -> None:
+        del self._sequences[sequence.request.id]
+        if sequence.phase is Phase.WAITING:
+            self._waiting.remove(sequence)
+        else:
+            self._leave_slot(sequence, keep=sequence.request.shares_prefix)
+            self._is_crowded = False
+        sequence.phase = Phase.ENDED
+
+    def _leave_slot(self, sequence: Sequence, *, keep: bool) -> None:
+        if sequence.phase is Phase.PROMPT:
+            del self._prompts[sequence.slot]
+        else:
+            assert sequence.request.generator is not None
+            del self._decoding[sequence.request.generator]
+        self._slots.release(sequence.slot, keep=keep)

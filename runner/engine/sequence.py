@@ -1,0 +1,81 @@
+"""One request inside the engine: what was asked, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from runner.engine.backend import GeneratorId, Prefill, SlotId
+from runner.engine.events import SequenceId
+
+
+class Phase(Enum):
+    """Where a sequence is. It leaves PROMPT and DECODE for WAITING when it is preempted."""
+
+    WAITING = "waiting"
+    PROMPT = "prompt"  # in a slot; rows of its prompt are still to be computed
+    DECODE = "decode"  # its generator has a token to feed
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRequest:
+    """A tokenised prompt with its generator.
+
+    ``generator`` is None to compute the prompt and nothing else. ``tail_tokens`` is how much of the
+    prompt's end its penalties look at. ``shares_prefix`` False keeps it apart: it reuses nobody's
+    tokens and nobody reuses its own. ``client`` is the fairness key; ``deadline_s`` is on the
+    clock of ``now_s``.
+    """
+
+    id: SequenceId
+    prompt: tuple[int, ...]
+    generator: GeneratorId | None
+    max_tokens: int | None = None
+    tail_tokens: int = 64
+    shares_prefix: bool = True
+    client: str = ""
+    deadline_s: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """The scheduler's notes on one request."""
+
+    request: SequenceRequest
+    tokens: list[int]  # the prompt, then what was generated
+    phase: Phase = Phase.WAITING
+    slot: SlotId = -1  # means nothing while waiting
+    computed: int = 0  # tokens with KV cells in the slot
+    order: int = -1  # rank of the first admission: the youngest is preempted first
+    cached: int = 0  # prompt tokens found in the cache at the first admission
+    generated: int = 0
+    has_begun: bool = False
+    started_s: float = 0.0
+    first_token_s: float = 0.0
+    leader: Sequence | None = field(default=None, repr=False)  # computes a prefix of ours
+    follow_until: int = 0  # tokens of the leader to wait for
+    waits_left: int = 4  # leaders it will still wait for: an endless chain would starve it
+
+    @property
+    def prompt_end(self) -> int:
+        """Tokens to compute before sampling: all but the one its generator will feed itself."""
+        return len(self.tokens) - 1 if self.generated else len(self.request.prompt)
+
+    @property
+    def reusable(self) -> int:
+        """Tokens that may come from the cache: the row that is sampled or fed is computed."""
+        return len(self.tokens) - 1 if self.request.shares_prefix else 0
+
+    def growth(self, most: int) -> int:
+        """Tokens it may still generate, as far as ``most``."""
+        limit = self.request.max_tokens
+        return most if limit is None else min(most, limit - self.generated)
+
+    def next_rows(self, most: int) -> Prefill:
+        """Cut the next rows of its prompt; the last of them samples the first token."""
+        start, end = self.computed, self.prompt_end
+        stop = min(start + most, end)
+        samples = stop == end and not self.generated
+        generator = self.request.generator if samples else None
+        return Prefill(self.slot, start, tuple(self.tokens[start:stop]), generator)

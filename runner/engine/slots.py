@@ -1,0 +1,165 @@
+"""The native sequence ids: which are free, busy, or hold a finished text as a cached prefix.
+
+Every change of a slot's content is noted in the tree and written down as a memory operation for
+the next step, so the tree always tells what the backend's KV will hold when that step computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runner.engine.backend import Copy, MemoryOp, SlotId, Trim
+from runner.engine.limits import Capacity, Policy
+from runner.engine.prefix import NO_MATCH, Match, PrefixTree
+
+KEEP_SHARE = 0.75  # of a stream: above, losing its tail is cheaper than copying it
+
+
+class Slots:
+    """Gives slots to sequences, keeps what they leave, and counts cells."""
+
+    def __init__(self, capacity: Capacity, policy: Policy) -> None:
+        shares = capacity.shares_cells
+        self.copy_min_tokens = 1 if shares else policy.copy_min_tokens
+        self._keep_share = 1.0 if shares else KEEP_SHARE
+        self._capacity = capacity
+        self._free = list(reversed(range(capacity.slots)))
+        self._held: dict[SlotId, None] = {}  # least recently used first
+        self._busy: set[SlotId] = set()
+        self._operations: list[MemoryOp] = []
+        self.tree = PrefixTree(capacity.slots)
+        self.append = self.tree.append
+
+    @property
+    def held(self) -> int:
+        """Slots that hold a finished text."""
+        return len(self._held)
+
+    def note(self, operation: MemoryOp) -> None:
+        """Add an operation to the next step."""
+        self._operations.append(operation)
+
+    def take_operations(self) -> tuple[MemoryOp, ...]:
+        """Hand over what the next step must do before it computes."""
+        operations = tuple(self._operations)
+        self._operations.clear()
+        return operations
+
+    def find(self, tokens: list[int], limit: int) -> Match:
+        """Find the longest prefix of ``tokens[:limit]`` that a new sequence can start from."""
+        if limit == 0:
+            return NO_MATCH
+        if self._capacity.can_trim:
+            return self.tree.match(tokens, limit)
+        whole = [
+            Match(length, slot)
+            for slot in self._held
+            if (length := self.tree.length(slot)) == self.tree.common(slot, tokens, limit)
+        ]
+        return max(whole, default=NO_MATCH)
+
+    def fits(self, match: Match, rows: int) -> bool:
+        """Whether ``rows`` more cells exist when all cached texts but the match give way."""
+        if not self._capacity.shares_cells:
+            return True
+        return self.tree.pinned(self._busy, match) + rows <= self._capacity.cells
+
+    def take(self, tokens: list[int], limit: int, match: Match) -> tuple[SlotId, int]:
+        """Make a slot busy with a prefix of ``tokens[:limit]``; return it and the prefix length."""
+        slot = self._choose(match)
+        kept = self.tree.common(slot, tokens, limit)
+        if not self._capacity.can_trim and kept < self.tree.length(slot):
+            kept = 0
+        if match.slot is not None and match.length - kept >= self.copy_min_tokens:
+            self._trim(slot, 0)
+            self._copy(match.slot, slot, match.length)
+            kept = match.length
+        else:
+            self._trim(slot, kept)
+        if limit == 0:
+            self.tree.hide(slot)
+        self._busy.add(slot)
+        return slot, kept
+
+    def release(self, slot: SlotId, *, keep: bool) -> None:
+        """Take a slot from its sequence; ``keep`` its content as a cached prefix."""
+        self._busy.remove(slot)
+        if keep and self.tree.length(slot):
+            self._held[slot] = None
+        else:
+            self._trim(slot, 0)
+            self._free.append(slot)
+
+    def room(self, rows: int) -> int:
+        """Evict cached texts, oldest first, until ``rows`` cells are free; return how many are."""
+        if not self._capacity.shares_cells:
+            return rows
+        while self._capacity.cells - self.tree.cells < rows and self.evict():
+            pass
+        return min(rows, self._capacity.cells - self.tree.cells)
+
+    def evict(self) -> bool:
+        """Forget the cached text that was used longest ago; False when there is none."""
+        if not self._held:
+            return False
+        slot = next(iter(self._held))
+        del self._held[slot]
+        self._trim(slot, 0)
+        self._free.append(slot)
+        return True
+
+    def forget(self, slots: Iterable[SlotId]) -> None:
+        """Empty slots of which nobody knows what the backend holds. None of them is busy."""
+        for slot in slots:
+            if slot in self._held:
+                del self._held[slot]
+                self._free.append(slot)
+            self.tree.trim(slot, 0)
+            self.note(Trim(slot, 0))
+
+    def check(self) -> None:
+        """Assert that every slot has one state and the books match the capacity."""
+        self.tree.check()
+        states = [*self._free, *self._held, *self._busy]
+        assert sorted(states) == list(range(self._capacity.slots)), "a slot is lost or owned twice"
+        assert self.tree.cells <= self._capacity.cells, "more cells than there are"
+        for slot in self._free:
+            assert self.tree.length(slot) == 0, "a free slot holds tokens"
+        for slot in states:
+            assert self.tree.length(slot) <= self._capacity.context_size, "over the context"
+
+    def _choose(self, match: Match) -> SlotId:
+        """Pick the slot to fill: the match itself where little is lost, a free one, the oldest."""
+        if match.slot in self._held and self._is_used_up(match):
+            slot = match.slot
+        elif self._free:
+            return self._free.pop()
+        else:
+            others = (slot for slot in self._held if slot != match.slot)
+            slot = next(others, next(iter(self._held)))
+        assert slot is not None
+        del self._held[slot]
+        return slot
+
+    def _is_used_up(self, match: Match) -> bool:
+        """Whether what the match leaves over is worth less than a copy of what it takes."""
+        assert match.slot is not None
+        length = self.tree.length(match.slot)
+        lost = length - match.length
+        is_short = lost < self.copy_min_tokens and lost <= match.length
+        return is_short or match.length >= self._keep_share * length
+
+    def _trim(self, slot: SlotId, length: int) -> None:
+        if self.tree.length(slot) > length:
+            self.tree.trim(slot, length)
+            self.note(Trim(slot, length))
+
+    def _copy(self, source: SlotId, target: SlotId, length: int) -> None:
+        if self._capacity.shares_cells:
+            self.tree.share(source, target, length)
+        else:
+            self.tree.append(target, tuple(self.tree.tokens(source)[:length]))
+        self.note(Copy(source, target, length))
+        if source in self._held:  # it was of use: the last to give way
+            del self._held[source]
+            self._held[source] = None

@@ -1,0 +1,200 @@
+"""The worker as a whole: takes messages, loads the model, and puts the parts together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from runner import binding
+from runner.engine import Scheduler
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import (
+    Cancel,
+    Failed,
+    Load,
+    LoadFailed,
+    LoadProgress,
+    Stop,
+    Submit,
+)
+from runner.worker import settings as choosing
+from runner.worker.llama import LlamaBackend
+from runner.worker.loading import Loaded, load, open_library
+from runner.worker.loop import EngineLoop, Inbox
+from runner.worker.machine import resident_bytes
+from runner.worker.outbox import Outbox
+from runner.worker.preparer import Preparer
+from runner.worker.prompts import Prepared, Prompter
+from runner.worker.translate import Translator
+
+LOG = logging.getLogger(__name__)
+
+NATIVE_LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO}
+PROGRESS_S = 0.1
+BEAT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The parts that serve requests once the model is loaded."""
+
+    loop: EngineLoop
+    preparer: Preparer
+    max_preparing: int
+    total_cells: int
+
+
+class Host:
+    """One model in this process, from its ``Load`` to its ``Stop``.
+
+    :meth:`receive` is for the thread that reads, :meth:`run` for the engine thread, :meth:`pulse`
+    for a third.
+    """
+
+    def __init__(self, outbox: Outbox, *, native_log_level: int) -> None:
+        """``native_log_level`` as ``rn_init`` takes it."""
+        self._outbox = outbox
+        self._native_log_level = native_log_level
+        self._inbox = Inbox()
+        self._library: binding.Library | None = None
+        self._watch = binding.LoadWatch()
+        self._state = threading.Lock()  # progress is told before, beats are told after ``Ready``
+        self._engine: Engine | None = None
+        self._is_stopping = False
+        self._ended = threading.Event()
+
+    def receive(self, message: Submit | Cancel | Stop) -> None:
+        """Take a message that came after ``Load``. Never waits for the engine."""
+        match message:
+            case Submit():
+                self._submit(message)
+            case Cancel():
+                self._cancel(message)
+            case Stop():
+                self._is_stopping = True
+                self._stop(message)
+
+    def run(self, message: Load) -> bool:
+        """Load and serve until stopped; False when the load failed."""
+        try:
+            self._library = open_library(message.library_path, log_level=self._native_log_level)
+            loaded = load(message, self._library, self._watch)
+        except RunnerError as error:
+            self._fail_load(error)
+            return False
+        engine = self._assemble(loaded)
+        engine.preparer.start()
+        with self._state:
+            self._engine = engine
+            self._outbox.send(loaded.ready)
+        LOG.info("loaded in %.1f s: %s", loaded.ready.load_ms / 1000, loaded.ready.settings)
+        engine.loop.run()
+        return True
+
+    def pulse(self) -> None:
+        """Tell of progress while loading and that we live afterwards, until :meth:`close`."""
+        told = 0.0
+        while not self._ended.wait(BEAT_S if self._engine else PROGRESS_S):
+            with self._state:
+                if self._engine is None and self._watch.fraction > told:
+                    told = self._watch.fraction
+                    self._outbox.send(LoadProgress(fraction=told))
+            if self._engine is not None:
+                beat = self._engine.loop.beat(
+                    cells_total=self._engine.total_cells, resident_bytes=resident_bytes()
+                )
+                self._outbox.beat(beat)
+            self._drain_native_log()
+
+    def close(self) -> None:
+        """End :meth:`pulse`; write the rest of the native log."""
+        self._ended.set()
+        self._drain_native_log()
+
+    # ---- requests ------------------------------------------------------------------------------
+
+    def _submit(self, submit: Submit) -> None:
+        engine = self._engine
+        if engine is None or self._is_stopping:
+            self._refuse(submit.id, Kind.UNAVAILABLE, "the model is being unloaded")
+        elif len(engine.preparer) >= engine.max_preparing:
+            self._refuse(submit.id, Kind.BUSY, "too many requests are waiting for this model")
+        else:
+            engine.preparer.submit(submit)
+
+    def _cancel(self, cancel: Cancel) -> None:
+        if self._engine is None:
+            return
+        if self._engine.preparer.cancel(cancel.id):
+            self._refuse(cancel.id, Kind.CANCELLED, "the request was cancelled")
+        else:
+            self._inbox.put(cancel)
+
+    def _stop(self, stop: Stop) -> None:
+        self._watch.cancel()
+        if self._engine is None:
+            self._inbox.put(stop)  # found there if the load comes to its end nevertheless
+        else:
+            self._engine.loop.stop(stop)
+
+    def _refuse(self, id: int, kind: Kind, message: str) -> None:
+        self._outbox.emit([Failed(id, kind.value, message)])
+
+    # ---- the engine thread ---------------------------------------------------------------------
+
+    def _fail_load(self, error: RunnerError) -> None:
+        LOG.error("the load failed: %s", error)
+        with self._state:
+            self._outbox.send(
+                LoadFailed(kind=error.kind.value, message=error.message, hint=error.hint)
+            )
+
+    def _assemble(self, loaded: Loaded) -> Engine:
+        settings = loaded.ready.settings
+        scheduler = Scheduler(
+            choosing.capacity(settings, can_trim=loaded.can_trim), choosing.policy(settings)
+        )
+        preparer = self._make_preparer(loaded)
+        loop = EngineLoop(
+            scheduler,
+            LlamaBackend(loaded.context),
+            self._inbox,
+            translator=Translator(lambda token: loaded.model.piece(token, special=True)),
+            emit=self._outbox.emit,
+            is_preparing=lambda: len(preparer) > 0,
+        )
+        limit = settings.parallel + settings.max_queue
+        return Engine(loop, preparer, limit, total_cells=settings.total_cells)
+
+    def _make_preparer(self, loaded: Loaded) -> Preparer:
+        prompter = Prompter(
+            loaded.model,
+            loaded.template,
+            loaded.no_template,
+            loaded.context,
+            loaded.ready.settings.context_size,
+            loaded.penalty_tokens,
+        )
+
+        def discard(prepared: Prepared) -> None:
+            if prepared.request.generator is not None:
+                loaded.context.free_generator(prepared.request.generator)
+
+        return Preparer(
+            prompter.prepare,
+            deliver=self._inbox.put,
+            refuse=lambda failed: self._outbox.emit([failed]),
+            discard=discard,
+            give_up=self._give_up,
+        )
+
+    def _give_up(self) -> None:
+        LOG.error("too many threads hang in the chat template: stopping")
+        self.receive(Stop(grace_s=0.0))
+
+    def _drain_native_log(self) -> None:
+        if self._library is None:
+            return
+        for line in self._library.drain_log():
+            LOG.log(NATIVE_LEVELS.get(line["level"], logging.DEBUG), "%s", line["text"])

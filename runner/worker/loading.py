@@ -1,0 +1,174 @@
+"""From a ``Load`` message to a model that can compute: check, load, choose settings, warm up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from runner import binding
+from runner.binding import Code, NativeError
+from runner.errors import Kind, RunnerError
+from runner.gguf import ModelMetadata
+from runner.wire.messages import EngineSettings, EngineWishes, Load, ModelFacts, Ready
+from runner.worker import settings as choosing
+from runner.worker.machine import survey
+from runner.worker.model_file import check_model_file
+
+TEMPLATE_LIMIT_S = 5.0  # its analysis renders it some twenty times
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory. The engine thread, which made it, owns the context."""
+
+    model: binding.Model
+    context: binding.Context
+    template: binding.Template | None
+    no_template: str  # why there is none
+    can_trim: bool
+    penalty_tokens: int  # the model's own hint; 0: none
+    ready: Ready
+
+
+def open_library(path: str | None, *, log_level: int) -> binding.Library:
+    """Load the native library; raise RunnerError(LOAD_FAILED) that says how to get one."""
+    try:
+        library = binding.load(Path(path) if path else None)
+    except ImportError as error:
+        raise RunnerError(Kind.LOAD_FAILED, str(error)) from error
+    library.init(log_level=log_level)
+    return library
+
+
+def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> Loaded:
+    """Load; ``watch`` shows the progress. Raises RunnerError, ready to be told to a person."""
+    began_s = time.monotonic()
+    path = Path(message.model_path)
+    metadata = check_model_file(path)
+    try:
+        loaded = _load(message.wishes, library, watch, path=path, metadata=metadata)
+    except NativeError as error:
+        raise _explain(error) from error
+    load_ms = (time.monotonic() - began_s) * 1000
+    return replace(loaded, ready=structs.replace(loaded.ready, load_ms=load_ms))
+
+
+def _load(
+    wishes: EngineWishes,
+    library: binding.Library,
+    watch: binding.LoadWatch,
+    *,
+    path: Path,
+    metadata: ModelMetadata,
+) -> Loaded:
+    system = library.system()
+    free = [device["free_bytes"] for device in system["devices"] if device["type"] == "gpu"]
+    machine = survey(device_free_bytes=sum(free) if free else None)
+    layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
+    model = binding.Model(library, path, gpu_layers=layers, watch=watch)
+    info = model.info()
+    traits = choosing.traits(metadata, has_state=info["recurrent"] or info["hybrid"])
+    wanted = choosing.choose(wishes, traits, machine)
+    context = binding.Context(model, choosing.context_options(wanted))
+    template, no_template = _make_template(model, wishes.chat_template)
+    ready = Ready(
+        pid=os.getpid(),
+        model=_facts(info, metadata, template.info if template else {}),
+        settings=_in_force(wanted, context.info),
+        system_info=system["system_info"],
+        devices=tuple(f"{d['name']}: {d['description']}" for d in system["devices"]),
+        load_ms=0.0,
+    )
+    return Loaded(
+        model,
+        context,
+        template,
+        no_template,
+        can_trim=context.info.seq_rm == "part",
+        penalty_tokens=int(info["sampling"].get("penalty_last_n", 0)),
+        ready=ready,
+    )
+
+
+def _in_force(wanted: EngineSettings, info: binding.ContextInfo) -> EngineSettings:
+    """What the context really has: llama.cpp rounds and bounds some of the numbers."""
+    return structs.replace(
+        wanted,
+        context_size=min(wanted.context_size, info.n_ctx_seq),
+        total_cells=info.n_ctx,
+        batch_size=info.n_batch,
+        ubatch_size=info.n_ubatch,
+    )
+
+
+def _make_template(
+    model: binding.Model, override: str | None
+) -> tuple[binding.Template | None, str]:
+    """Open the chat template; a faulty one of the model's own only stops chats, not the load.
+
+    Raises RunnerError(TEMPLATE_ERROR) for a faulty override.
+    """
+    made: list[binding.Template] = []
+    problem = "the model's chat template does not come to an end"
+
+    def make() -> None:
+        nonlocal problem
+        try:
+            made.append(binding.Template(model, override))
+        except NativeError as error:
+            problem = error.message
+
+    # A thread of its own: the analysis renders the template, which may loop for ever.
+    thread = threading.Thread(target=make, name="template", daemon=True)
+    thread.start()
+    thread.join(TEMPLATE_LIMIT_S)
+    if made:
+        return made[0], ""
+    if override is not None:
+        raise RunnerError(Kind.TEMPLATE_ERROR, problem, param="chat_template")
+    LOG.warning("chats will be refused: %s", problem)
+    return None, problem
+
+
+def _facts(info: dict[str, Any], metadata: ModelMetadata, template: dict[str, Any]) -> ModelFacts:
+    return ModelFacts(
+        architecture=info["architecture"],
+        description=info["description"],
+        parameters=info["parameters"],
+        size_bytes=info["size_bytes"],
+        context_train=info["n_ctx_train"],
+        vocabulary=info["n_vocab"],
+        has_chat_template=metadata.has_chat_template,
+        chat_template_caps=template.get("caps", {}),
+        pooling=info["pooling"],
+        bos_token=info["bos_piece"],
+        eos_token=info["eos_piece"],
+    )
+
+
+def _explain(error: NativeError) -> RunnerError:
+    match error.code:
+        case Code.NO_MEMORY:
+            hint = (
+                "use a smaller model, or less context: python -m runner serve --context-size 2048"
+            )
+            return RunnerError(Kind.LOAD_FAILED, "not enough memory for the model", hint=hint)
+        case Code.UNSUPPORTED:
+            return RunnerError(Kind.INVALID_MODEL, f"this model cannot be served: {error.message}")
+        case Code.CANCELLED:
+            return RunnerError(Kind.CANCELLED, "the load was cancelled")
+        case _:
+            return RunnerError(
+                Kind.LOAD_FAILED,
+                f"llama.cpp could not load the model: {error.message}",
+                hint="`runner logs` has the whole story; a newer model may need a newer engine",
+            )

@@ -1,0 +1,115 @@
+"""The machine's facts: cores, quota, memory. Reads ``/proc``, ``/sys`` and the affinity mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from runner.worker.settings import Machine
+
+T = TypeVar("T")
+
+UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
+
+
+def survey(*, device_free_bytes: int | None, root: Path = Path("/")) -> Machine:
+    """Look at the machine as this process sees it; ``root`` is for tests."""
+    cpus = _affinity()
+    groups = list(_cgroups(root))
+    return Machine(
+        cpus=len(cpus),
+        quota_cpus=min(_present(_quota(group) for group in groups), default=None),
+        physical_cores=_physical_cores(root, cpus),
+        available_bytes=min(
+            [_available_memory(root), *_present(_memory_left(group) for group in groups)]
+        ),
+        device_free_bytes=device_free_bytes,
+    )
+
+
+def resident_bytes() -> int:
+    """Memory this process holds; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _affinity() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _physical_cores(root: Path, cpus: set[int]) -> int | None:
+    cores = set()
+    for cpu in cpus:
+        topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
+        package, core = (_number(topology / name) for name in ("physical_package_id", "core_id"))
+        if core is None:
+            return None
+        cores.add((package, core))
+    return len(cores)
+
+
+def _available_memory(root: Path) -> int:
+    for line in _lines(root / "proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cgroups(root: Path) -> Iterator[Path]:
+    """Yield the folders of our control groups, each with its parents: any of them may limit."""
+    base = root / "sys/fs/cgroup"
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        mount = base / controllers if controllers else base  # version 1 has a mount for each
+        group = mount / path.lstrip("/")
+        yield group
+        yield from (parent for parent in group.parents if parent.is_relative_to(mount))
+
+
+def _quota(group: Path) -> float | None:
+    """CPUs' worth of time: ``cpu.max`` of cgroup v2, ``cpu.cfs_*`` of v1."""
+    for line in _lines(group / "cpu.max"):
+        quota, period = line.split()
+        return None if quota == "max" else int(quota) / int(period)
+    quota_us, period_us = (_number(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    if quota_us is None or not period_us or quota_us <= 0:
+        return None
+    return quota_us / period_us
+
+
+def _memory_left(group: Path) -> int | None:
+    """Bytes to the group's limit, file pages that can be dropped counted as free."""
+    for limit_name, used_name, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, used = _number(group / limit_name), _number(group / used_name)
+        if limit is None or used is None or limit > UNLIMITED_BYTES:
+            continue
+        stat = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat"))
+        return max(0, limit - used + int(stat.get(cache, 0)))
+    return None
+
+
+def _number(path: Path) -> int | None:
+    for line in _lines(path):
+        return int(line) if line.lstrip("-").isdigit() else None
+    return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _present(values: Iterable[T | None]) -> list[T]:
+    return [value for value in values if value is not None]

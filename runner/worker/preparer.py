@@ -1,0 +1,183 @@
+"""A small pool that prepares requests off the engine thread, and outlives a template that hangs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import Failed, RequestId, Submit
+from runner.worker.prompts import Limit, Prepared
+
+RENDER_LIMIT_S = 2.0
+THREADS = 2
+MAX_HUNG = 2  # threads lost in a template at one time: each burns a core
+
+LOG = logging.getLogger(__name__)
+
+
+class Abandoned(Exception):
+    """The block took longer than its limit; somebody has acted on that already."""
+
+
+class TimeLimit:
+    """Calls ``on_late`` with the id of a block that runs too long: native code cannot be stopped.
+
+    One thread runs :meth:`watch`; it sleeps while no block runs.
+    """
+
+    def __init__(self, limit_s: float, *, on_late: Callable[[RequestId], None]) -> None:
+        self._limit_s = limit_s
+        self._on_late = on_late
+        self._changed = threading.Condition()
+        self._until_s: dict[RequestId, float] = {}  # oldest first
+
+    @contextmanager
+    def block(self, id: RequestId) -> Iterator[None]:
+        """Guard a block; it raises Abandoned at its end when it came too late."""
+        with self._changed:
+            self._until_s[id] = time.monotonic() + self._limit_s
+            self._changed.notify()
+        is_late = False
+        try:
+            yield
+        finally:
+            with self._changed:
+                is_late = self._until_s.pop(id, None) is None
+            if is_late:
+                raise Abandoned
+
+    def watch(self) -> None:
+        """Watch for ever."""
+        while True:
+            self._on_late(self._wait_for_late())
+
+    def _wait_for_late(self) -> RequestId:
+        with self._changed:
+            while True:
+                id, until_s = next(iter(self._until_s.items()), (0, None))
+                left_s = None if until_s is None else until_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    del self._until_s[id]
+                    return id
+                self._changed.wait(left_s)
+
+
+class Preparer:
+    """Prepares submits in order of arrival on a few threads.
+
+    Every submit ends in one call of ``deliver`` or of ``refuse``, unless :meth:`cancel` took it
+    back; ``discard`` gets what was then prepared for nobody. ``give_up`` is called when too many
+    threads hang.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Submit, float | None, Limit], Prepared],
+        *,
+        deliver: Callable[[Prepared], None],
+        refuse: Callable[[Failed], None],
+        discard: Callable[[Prepared], None],
+        give_up: Callable[[], None],
+        limit_s: float = RENDER_LIMIT_S,
+    ) -> None:
+        self._prepare = prepare
+        self._deliver = deliver
+        self._refuse = refuse
+        self._discard = discard
+        self._give_up = give_up
+        self._limit = TimeLimit(limit_s, on_late=self._replace)
+        self._changed = threading.Condition()
+        self._queue: deque[tuple[Submit, float | None]] = deque()
+        self._open: set[RequestId] = set()  # neither delivered nor refused yet
+        self._hung = 0
+
+    def start(self) -> None:
+        """Start the threads. They are daemons: the process ends without them."""
+        _start(self._limit.watch, "render-watch")
+        for _ in range(THREADS):
+            _start(self._work, "prepare")
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def submit(self, submit: Submit) -> None:
+        """Queue a submit; its deadline counts from now."""
+        deadline_s = None
+        if submit.deadline_s is not None:
+            deadline_s = time.monotonic() + submit.deadline_s
+        with self._changed:
+            self._open.add(submit.id)
+            self._queue.append((submit, deadline_s))
+            self._changed.notify()
+
+    def cancel(self, id: RequestId) -> bool:
+        """Take a submit back; False when it is not here (any more)."""
+        with self._changed:
+            is_here = id in self._open
+            self._open.discard(id)
+            return is_here
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._handle(*self._take())
+        except Abandoned:  # another thread has this one's place
+            with self._changed:
+                self._hung -= 1
+
+    def _take(self) -> tuple[Submit, float | None]:
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._queue)
+                submit, deadline_s = self._queue.popleft()
+                if submit.id in self._open:
+                    return submit, deadline_s
+
+    def _handle(self, submit: Submit, deadline_s: float | None) -> None:
+        try:
+            prepared = self._prepare(submit, deadline_s, self._limit.block)
+        except Abandoned:
+            raise
+        except RunnerError as error:
+            self._fail(submit.id, error)
+        except Exception:
+            LOG.exception("request %d could not be prepared", submit.id)
+            message = "the engine could not prepare the request"
+            self._fail(submit.id, RunnerError(Kind.INTERNAL, message))
+        else:
+            self._hand_over(prepared)
+
+    def _hand_over(self, prepared: Prepared) -> None:
+        # Delivered under the lock: a cancel that comes after finds the request at the engine.
+        with self._changed:
+            if prepared.request.id in self._open:
+                self._open.remove(prepared.request.id)
+                self._deliver(prepared)
+                return
+        self._discard(prepared)
+
+    def _fail(self, id: RequestId, error: RunnerError) -> None:
+        if self.cancel(id):
+            self._refuse(
+                Failed(id, error.kind.value, error.message, error.hint, error.param, error.details)
+            )
+
+    def _replace(self, id: RequestId) -> None:
+        """Fail the request whose template hangs, and go on with another thread."""
+        message = "the chat template does not come to an end with this conversation"
+        self._fail(id, RunnerError(Kind.TEMPLATE_ERROR, message))
+        with self._changed:
+            self._hung += 1
+            if self._hung <= MAX_HUNG:
+                _start(self._work, "prepare")
+                return
+        self._give_up()
+
+
+def _start(target: Callable[[], None], name: str) -> None:
+    threading.Thread(target=target, name=name, daemon=True).start()

@@ -1,0 +1,179 @@
+"""From a submit to a tokenised prompt with a generator: what needs no engine thread."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from runner.binding import Code, NativeError
+from runner.engine import SequenceRequest
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import ChatPrompt, Sampling, Submit
+from runner.worker.llama import MAX_TOP_LOGPROBS
+
+TAIL_TOKENS = 64  # llama.cpp keeps at least so many for its penalties
+
+Limit = Callable[[int], AbstractContextManager[None]]  # a time limit for one id
+
+
+class Tokenizer(Protocol):
+    """The part of ``binding.Model`` that is used here."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Tokens of a text."""
+        ...
+
+
+class Renderer(Protocol):
+    """The part of ``binding.Template`` that is used here."""
+
+    def apply(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Render a conversation."""
+        ...
+
+
+class Generators(Protocol):
+    """The part of ``binding.Context`` that is used here."""
+
+    def new_generator(self, settings: dict[str, Any]) -> int:
+        """Make a generator."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request the scheduler can take, and the stop strings that its generator scans for."""
+
+    request: SequenceRequest
+    stops: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt's text, and what its template asks of the generator."""
+
+    text: str
+    stops: tuple[str, ...] = ()
+    preserved_tokens: tuple[str, ...] = ()
+    generation_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompter:
+    """Prepares requests of one model. Any thread may call it."""
+
+    tokenizer: Tokenizer
+    renderer: Renderer | None
+    no_template: str  # why there is no renderer
+    generators: Generators
+    context_size: int
+    penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
+
+    def prepare(self, submit: Submit, deadline_s: float | None, limit: Limit) -> Prepared:
+        """Render, tokenise, and make the generator.
+
+        ``limit`` guards the rendering, the only part that runs foreign code. Raises RunnerError:
+        TEMPLATE_ERROR, or INVALID_REQUEST with the parameter at fault.
+        """
+        rendered = self._render(submit, limit)
+        tokens = self.tokenizer.tokenize(rendered.text, add_special=True, parse_special=True)
+        stops = submit.stop + rendered.stops
+        generator = None
+        if submit.max_tokens != 0 and 0 < len(tokens) < self.context_size:
+            generator = self._new_generator(submit, rendered, stops)
+        request = SequenceRequest(
+            submit.id,
+            tuple(tokens),
+            generator,
+            max_tokens=submit.max_tokens,
+            tail_tokens=self._tail_tokens(submit.sampling),
+            shares_prefix=submit.cache_prompt,
+            client=submit.client,
+            deadline_s=deadline_s,
+        )
+        return Prepared(request, stops)
+
+    def _render(self, submit: Submit, limit: Limit) -> Rendered:
+        prompt = submit.prompt
+        if not isinstance(prompt, ChatPrompt):
+            return Rendered(prompt.text)
+        if self.renderer is None:
+            raise RunnerError(Kind.TEMPLATE_ERROR, self.no_template)
+        request = {
+            "messages": json.loads(prompt.messages_json),
+            "chat_template_kwargs": json.loads(prompt.template_kwargs_json),
+            "add_generation_prompt": prompt.add_generation_prompt,
+            "continue_final_message": prompt.continue_final_message,
+            "now": int(time.time()),
+        }
+        try:
+            with limit(submit.id):
+                made = self.renderer.apply(request)
+        except NativeError as error:
+            raise RunnerError(Kind.TEMPLATE_ERROR, error.message, param="messages") from error
+        return Rendered(
+            made["prompt"],
+            tuple(made["additional_stops"]),
+            tuple(made["preserved_tokens"]),
+            made["generation_prompt"],
+        )
+
+    def _new_generator(self, submit: Submit, rendered: Rendered, stops: tuple[str, ...]) -> int:
+        sampling = submit.sampling
+        if (sampling.top_logprobs or 0) > MAX_TOP_LOGPROBS:
+            message = f"at most {MAX_TOP_LOGPROBS} top_logprobs are given"
+            raise RunnerError(Kind.INVALID_REQUEST, message, param="top_logprobs")
+        settings = generator_settings(submit, stops, context_size=self.context_size)
+        settings["preserved_tokens"] = rendered.preserved_tokens
+        settings["generation_prompt"] = rendered.generation_prompt
+        try:
+            return self.generators.new_generator(settings)
+        except NativeError as error:
+            raise _refusal(error, sampling) from error
+
+    def _tail_tokens(self, sampling: Sampling) -> int:
+        wanted = [TAIL_TOKENS, self.penalty_tokens]
+        for wish in (sampling.repeat_last_n, sampling.dry_penalty_last_n):
+            wanted.append(self.context_size if wish == -1 else wish or 0)
+        return max(wanted)
+
+
+def generator_settings(
+    submit: Submit, stops: tuple[str, ...], *, context_size: int
+) -> dict[str, Any]:
+    """Write a request's sampling as ``rn_gen_new`` takes it; ``None`` leaves it to the model."""
+    settings = {
+        name: value
+        for name, value in msgspec.structs.asdict(submit.sampling).items()
+        if value is not None
+    }
+    for name in ("repeat_last_n", "dry_penalty_last_n"):
+        if settings.get(name) == -1:
+            settings[name] = context_size
+    settings["logit_bias"] = [
+        [token, False if bias == -math.inf else bias] for token, bias in submit.sampling.logit_bias
+    ]
+    settings["stop"] = stops
+    if submit.max_tokens is not None:
+        settings["max_tokens"] = submit.max_tokens
+    return settings
+
+
+def _refusal(error: NativeError, sampling: Sampling) -> RunnerError:
+    if error.code is Code.GRAMMAR:
+        param = "response_format" if sampling.json_schema is not None else "grammar"
+        return RunnerError(Kind.INVALID_REQUEST, error.message, param=param)
+    if error.code is Code.ARGUMENT:  # "name: what is wrong"
+        name = error.message.partition(":")[0]
+        return RunnerError(
+            Kind.INVALID_REQUEST, error.message, param=name if name.isidentifier() else None
+        )
+    kind = Kind.BUSY if error.code is Code.STATE else Kind.INTERNAL
+    return RunnerError(kind, error.message)

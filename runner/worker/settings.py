@@ -1,0 +1,203 @@
+"""Choosing the engine's settings from wishes, the model and the machine. Pure.
+
+The rules for a CPU follow measurements: flash attention slows generation there more than it
+speeds prompts, and one KV stream a sequence computes twice as fast as one buffer for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from runner.engine import Capacity, Policy
+from runner.errors import Kind, RunnerError
+from runner.gguf import ModelMetadata
+from runner.wire.messages import EngineSettings, EngineWishes
+
+T = TypeVar("T")
+Layout = Literal["unified", "streams"]
+
+DEFAULT_CONTEXT = 4096  # Docker Model Runner's; or what the model was trained for, if less
+LEAST_CONTEXT = 2048  # what even a small memory must allow
+DEFAULT_PARALLEL = 8
+MAX_PARALLEL = 128  # native sequence ids end at 256
+LEAST_STREAMS = 4  # slots: fewer, and two conversations in turn push out each other's prefix
+HOLDERS = 8  # slots of unified KV beyond the running ones, for cached prefixes
+MEMORY_SHARE = 0.25  # of what is free beside the model, for KV
+PAD = 256  # llama.cpp rounds KV sizes up to this
+CPU_BATCH = 512  # rows of one step: more is no faster, and cancels wait for the step
+GPU_BATCH = 2048
+UBATCH = 512
+TARGET_GAP_MS = 100
+MAX_QUEUE = 256
+COPY_SHARE = 128  # copying a stream takes as long as computing a 128th of its tokens, or less
+
+BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+QUANTISED = frozenset({"q8_0", "q4_0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this process may use."""
+
+    cpus: int  # it may run on (affinity)
+    quota_cpus: float | None  # CPU time it may take (cgroup); None: no quota
+    physical_cores: int | None  # among ``cpus``; None: unknown
+    available_bytes: int  # memory
+    device_free_bytes: int | None  # GPU memory; None: no GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What matters of a model here."""
+
+    context_train: int
+    size_bytes: int
+    cell_elements: int  # K and V elements of one token in all blocks
+    has_state: bool  # recurrent or hybrid: a sequence cannot be cut back
+
+
+def traits(metadata: ModelMetadata, *, has_state: bool) -> Traits:
+    """Read the traits from a header; ``has_state`` is known to the loader alone."""
+    blocks = metadata.block_count or 1
+    heads = metadata.head_count_kv
+    heads_of_all = sum(heads) if isinstance(heads, tuple) else (heads or 1) * blocks
+    lengths = (metadata.key_length or 128) + (metadata.value_length or 128)
+    return Traits(
+        context_train=metadata.context_length or DEFAULT_CONTEXT,
+        size_bytes=metadata.size_bytes,
+        cell_elements=heads_of_all * lengths,
+        has_state=has_state,
+    )
+
+
+def choose(wishes: EngineWishes, model: Traits, machine: Machine) -> EngineSettings:
+    """Choose every setting; a wish always wins.
+
+    Raises RunnerError(INVALID_REQUEST) for wishes that no context can have together.
+    """
+    on_gpu = machine.device_free_bytes is not None and wishes.gpu_layers != 0
+    kv_type = wishes.kv_type or "f16"
+    flash = _given(wishes.flash_attention, on_gpu or kv_type in QUANTISED)
+    _refuse_contradictions(wishes, kv_type, flash)
+    parallel = wishes.parallel or DEFAULT_PARALLEL
+    room = _room_tokens(model, machine, kv_type, on_gpu=on_gpu)
+    context = wishes.context_size or _default_context(model, room)
+    layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=parallel * context <= room)
+    slots, cells = _slots_and_cells(layout, parallel, context=context, room=room)
+    batch = max(wishes.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH), slots, 2)
+    return EngineSettings(
+        context_size=context,
+        total_cells=cells,
+        parallel=parallel,
+        slots=slots,
+        threads=wishes.threads or threads(machine),
+        batch_size=batch,
+        ubatch_size=min(wishes.ubatch_size or UBATCH, batch),
+        flash_attention=flash,
+        kv_layout=layout,
+        kv_type=kv_type,
+        gpu_layers=_given(wishes.gpu_layers, -1 if on_gpu else 0),
+        target_gap_ms=_given(wishes.target_gap_ms, TARGET_GAP_MS),
+        max_queue=_given(wishes.max_queue, MAX_QUEUE),
+    )
+
+
+def threads(machine: Machine) -> int:
+    """Count threads: one a physical core, and no more than the process is given time for."""
+    limits = [machine.cpus]
+    if machine.physical_cores is not None:
+        limits.append(machine.physical_cores)
+    if machine.quota_cpus is not None:
+        limits.append(int(machine.quota_cpus))  # a thread over the quota stalls all the others
+    return max(1, min(limits))
+
+
+def context_options(settings: EngineSettings) -> dict[str, Any]:
+    """Write the settings as ``rn_ctx_new`` takes them."""
+    return {
+        "n_ctx": settings.total_cells,
+        "n_batch": settings.batch_size,
+        "n_ubatch": settings.ubatch_size,
+        "n_seq_max": settings.slots,
+        "n_outputs_max": settings.slots,
+        "n_threads": settings.threads,
+        "n_threads_batch": settings.threads,
+        "flash_attn": settings.flash_attention,
+        "kv_unified": settings.kv_layout == "unified",
+        "type_k": settings.kv_type,
+        "type_v": settings.kv_type,
+        "poll": 0,  # spinning threads collapse as soon as something else wants a core
+    }
+
+
+def capacity(settings: EngineSettings, *, can_trim: bool) -> Capacity:
+    """Write the settings as the scheduler takes them."""
+    return Capacity(
+        slots=settings.slots,
+        parallel=settings.parallel,
+        cells=settings.total_cells,
+        context_size=settings.context_size,
+        batch_size=settings.batch_size,
+        shares_cells=settings.kv_layout == "unified",
+        can_trim=can_trim,
+    )
+
+
+def policy(settings: EngineSettings) -> Policy:
+    """Write the settings as the scheduler's policy."""
+    base = Policy()
+    return Policy(
+        target_gap_s=settings.target_gap_ms / 1000,
+        max_queue=settings.max_queue,
+        copy_min_tokens=max(base.copy_min_tokens, settings.context_size // COPY_SHARE),
+    )
+
+
+def _given(wish: T | None, default: T) -> T:
+    return default if wish is None else wish
+
+
+def _refuse_contradictions(wishes: EngineWishes, kv_type: str, flash: bool) -> None:
+    if kv_type in QUANTISED and not flash:
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"a {kv_type} KV cache needs flash attention, which is switched off",
+            hint="switch flash attention on, or use kv_type f16",
+            param="flash_attention",
+        )
+    if wishes.parallel is not None and not 1 <= wishes.parallel <= MAX_PARALLEL:
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"parallel must be 1 to {MAX_PARALLEL}, got {wishes.parallel}",
+            param="parallel",
+        )
+
+
+def _room_tokens(model: Traits, machine: Machine, kv_type: str, *, on_gpu: bool) -> int:
+    """Tokens whose KV fits the share of memory that is ours to take unasked."""
+    free = machine.available_bytes
+    if on_gpu and machine.device_free_bytes is not None:
+        free = machine.device_free_bytes
+    budget = max(0, free - model.size_bytes) * MEMORY_SHARE
+    return int(budget / (model.cell_elements * BYTES_PER_ELEMENT[kv_type]))
+
+
+def _default_context(model: Traits, room: int) -> int:
+    wanted = min(model.context_train, DEFAULT_CONTEXT)
+    return min(wanted, max(LEAST_CONTEXT, room // PAD * PAD))
+
+
+def _layout(model: Traits, *, on_gpu: bool, fits: bool) -> Layout:
+    if model.has_state:
+        return "streams"  # state is a sequence's own: there is nothing to share
+    return "streams" if fits and not on_gpu else "unified"
+
+
+def _slots_and_cells(layout: Layout, parallel: int, *, context: int, room: int) -> tuple[int, int]:
+    padded = -(-context // PAD) * PAD
+    if layout == "streams":
+        slots = max(parallel, LEAST_STREAMS if LEAST_STREAMS * padded <= room else 1)
+        return slots, slots * padded
+    cells = min(parallel * padded, max(padded, room // PAD * PAD))
+    return parallel + HOLDERS, cells
