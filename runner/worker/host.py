@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from runner.worker import settings as choosing
 from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded, load, open_library
 from runner.worker.loop import EngineLoop, Inbox
-from runner.worker.machine import resident_bytes
+from runner.worker.machine import count_cpus, cpu_time, resident_bytes
+from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
 from runner.worker.preparer import Preparer
 from runner.worker.prompts import Prepared, Prompter
@@ -40,6 +42,8 @@ class Engine:
     """The parts that serve requests once the model is loaded."""
 
     loop: EngineLoop
+    backend: LlamaBackend
+    neighbours: Neighbours | None  # None: the number of threads was asked for
     preparer: Preparer
     max_preparing: int
     total_cells: int
@@ -83,8 +87,9 @@ class Host:
         except RunnerError as error:
             self._fail_load(error)
             return False
-        engine = self._assemble(loaded)
+        engine = self._assemble(loaded, fixed_threads=message.wishes.threads is not None)
         engine.preparer.start()
+        gc.freeze()  # what is loaded stays: no collection need walk it between two steps
         with self._state:
             self._engine = engine
             self._outbox.send(loaded.ready)
@@ -101,10 +106,11 @@ class Host:
                     told = self._watch.fraction
                     self._outbox.send(LoadProgress(fraction=told))
             if self._engine is not None:
+                adapt_threads(self._engine)
                 beat = self._engine.loop.beat(
                     cells_total=self._engine.total_cells, resident_bytes=resident_bytes()
                 )
-                self._outbox.beat(beat)
+                self._outbox.send(beat)
             self._drain_native_log()
 
     def close(self) -> None:
@@ -150,22 +156,25 @@ class Host:
                 LoadFailed(kind=error.kind.value, message=error.message, hint=error.hint)
             )
 
-    def _assemble(self, loaded: Loaded) -> Engine:
+    def _assemble(self, loaded: Loaded, *, fixed_threads: bool) -> Engine:
         settings = loaded.ready.settings
         scheduler = Scheduler(
             choosing.capacity(settings, can_trim=loaded.can_trim), choosing.policy(settings)
         )
         preparer = self._make_preparer(loaded)
+        backend = LlamaBackend(loaded.context, threads=settings.threads)
         loop = EngineLoop(
             scheduler,
-            LlamaBackend(loaded.context),
+            backend,
             self._inbox,
             translator=Translator(lambda token: loaded.model.piece(token, special=True)),
             emit=self._outbox.emit,
             is_preparing=lambda: len(preparer) > 0,
         )
         limit = settings.parallel + settings.max_queue
-        return Engine(loop, preparer, limit, total_cells=settings.total_cells)
+        most = settings.threads
+        neighbours = None if fixed_threads else Neighbours(cpus=count_cpus(), most=most)
+        return Engine(loop, backend, neighbours, preparer, limit, settings.total_cells)
 
     def _make_preparer(self, loaded: Loaded) -> Preparer:
         prompter = Prompter(
@@ -198,3 +207,9 @@ class Host:
             return
         for line in self._library.drain_log():
             LOG.log(NATIVE_LEVELS.get(line["level"], logging.DEBUG), "%s", line["text"])
+
+
+def adapt_threads(engine: Engine) -> None:
+    """Leave the cores that others use to them."""
+    if engine.neighbours is not None and (now := cpu_time()) is not None:
+        engine.backend.threads = engine.neighbours.observe(now)

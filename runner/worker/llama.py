@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from runner.binding import Code, Context, Flag, NativeError, Prompt, Stepper
+from runner.binding import Code, Context, Flag, NativeError, Prompt, Record, Stepper
 from runner.engine.backend import (
     Bind,
     Copy,
@@ -31,38 +29,41 @@ OUTCOMES = {0: Outcome.OK, 1: Outcome.FULL, 2: Outcome.ABORTED}
 
 
 class LlamaBackend:
-    """Runs plans on one context. The engine thread owns it."""
+    """Runs plans on one context. The engine thread owns it.
 
-    def __init__(self, context: Context) -> None:
+    ``threads`` may be set by any thread; the next step is computed with so many.
+    """
+
+    def __init__(self, context: Context, *, threads: int) -> None:
+        """``threads`` as the context was made with."""
+        self.threads = self._threads = threads
         self._context = context
         self._is_unified = context.info.kv_unified
         self._stepper = Stepper(context, max_top_logprobs=MAX_TOP_LOGPROBS)
 
     def run(self, plan: Plan) -> StepResult:
         """Carry out a plan; see :class:`runner.engine.Backend`."""
-        began_s = time.perf_counter()
         try:
+            if self.threads != self._threads:
+                self._use_threads(self.threads)
             for operation in plan.memory:
                 self._operate(operation)
             prompts = [Prompt(p.slot, p.start, p.tokens, p.generator) for p in plan.prefill]
             step = self._stepper.run(plan.decode, prompts)
         except NativeError as error:
-            return StepResult(Outcome.FAILED, (), time.perf_counter() - began_s, error.message)
-        outcome = OUTCOMES.get(step.rc, Outcome.FAILED)
-        sampled = tuple(
-            Sampled(
-                record.generator,
-                record.token,
-                record.text,
-                STOPS[record.flags],
-                record.stop_index if record.flags == Flag.STOP else None,
-                record.logprob,
-                record.top,
-            )
-            for record in step.records
-        )
+            return StepResult(Outcome.FAILED, (), 0.0, error.message)
         duration_s = (step.decode_us + step.sample_us) / 1e6
-        return StepResult(outcome, sampled, duration_s, f"llama.cpp answered {step.rc}")
+        if step.rc:
+            outcome = OUTCOMES.get(step.rc, Outcome.FAILED)
+            return StepResult(outcome, (), duration_s, f"llama.cpp answered {step.rc}")
+        sampled = [
+            # The rule first: most tokens neither end their stream nor have log-probabilities.
+            Sampled(record.generator, record.token, record.text)
+            if not record.flags and record.logprob is None
+            else _sampled(record)
+            for record in step.records
+        ]
+        return StepResult(Outcome.OK, tuple(sampled), duration_s)
 
     def free(self, generator: GeneratorId) -> None:
         """Give a generator back."""
@@ -71,6 +72,10 @@ class LlamaBackend:
     def abort(self) -> None:
         """Make the running step end early. Any thread."""
         self._context.abort()
+
+    def _use_threads(self, threads: int) -> None:
+        self._context.set_threads(threads, threads)
+        self._threads = threads
 
     def _operate(self, operation: MemoryOp) -> None:
         match operation:
@@ -87,3 +92,11 @@ class LlamaBackend:
     def _trim(self, slot: int, length: int) -> None:
         if not self._context.seq_rm(slot, length):
             raise NativeError(Code.STATE, f"sequence {slot} cannot be cut back to {length} tokens")
+
+
+def _sampled(record: Record) -> Sampled:
+    stop = STOPS[record.flags]
+    stop_index = record.stop_index if stop is Stop.STOP else None
+    return Sampled(
+        record.generator, record.token, record.text, stop, stop_index, record.logprob, record.top
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from runner.engine import Backend, Ended, Failed, Scheduler
@@ -20,7 +20,7 @@ Item = Prepared | Cancel | Stop
 STOP_POLL_S = 0.05
 ABORT_DELAY_S = 0.01  # behind the grace: no step begins after it
 
-Emit = Callable[[Sequence[Event]], None]
+Emit = Callable[[list[Event]], None]
 
 
 class AbortableBackend(Backend, Protocol):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from runner.worker.neighbours import CpuTime
 from runner.worker.settings import Machine
 
 T = TypeVar("T")
@@ -36,6 +38,26 @@ def resident_bytes() -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_time(root: Path = Path("/")) -> CpuTime | None:
+    """Read who used the CPUs we may run on; None where the system does not tell.
+
+    Source: proc_pid_stat(5), ``/proc/stat``: user nice system idle iowait irq softirq steal, in
+    ticks. Time that a hypervisor stole is somebody's use of the core as well.
+    """
+    ours = {f"cpu{cpu}" for cpu in _affinity()}
+    rows = [line.split() for line in _lines(root / "proc/stat") if line.startswith("cpu")]
+    busy = [sum(map(int, row[1:4])) + sum(map(int, row[6:9])) for row in rows if row[0] in ours]
+    if not busy:
+        return None
+    ticks_s = os.sysconf("SC_CLK_TCK")
+    return CpuTime(time.monotonic(), sum(busy) / ticks_s, time.process_time())
+
+
+def count_cpus() -> int:
+    """Count the CPUs this process may run on."""
+    return len(_affinity())
 
 
 def _affinity() -> set[int]:

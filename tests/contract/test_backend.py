@@ -117,7 +117,7 @@ def llama_subject(model: Model, context: Context) -> Subject:
     def tokens(text: str) -> tuple[int, ...]:
         return tuple(model.tokenize(text, add_special=True, parse_special=True))
 
-    backend = LlamaBackend(context)
+    backend = LlamaBackend(context, threads=1)
     return Subject(backend, new_generator, tokens(TEXT), tokens(OTHER), context.info.kv_unified)
 
 

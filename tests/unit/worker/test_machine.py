@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker.machine import resident_bytes, survey
+from runner.worker.machine import cpu_time, resident_bytes, survey
 
 MEMINFO = "MemTotal: 9000000 kB\nMemAvailable:    1000 kB\n"
 
@@ -109,3 +109,20 @@ def test_a_system_without_proc_still_has_memory(tmp_path: Path) -> None:
 
 def test_the_process_knows_its_own_size() -> None:
     assert 1024**2 < resident_bytes() < 1024**4
+
+
+def test_cpu_time_counts_who_used_our_cpus_and_no_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2}, raising=False)
+    #                user nice system idle iowait irq softirq steal guest
+    write(root, "proc/stat", "cpu  9 9 9 9 9 9 9 9 0 0\n"
+        "cpu0 100 10 20 5000 40 1 2 3 0 0\n"
+        "cpu1 900 0 0 0 0 0 0 0 0 0\n"
+        "cpu2 200 0 0 7000 0 0 0 64 0 0\n"
+        "intr 12 0\n")  # fmt: skip
+    now = cpu_time(root)
+    assert now is not None
+    assert now.busy_s == pytest.approx(4.0)
+    assert cpu_time(root / "elsewhere") is None

@@ -80,7 +80,7 @@ def test_only_the_newest_beat_is_kept(daemon: SlowDaemon, outbox: Outbox) -> Non
     outbox.send(LoadProgress(fraction=0.5))
     daemon.wait()
     for steps in (1, 2, 3):
-        outbox.beat(beat(steps))
+        outbox.send(beat(steps))
     daemon.taken.release()
     daemon.wait()
     assert daemon.messages == [LoadProgress(fraction=0.5), beat(3)]
@@ -91,7 +91,7 @@ def test_messages_come_before_the_events_and_beats_that_waited_with_them(
 ) -> None:
     outbox.send(LoadProgress(fraction=0.1))
     daemon.wait()
-    outbox.beat(beat(1))
+    outbox.send(beat(1))
     outbox.emit([Begun(1, 3, 0)])
     outbox.send(LoadProgress(fraction=0.2))
     daemon.taken.release()
@@ -123,7 +123,8 @@ def test_the_reader_of_requests_waits_while_too_much_is_unread(
     outbox.emit([Begun(1, 3, 0)])
     daemon.wait()
     outbox.wait_for_room()  # at once
-    outbox.emit([Begun(1, 3, 0)] * (MAX_BACKLOG + 1))
+    for _ in range(MAX_BACKLOG + 1):
+        outbox.emit([Piece(1, "", 1)])
     passed = threading.Event()
     reader = threading.Thread(target=lambda: (outbox.wait_for_room(), passed.set()))
     reader.start()
