@@ -1,7 +1,9 @@
 r"""The grammar of RFC 9110 and RFC 9112 as patterns, over heads decoded as Latin-1.
 
-Every repetition is possessive (``++``): it never gives back what it took, so that no input makes
-matching more than linear. None of these accepts a bare CR, a bare LF or a NUL.
+Every repetition of characters is possessive (``++``): it never gives back what it took, so that no
+input makes matching more than linear. Groups are repeated greedily, where each step back fails at
+once: before Python 3.11.5 a possessive group kept what its last, failed round had taken
+(python/cpython#106052). None of these accepts a bare CR, a bare LF or a NUL.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _VCHARS = r"[!-~\x80-\xff]++"
 # no line folding. ``findall`` gives pairs; the first thing that is no field line takes all the
 # rest with it and gives a pair without a name, which can only be the last one.
 FIELD = re.compile(
-    rf"({TOKEN}):[ \t]*+((?:{_VCHARS}(?:[ \t]++{_VCHARS})*+)?+)[ \t]*+\r\n|.++",
+    rf"({TOKEN}):[ \t]*+((?:{_VCHARS}(?:[ \t]++{_VCHARS})*)?)[ \t]*+\r\n|.++",
     re.DOTALL,
 )
 
