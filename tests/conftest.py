@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -58,5 +59,6 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 def _children() -> set[int]:
     found: set[int] = set()
     for task in Path("/proc/self/task").glob("*/children"):
-        found.update(int(pid) for pid in task.read_text().split())
+        with contextlib.suppress(OSError):  # a thread that ended while we looked
+            found.update(int(pid) for pid in task.read_text().split())
     return found

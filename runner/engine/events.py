@@ -1,4 +1,4 @@
-"""What the scheduler tells about a sequence, by id. ``worker`` translates these for the pipe."""
+"""What the scheduler tells: events by id, which ``worker`` translates for the pipe, and totals."""
 
 from __future__ import annotations
 
@@ -60,3 +60,13 @@ class Failed:
 
 
 Event = Begun | Piece | Ended | Failed
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts since the start."""
+
+    steps: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0

@@ -38,6 +38,6 @@ class Policy:
     target_gap_s: float = 0.1  # between two tokens of a stream while prompts are computed
     max_step_s: float = 1.0  # of a step without streams: cancels and newcomers wait for its end
     max_queue: int = 256  # sequences waiting before new ones are refused
-    copy_min_tokens: int = 32  # copying a stream costs about as much as computing so many
-    follow_min_tokens: int = 32  # worth waiting for when a running prompt computes them
+    copy_min_tokens: int = 16  # copying a stream costs as much as computing so many, or less
+    follow_min_tokens: int = 16  # worth waiting for when a running prompt computes them
     headroom_tokens: int = 64  # cells free beyond a prompt before it is admitted

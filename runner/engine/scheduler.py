@@ -8,7 +8,6 @@ that was submitted gets exactly one last event, ``Ended`` or ``Failed``.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import Any
 
 from runner.engine.admission import follow, is_following, refuse
@@ -24,7 +23,7 @@ from runner.engine.backend import (
     StepResult,
     Stop,
 )
-from runner.engine.events import Begun, Ended, EndReason, Event, Failed, Piece, SequenceId
+from runner.engine.events import Begun, Ended, EndReason, Event, Failed, Piece, SequenceId, Totals
 from runner.engine.limits import Capacity, Policy
 from runner.engine.pace import Pace
 from runner.engine.prefix import Match
@@ -34,16 +33,6 @@ from runner.engine.waiting import Waiting
 from runner.errors import Kind
 
 REASONS: dict[Stop, EndReason] = {Stop.EOS: "eos", Stop.STOP: "stop", Stop.LENGTH: "length"}
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts since the start."""
-
-    steps: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
 
 
 class Scheduler:
@@ -135,8 +124,7 @@ class Scheduler:
         self.totals.steps += 1
         match result.outcome:
             case Outcome.OK:
-                decode_rows = len(plan.decode)
-                self._pace.observe(decode_rows, plan.rows - decode_rows, result.duration_s)
+                self._observe(plan, result.duration_s)
                 self._account(plan, result, now_s)
             case Outcome.FULL:
                 self._relieve(now_s)
@@ -196,7 +184,9 @@ class Scheduler:
             sequence, match = found
             if self.running and not self._slots.fits(match, self._cells_needed(sequence, match)):
                 return  # nobody overtakes it, or long prompts would wait for ever
-            self._start(sequence, match, now_s)
+            is_copied = self._start(sequence, match, now_s)
+            if is_copied and self._decoding and not self._capacity.shares_cells:
+                return  # copying streams takes time: one a step while others wait for tokens
 
     def _next(self) -> tuple[Sequence, Match] | None:
         """Find the first in line that has no reason to wait for another one's prompt."""
@@ -215,10 +205,11 @@ class Scheduler:
         headroom = sequence.growth(self._policy.headroom_tokens)
         return self._rows_left() + len(sequence.tokens) - match.length + headroom
 
-    def _start(self, sequence: Sequence, match: Match, now_s: float) -> None:
+    def _start(self, sequence: Sequence, match: Match, now_s: float) -> bool:
+        """Give a waiting sequence its slot; say whether another slot's content was copied."""
         request = sequence.request
         self._waiting.admit(sequence)
-        slot, kept = self._slots.take(sequence.tokens, sequence.reusable, match)
+        slot, kept, is_copied = self._slots.take(sequence.tokens, sequence.reusable, match)
         sequence.slot, sequence.computed = slot, kept
         if sequence.order < 0:
             sequence.order, sequence.cached, sequence.started_s = self._admitted, kept, now_s
@@ -231,6 +222,7 @@ class Scheduler:
         else:
             sequence.phase = Phase.PROMPT
             self._prompts[slot] = sequence
+        return is_copied
 
     # ---- rows ----------------------------------------------------------------------------------
 
@@ -262,6 +254,12 @@ class Scheduler:
         self._is_crowded = True
 
     # ---- accounting ----------------------------------------------------------------------------
+
+    def _observe(self, plan: Plan, duration_s: float) -> None:
+        if any(isinstance(operation, Copy) for operation in plan.memory):
+            return  # its time tells of the copy, not of rows
+        decode_rows = len(plan.decode)
+        self._pace.observe(decode_rows, plan.rows - decode_rows, duration_s)
 
     def _account(self, plan: Plan, result: StepResult, now_s: float) -> None:
         firsts: dict[GeneratorId, Sequence] = {}

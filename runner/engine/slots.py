@@ -7,12 +7,21 @@ the next step, so the tree always tells what the backend's KV will hold when tha
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from runner.engine.backend import Copy, MemoryOp, SlotId, Trim
 from runner.engine.limits import Capacity, Policy
 from runner.engine.prefix import NO_MATCH, Match, PrefixTree
 
 KEEP_SHARE = 0.75  # of a stream: above, losing its tail is cheaper than copying it
+
+
+class Taken(NamedTuple):
+    """A slot for a sequence, with the tokens that it holds already."""
+
+    slot: SlotId
+    length: int
+    is_copied: bool  # from another slot
 
 
 class Slots:
@@ -64,13 +73,14 @@ class Slots:
             return True
         return self.tree.pinned(self._busy, match) + rows <= self._capacity.cells
 
-    def take(self, tokens: list[int], limit: int, match: Match) -> tuple[SlotId, int]:
-        """Make a slot busy with a prefix of ``tokens[:limit]``; return it and the prefix length."""
+    def take(self, tokens: list[int], limit: int, match: Match) -> Taken:
+        """Make a slot busy with a prefix of ``tokens[:limit]``."""
         slot = self._choose(match)
         kept = self.tree.common(slot, tokens, limit)
         if not self._capacity.can_trim and kept < self.tree.length(slot):
             kept = 0
-        if match.slot is not None and match.length - kept >= self.copy_min_tokens:
+        is_copied = match.slot is not None and match.length - kept >= self.copy_min_tokens
+        if match.slot is not None and is_copied:
             self._trim(slot, 0)
             self._copy(match.slot, slot, match.length)
             kept = match.length
@@ -79,7 +89,7 @@ class Slots:
         if limit == 0:
             self.tree.hide(slot)
         self._busy.add(slot)
-        return slot, kept
+        return Taken(slot, kept, is_copied)
 
     def release(self, slot: SlotId, *, keep: bool) -> None:
         """Take a slot from its sequence; ``keep`` its content as a cached prefix."""

@@ -184,6 +184,7 @@ class Host:
             loaded.context,
             loaded.ready.settings.context_size,
             loaded.penalty_tokens,
+            generates=not loaded.ready.model.pooling,
         )
 
         def discard(prepared: Prepared) -> None:

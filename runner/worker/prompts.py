@@ -75,6 +75,7 @@ class Prompter:
     generators: Generators
     context_size: int
     penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
+    generates: bool  # False: an embedding or reranking model
 
     def prepare(self, submit: Submit, deadline_s: float | None, limit: Limit) -> Prepared:
         """Render, tokenise, and make the generator.
@@ -82,6 +83,9 @@ class Prompter:
         ``limit`` guards the rendering, the only part that runs foreign code. Raises RunnerError:
         TEMPLATE_ERROR, or INVALID_REQUEST with the parameter at fault.
         """
+        if not self.generates:
+            message = "this is an embedding or reranking model: it does not generate text"
+            raise RunnerError(Kind.INVALID_REQUEST, message, param="model")
         rendered = self._render(submit, limit)
         tokens = self.tokenizer.tokenize(rendered.text, add_special=True, parse_special=True)
         stops = submit.stop + rendered.stops

@@ -30,7 +30,7 @@ GPU_BATCH = 2048
 UBATCH = 512
 TARGET_GAP_MS = 100
 MAX_QUEUE = 256
-COPY_SHARE = 128  # copying a stream takes as long as computing a 128th of its tokens, or less
+COPY_SHARE = 256  # copying a stream takes as long as computing a 256th of its tokens, or less
 
 BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 QUANTISED = frozenset({"q8_0", "q4_0"})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from runner.engine.admission import follow, is_following
 from runner.engine.backend import Outcome, Plan
 from runner.engine.limits import Policy
+from runner.engine.prefix import NO_MATCH
+from runner.engine.sequence import Phase, Sequence, SequenceRequest
 from runner.errors import Kind
 from tests.unit.engine.driver import Driver, alone, capacity, tokens
 
@@ -86,15 +89,20 @@ def test_when_the_leader_leaves_the_followers_go_on_behind_a_new_one() -> None:
         assert driver.text(id) == alone(tokens(200), max_tokens=2)[0]
 
 
-def test_leaders_that_keep_dying_cannot_starve_a_follower() -> None:
-    driver = Driver(capacity(parallel=2, batch_size=32))
-    driver.submit(0, tokens(250), max_tokens=2, client="a")
-    driver.submit(100, (*tokens(240), 1), max_tokens=2, client="b")
-    for leader in range(8):
-        driver.submit(leader + 1, tokens(250) if leader % 2 else tokens(251), client="a")
-        driver.step()
-        driver.cancel(leader)
-    assert driver.events[100] != []
+def test_a_sequence_waits_for_a_few_leaders_and_no_more() -> None:
+    def waiting(waits_left: int) -> Sequence:
+        request = SequenceRequest(1, tokens(100), None)
+        return Sequence(request, list(request.prompt), waits_left=waits_left)
+
+    leader = waiting(4)
+    leader.phase = Phase.PROMPT
+    follower = waiting(1)
+    assert follow(follower, NO_MATCH, [leader], gain=32)
+    assert is_following(follower)
+    leader.phase = Phase.ENDED
+    assert not is_following(follower)
+    leader.phase = Phase.PROMPT
+    assert not follow(follower, NO_MATCH, [leader], gain=32)
 
 
 def test_a_broken_leader_does_not_break_its_followers() -> None:
@@ -112,10 +120,13 @@ def test_a_private_request_neither_reads_nor_feeds_the_cache() -> None:
     driver.submit(2, tokens(50), max_tokens=1)
     driver.run()
     assert driver.begun(2).cached_tokens == 0
-    driver.submit(3, tokens(50), max_tokens=1, shares_prefix=False)
-    driver.run()
+    driver.submit(3, tokens(50), max_tokens=30, shares_prefix=False)
+    driver.step()
     assert driver.begun(3).cached_tokens == 0
-    assert driver.scheduler.cells_used == 50  # 2 stays cached, 1 and 3 are gone
+    driver.submit(4, tokens(51), max_tokens=1)
+    driver.run()
+    assert driver.begun(4).cached_tokens == 50  # of 2, although 3 has as much and runs
+    assert driver.scheduler.cells_used == 51  # 1 and 3 are gone
 
 
 def test_the_cache_changes_no_text() -> None:
@@ -125,6 +136,15 @@ def test_the_cache_changes_no_text() -> None:
             driver.submit(turn, tokens(30 + 20 * turn), max_tokens=5)
             driver.run()
             assert driver.text(turn) == alone(tokens(30 + 20 * turn), max_tokens=5)[0]
+
+
+def test_what_a_private_request_computes_is_found_by_nobody() -> None:
+    driver = Driver(capacity())
+    driver.submit(1, tokens(50), max_tokens=30, shares_prefix=False)
+    driver.step()
+    driver.submit(2, tokens(50), max_tokens=1)
+    driver.run()
+    assert driver.begun(2).cached_tokens == 0
 
 
 def test_nobody_waits_for_a_private_prompt() -> None:

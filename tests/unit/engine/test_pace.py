@@ -35,12 +35,16 @@ def test_the_budget_follows_what_steps_cost(
     assert pace(row_s=row_s, decode_s=decode_s).prompt_rows(decode_rows) == rows
 
 
-def test_the_batch_bounds_everything() -> None:
-    assert pace(batch_size=8).prompt_rows(5) == 3
+@pytest.mark.parametrize(("batch_size", "rows"), [(8, 3), (500, 495)])
+def test_the_batch_bounds_everything_and_may_be_filled(batch_size: int, rows: int) -> None:
+    assert pace(row_s=0.0001, batch_size=batch_size).prompt_rows(5) == rows
 
 
-def test_before_any_measurement_a_few_rows_are_tried() -> None:
-    assert Pace(Policy(target_gap_s=0.1, max_step_s=1.0), batch_size=512).prompt_rows(1) == 31
+def test_before_any_measurement_a_few_rows_are_tried_and_believed() -> None:
+    new = Pace(Policy(target_gap_s=0.1, max_step_s=1.0), batch_size=512)
+    assert (new.prompt_rows(1), new.prompt_rows(0)) == (16, 96)
+    new.observe(0, 96, 0.048)
+    assert new.prompt_rows(0) == 512
 
 
 def test_one_slow_step_does_not_halve_the_budget_for_long() -> None:

@@ -363,3 +363,28 @@ def test_a_unified_copy_is_planned_for_a_text_that_still_runs() -> None:
     assert plan is not None
     assert plan.memory[0] == Copy(source=0, target=1, length=19)
     assert rows(plan) == [(1, 1)]
+
+
+def test_streams_are_copied_one_a_step_while_others_wait_for_tokens() -> None:
+    driver = Driver(capacity(streams=True))
+    driver.submit(1, tokens(60), max_tokens=50)
+    driver.step()
+    for id in (2, 3, 4):
+        driver.submit(id, tokens(60), max_tokens=50)
+    copies = []
+    for _ in range(4):
+        plan = driver.step()
+        assert plan is not None
+        copies.append(sum(isinstance(operation, Copy) for operation in plan.memory))
+    assert copies == [1, 1, 1, 0]
+
+
+def test_without_streams_to_hold_up_all_copies_are_made_at_once() -> None:
+    driver = Driver(capacity(streams=True))
+    driver.submit(1, tokens(60), max_tokens=1)
+    driver.run()
+    for id in (2, 3, 4):
+        driver.submit(id, (*tokens(60), id, id), max_tokens=1)
+    plan = driver.step()
+    assert plan is not None
+    assert sum(isinstance(operation, Copy) for operation in plan.memory) == 2  # and one in place

@@ -76,6 +76,7 @@ def prepare(submit: Submit, model: Model | None = None, **changes: Any) -> Prepa
             "generators": model,
             "context_size": 100,
             "penalty_tokens": 0,
+            "generates": True,
         }
         | changes
     )
@@ -218,3 +219,8 @@ def test_more_log_probabilities_than_a_step_has_room_for_are_refused() -> None:
     assert prepare(text("a", sampling=Sampling(top_logprobs=20))).request.generator == 42
     error = refusal(text("a", sampling=Sampling(top_logprobs=21)))
     assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "top_logprobs")
+
+
+def test_an_embedding_model_does_not_generate() -> None:
+    error = refusal(text("a"), generates=False)
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "model")

@@ -202,8 +202,8 @@ def test_every_choice_is_a_capacity_the_scheduler_takes(
 
 
 def test_a_long_stream_is_copied_for_a_longer_prefix_only() -> None:
-    assert policy(chosen()).copy_min_tokens == 32
-    assert policy(chosen(EngineWishes(context_size=65_536))).copy_min_tokens == 512
+    assert policy(chosen()).copy_min_tokens == 16
+    assert policy(chosen(EngineWishes(context_size=65_536))).copy_min_tokens == 256
     assert policy(chosen(EngineWishes(target_gap_ms=50))).target_gap_s == 0.05
 
 
