@@ -76,6 +76,13 @@ class Stepper:
         self._top_tok = np.empty((outputs, max_top_logprobs), np.int32)
         self._top_logprob = np.empty((outputs, max_top_logprobs), np.float32)
 
+        # Read and written without numpy: on a handful of numbers its calls cost more than they do.
+        self._view_gen = self._gen.data
+        self._view_ints = [row.data for row in self._out_ints]
+        self._view_off = self._text_off.data
+        self._view_text = self._text.data
+        self._view_logprob = self._logprob.data
+
         self._in = self._make_in()
         self._out = self._make_out(outputs)
         self._in_ref, self._out_ref = c.byref(self._in), c.byref(self._out)
@@ -85,7 +92,8 @@ class Stepper:
 
         Raises NativeError, with nothing done, for what the library refuses.
         """
-        self._gen[: len(decode)] = decode
+        for at, generator in enumerate(decode):
+            self._view_gen[at] = generator
         self._in.n_gen = len(decode)
         self._in.n_rows = self._put_rows(prompts)
         self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
@@ -110,10 +118,10 @@ class Stepper:
         return at
 
     def _records(self, count: int) -> list[Record]:
-        generators, tokens, flags, stops, tops = self._out_ints[:, :count].tolist()
-        offsets = self._text_off[: count + 1].tolist()
-        logprobs = self._logprob[:count].tolist()
-        text = self._text[: offsets[count]].tobytes()
+        generators, tokens, flags, stops, tops = [row[:count].tolist() for row in self._view_ints]
+        offsets = self._view_off[: count + 1].tolist()
+        logprobs = self._view_logprob[:count].tolist()
+        text = bytes(self._view_text[: offsets[count]])
         return [
             Record(
                 generators[i],
