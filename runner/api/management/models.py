@@ -91,7 +91,7 @@ class Models:
             raise RunnerError(
                 Kind.INVALID_REQUEST,
                 f"{source} is not stored, and this version cannot pull from a registry",
-                hint="add a file with POST /models/package, or a source package:NAME",
+                hint="add a file (runner package --gguf FILE NAME), or name a source package:NAME",
                 param="from",
             ) from error
 
