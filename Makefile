@@ -41,10 +41,11 @@ bench: $(STAMPS)/runtime
 fuzz: $(STAMPS)/test
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest tests/property
 
-# The shim and its smoke test under ASan and UBSan; all of llama.cpp is compiled again for it.
+# The shim and its tests under ASan and UBSan; llama.cpp, as it is, is compiled again for them.
 sanitize: $(STAMPS)/tools $(STAMPS)/model native
 	PATH="$$PATH:$(CURDIR)/$(BIN)" cmake -S native -B $(SANITIZED) -G Ninja -DRN_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGGML_NATIVE=OFF
-	PATH="$$PATH:$(CURDIR)/$(BIN)" ninja -C $(SANITIZED) rn_smoke
+	PATH="$$PATH:$(CURDIR)/$(BIN)" ninja -C $(SANITIZED) rn_smoke rn_text
+	$(SANITIZED)/rn_text
 	$(SANITIZED)/rn_smoke "$(MODEL_FILE)"
 
 # The compiled objects stay in ~/.cache/runner: removing that folder is safe, and makes the next build a long one.
