@@ -33,7 +33,6 @@ class Answer:
 
     begun_s: float
     arrivals_s: list[float] = field(default_factory=list)
-    ended_s: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -58,7 +57,6 @@ async def chat(target: Target, body: dict[str, Any]) -> Answer:
         await _exchange(target, body, answer)
     except (OSError, http.ProtocolError, ValueError) as error:
         answer.error = f"{type(error).__name__}: {error}"
-    answer.ended_s = time.perf_counter()
     return answer
 
 

@@ -32,7 +32,6 @@ class EngineFiles:
     """What an engine loads of a stored model."""
 
     model_path: Path
-    mmproj_path: Path | None = None
     chat_template: str | None = None  # packaged beside the model: rules over the GGUF's own
     context_size: int | None = None  # tokens, as whoever packaged the model asks for
 
@@ -152,7 +151,6 @@ class Catalogue:
         template = bundle.chat_template_path
         return EngineFiles(
             model_path=bundle.gguf_path,
-            mmproj_path=bundle.mmproj_path,
             chat_template=None if template is None else read_template(template),
             context_size=model.config.context_size,
         )

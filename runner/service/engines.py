@@ -258,7 +258,6 @@ class Engines:
             model_path=str(files.model_path),
             library_path=None if self._library_path is None else str(self._library_path),
             wishes=wishes_with(resident.settings.wishes, files),
-            mmproj_path=None if files.mmproj_path is None else str(files.mmproj_path),
         )
         resident.engine = await self._spawn(load, resident.progressed)
         resident.loaded_s = resident.used_s = self._clock()

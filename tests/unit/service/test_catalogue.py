@@ -290,7 +290,7 @@ def test_header_facts_are_read_once_per_model() -> None:
 def test_an_engine_gets_the_bundle_s_files() -> None:
     async def scene(store: FakeStore, catalogue: Catalogue) -> None:
         files = await catalogue.engine_files(stored("a"))
-        assert files == EngineFiles(model_path=Path("/m.gguf"), mmproj_path=Path("/m.mmproj"))
+        assert files == EngineFiles(model_path=Path("/m.gguf"))
 
     play(scene)
 
