@@ -67,11 +67,16 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: memory operations in order, then all decode rows and some prompt rows."""
+    """One step: memory operations in order, then all decode rows and some prompt rows.
+
+    ``drafts`` says for each of ``decode`` how many guessed tokens the backend may check behind its
+    own; empty means none for anybody.
+    """
 
     memory: tuple[MemoryOp, ...]
     decode: tuple[GeneratorId, ...]
     prefill: tuple[Prefill, ...]
+    drafts: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -116,13 +121,16 @@ class Outcome(StrEnum):
 class StepResult:
     """What a step gave. ``duration_s`` is the wall time of the native call.
 
-    It is the scheduler's only clock for adapting its budget.
+    It is the scheduler's only clock for adapting its budget. ``drafted`` counts, for each generator
+    of the plan's ``decode``, the guessed tokens that were checked; empty when none was asked for.
+    Several :class:`Sampled` of one generator follow each other: all but the first were guessed.
     """
 
     outcome: Outcome
     sampled: tuple[Sampled, ...]
     duration_s: float
     message: str = ""
+    drafted: tuple[int, ...] = ()
 
 
 class Backend(Protocol):

@@ -42,6 +42,11 @@ class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     gpu_layers: int | None = None  # -1 = all
     target_gap_ms: int | None = None  # wished gap between two tokens while prompts are computed
     max_queue: int | None = None  # requests waiting before new ones are refused
+    threads_batch: int | None = None  # for steps of more than one row
+    speculation: bool | None = None  # guess tokens from the text itself and check them in one step
+    draft_model_path: str | None = None  # a small model that guesses; needs the same vocabulary
+    prefix_ram_bytes: int | None = None  # for prefixes that lost their slot; 0: none
+    prefix_disk_bytes: int | None = None  # for prefixes kept across unload and restart; 0: none
     chat_template: str | None = None  # Jinja text that replaces the model's own
 
 
@@ -76,6 +81,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     gpu_layers: int
     target_gap_ms: int
     max_queue: int
+    threads_batch: int = 0  # 0: as ``threads``
+    draft_tokens: int = 0  # most guessed tokens of one sequence in one step; 0: no speculation
+    prefix_ram_bytes: int = 0
+    prefix_disk_bytes: int = 0
+    origin: Literal["rule", "tuned"] = "rule"  # of what was not wished: rule of thumb, or measured
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +240,7 @@ class Piece(msgspec.Struct, frozen=True, omit_defaults=True, tag="piece"):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class Timings(msgspec.Struct, frozen=True, kw_only=True):
+class Timings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Counts and milliseconds of one completion, named as llama-server's ``timings``."""
 
     cache_n: int
@@ -238,6 +248,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     prompt_ms: float
     predicted_n: int
     predicted_ms: float
+    draft_n: int = 0  # guessed tokens that were checked
+    draft_n_accepted: int = 0
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
@@ -307,6 +319,10 @@ class Beat(Message, frozen=True, tag="beat"):
     completion_tokens: int
     steps: int
     resident_bytes: int
+    threads: int = 0  # in use now, which others' work may have lowered
+    draft_tokens: int = 0  # totals since load: guessed and checked
+    accepted_tokens: int = 0
+    prefix_ram_bytes: int = 0  # in use
 
 
 ToWorker = Load | Submit | Cancel | Stop
