@@ -130,8 +130,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     target = Target(options.url, options.model, os.environ.get("OPENAI_API_KEY"))
     chosen = loads([int(n) for n in options.streams.split(",")], options.rounds)
+    harness.warn_if_busy()
     extra = {} if options.no_ignore_eos else {"ignore_eos": True}
     rows = asyncio.run(measure(target, chosen, seed=options.seed, extra=extra))
-    shown = {key: str(value) for key, value in vars(options).items()}
-    harness.report("serving", shown, rows, options.json)
+    harness.report("serving", vars(options), rows, options.json)
     return 1 if any(line["failed"] for line in rows) else 0
