@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     context_size: int | None = None
     parallel: int | None = None
     threads: int | None = None
+    threads_batch: int | None = None
     batch_size: int | None = None
     ubatch_size: int | None = None
     flash_attention: bool | None = None
@@ -51,6 +52,10 @@ class Settings(NamedTuple):
     gpu_layers: int | None = None  # -1: all
     target_gap_ms: int | None = None
     max_queue: int | None = None
+    speculation: bool | None = None
+    draft_model: str | None = None  # a reference, as of any other model
+    prefix_ram_bytes: int | None = None  # 0: none
+    prefix_disk_bytes: int | None = None  # 0: none
     # limits of the HTTP server, named as in net.Limits
     max_connections: int = 512
     max_connections_per_peer: int = 256
@@ -120,6 +125,16 @@ def parse_duration(text: str) -> float | None:
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
+def parse_size(text: str) -> int:
+    """Parse ``512M``, ``2GiB`` or plain bytes, in units of 1024 as Docker does; ``off`` is 0."""
+    if text.lower() == "off":
+        return 0
+    parts = re.fullmatch(rf"({_NUMBER})([kmgt]?)(?:i?b)?", text, re.ASCII | re.IGNORECASE)
+    if parts is None:
+        raise ValueError("a size such as 512M or 2G, or off")
+    return int(float(parts[1]) * 1024 ** " kmgt".index(parts[2].lower() or " "))
+
+
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = r"\d+(?:\.\d+)?"
 
@@ -146,7 +161,8 @@ _FLAG_NAMES = {
     "socket_path": "socket",
     "api_keys_file": "api-key-file",
     "keep_alive_s": "keep-alive",
-    "flash_attention": "flash-attention",
+    "prefix_ram_bytes": "prefix-ram",
+    "prefix_disk_bytes": "prefix-disk",
 }
 
 
@@ -235,6 +251,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("context_size", ("RUNNER_CONTEXT_SIZE",), _count(1)),
     Option("parallel", ("RUNNER_PARALLEL",), _count(1)),
     Option("threads", ("RUNNER_THREADS",), _count(1)),
+    Option("threads_batch", ("RUNNER_THREADS_BATCH",), _count(1)),
     Option("batch_size", ("RUNNER_BATCH_SIZE",), _count(1)),
     Option("ubatch_size", ("RUNNER_UBATCH_SIZE",), _count(1)),
     Option("flash_attention", ("RUNNER_FLASH_ATTENTION",), _parse_switch),
@@ -243,6 +260,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("gpu_layers", ("RUNNER_GPU_LAYERS",), _count(-1)),
     Option("target_gap_ms", ("RUNNER_TARGET_GAP_MS",), _count(1)),
     Option("max_queue", ("RUNNER_MAX_QUEUE",), _count(0)),
+    Option("speculation", ("RUNNER_SPECULATION",), _parse_switch),
+    Option("draft_model", ("RUNNER_DRAFT_MODEL",), str),
+    Option("prefix_ram_bytes", ("RUNNER_PREFIX_RAM",), parse_size),
+    Option("prefix_disk_bytes", ("RUNNER_PREFIX_DISK",), parse_size),
     Option("max_connections", ("RUNNER_MAX_CONNECTIONS",), _count(1)),
     Option("max_connections_per_peer", ("RUNNER_MAX_CONNECTIONS_PER_PEER",), _count(1)),
     Option("max_body_bytes", ("RUNNER_MAX_BODY_BYTES",), _count(1)),

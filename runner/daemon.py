@@ -258,7 +258,9 @@ def choose_settings(settings: Settings, model: StoredModel) -> ModelSettings:
     """Say how a model is to be run: as this daemon was told, else as it was packaged."""
     wishes = {name: getattr(settings, name, None) for name in EngineWishes.__struct_fields__}
     wishes["context_size"] = wishes["context_size"] or model.config.context_size
-    return ModelSettings(EngineWishes(**wishes), settings.keep_alive_s)
+    return ModelSettings(
+        EngineWishes(**wishes), settings.keep_alive_s, draft_model=settings.draft_model
+    )
 
 
 def survey_backend() -> Backend:

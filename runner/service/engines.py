@@ -257,7 +257,7 @@ class Engines:
             version=WIRE_VERSION,
             model_path=str(files.model_path),
             library_path=None if self._library_path is None else str(self._library_path),
-            wishes=wishes_with(resident.settings.wishes, files),
+            wishes=wishes_with(resident.settings.wishes, files, draft=await self._draft(resident)),
         )
         resident.engine = await self._spawn(load, resident.progressed)
         resident.loaded_s = resident.used_s = self._clock()
@@ -265,6 +265,17 @@ class Engines:
         self.tick()
         death = await resident.engine.wait()
         return None if death.expected or resident.is_stopping else death.error()
+
+    async def _draft(self, resident: Resident) -> EngineFiles | None:
+        """Find what guesses for a model; raise RunnerError(LOAD_FAILED)."""
+        name = resident.settings.draft_model
+        if name is None:
+            return None
+        try:
+            return await self._models.engine_files(await self._models.obtain(name))
+        except RunnerError as error:
+            message = f"the draft model {name} cannot be used: {error.message}"
+            raise RunnerError(Kind.LOAD_FAILED, message, hint=error.hint) from error
 
     def _stop(self, resident: Resident, *, grace_s: float) -> None:
         resident.is_stopping = True
@@ -330,12 +341,15 @@ def cause_of_end(resident: Resident, life: asyncio.Task[RunnerError | None]) -> 
     return RunnerError(Kind.INTERNAL, f"loading {resident.name} failed; see the log")
 
 
-def wishes_with(wishes: EngineWishes, files: EngineFiles) -> EngineWishes:
-    """Fill what the user left open with what the stored model brings."""
+def wishes_with(
+    wishes: EngineWishes, files: EngineFiles, *, draft: EngineFiles | None = None
+) -> EngineWishes:
+    """Fill what the user left open with what the stored models bring."""
     return msgspec.structs.replace(
         wishes,
         context_size=wishes.context_size or files.context_size,
         chat_template=wishes.chat_template or files.chat_template,
+        draft_model_path=str(draft.model_path) if draft else None,
     )
 
 

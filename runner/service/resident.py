@@ -19,6 +19,7 @@ class ModelSettings:
 
     wishes: EngineWishes
     keep_alive_s: float | None = 300.0  # idle seconds before it is unloaded; None keeps it
+    draft_model: str | None = None  # name of the stored model that guesses for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,7 +162,9 @@ class Host:
             choosing.capacity(settings, can_trim=loaded.can_trim), choosing.policy(settings)
         )
         preparer = self._make_preparer(loaded)
-        backend = LlamaBackend(loaded.context, threads=settings.threads)
+        backend = LlamaBackend(
+            loaded.context, threads=settings.threads, threads_batch=settings.threads_batch
+        )
         loop = EngineLoop(
             scheduler,
             backend,
@@ -172,7 +174,7 @@ class Host:
             is_preparing=lambda: len(preparer) > 0,
         )
         limit = settings.parallel + settings.max_queue
-        most = settings.threads
+        most = backend.threads
         neighbours = None if fixed_threads else Neighbours(cpus=count_cpus(), most=most)
         return Engine(loop, backend, neighbours, preparer, limit, settings.total_cells)
 

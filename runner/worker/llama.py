@@ -31,12 +31,13 @@ OUTCOMES = {0: Outcome.OK, 1: Outcome.FULL, 2: Outcome.ABORTED}
 class LlamaBackend:
     """Runs plans on one context. The engine thread owns it.
 
-    ``threads`` may be set by any thread; the next step is computed with so many.
+    ``threads`` may be set by any thread: the next step is computed with so many at most.
     """
 
-    def __init__(self, context: Context, *, threads: int) -> None:
-        """``threads`` as the context was made with."""
-        self.threads = self._threads = threads
+    def __init__(self, context: Context, *, threads: int, threads_batch: int) -> None:
+        """``threads`` for a step of one row and ``threads_batch`` as the context was made with."""
+        self.threads = self._threads = max(threads, threads_batch)
+        self._most = (threads, threads_batch)
         self._context = context
         self._is_unified = context.info.kv_unified
         self._stepper = Stepper(context, max_top_logprobs=MAX_TOP_LOGPROBS)
@@ -74,7 +75,8 @@ class LlamaBackend:
         self._context.abort()
 
     def _use_threads(self, threads: int) -> None:
-        self._context.set_threads(threads, threads)
+        single, batch = self._most
+        self._context.set_threads(min(single, threads), min(batch, threads))
         self._threads = threads
 
     def _operate(self, operation: MemoryOp) -> None:

@@ -107,6 +107,7 @@ def _in_force(wanted: EngineSettings, info: binding.ContextInfo) -> EngineSettin
         total_cells=info.n_ctx,
         batch_size=info.n_batch,
         ubatch_size=info.n_ubatch,
+        draft_tokens=wanted.draft_tokens if info.seq_rm == "part" else 0,
     )
 
 

@@ -30,6 +30,10 @@ GPU_BATCH = 2048
 UBATCH = 512
 TARGET_GAP_MS = 100
 MAX_QUEUE = 256
+DRAFT_TOKENS = 8  # of one sequence in one step: few texts repeat more at a time
+MAX_OUTPUTS = 64  # rows of one step with logits: 200 KB and more each, with a large vocabulary
+PREFIX_RAM_SHARE = 8  # an eighth of what is free beside the model, for prefixes without a slot
+MAX_PREFIX_RAM_BYTES = 2 * 1024**3
 COPY_SHARE = 256  # copying a stream takes as long as computing a 256th of its tokens, or less
 
 BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
@@ -92,6 +96,7 @@ def choose(wishes: EngineWishes, model: Traits, machine: Machine) -> EngineSetti
         parallel=parallel,
         slots=slots,
         threads=wishes.threads or threads(machine),
+        threads_batch=wishes.threads_batch or wishes.threads or threads(machine),
         batch_size=batch,
         ubatch_size=min(wishes.ubatch_size or UBATCH, batch),
         flash_attention=flash,
@@ -100,6 +105,9 @@ def choose(wishes: EngineWishes, model: Traits, machine: Machine) -> EngineSetti
         gpu_layers=_given(wishes.gpu_layers, -1 if on_gpu else 0),
         target_gap_ms=_given(wishes.target_gap_ms, TARGET_GAP_MS),
         max_queue=_given(wishes.max_queue, MAX_QUEUE),
+        draft_tokens=0 if wishes.speculation is False or model.has_state else DRAFT_TOKENS,
+        prefix_ram_bytes=_given(wishes.prefix_ram_bytes, _prefix_ram(model, machine)),
+        prefix_disk_bytes=wishes.prefix_disk_bytes or 0,
     )
 
 
@@ -114,15 +122,19 @@ def threads(machine: Machine) -> int:
 
 
 def context_options(settings: EngineSettings) -> dict[str, Any]:
-    """Write the settings as ``rn_ctx_new`` takes them."""
+    """Write the settings as ``rn_ctx_new`` takes them.
+
+    Outputs have room for the drafts of all, or of some at a time.
+    """
+    with_drafts = settings.slots + settings.parallel * settings.draft_tokens
     return {
         "n_ctx": settings.total_cells,
         "n_batch": settings.batch_size,
         "n_ubatch": settings.ubatch_size,
         "n_seq_max": settings.slots,
-        "n_outputs_max": settings.slots,
+        "n_outputs_max": max(settings.slots, min(with_drafts, MAX_OUTPUTS, settings.batch_size)),
         "n_threads": settings.threads,
-        "n_threads_batch": settings.threads,
+        "n_threads_batch": settings.threads_batch,
         "flash_attn": settings.flash_attention,
         "kv_unified": settings.kv_layout == "unified",
         "type_k": settings.kv_type,
@@ -151,6 +163,7 @@ def policy(settings: EngineSettings) -> Policy:
         target_gap_s=settings.target_gap_ms / 1000,
         max_queue=settings.max_queue,
         copy_min_tokens=max(base.copy_min_tokens, settings.context_size // COPY_SHARE),
+        draft_tokens=settings.draft_tokens,
     )
 
 
@@ -181,6 +194,11 @@ def _room_tokens(model: Traits, machine: Machine, kv_type: str, *, on_gpu: bool)
         free = machine.device_free_bytes
     budget = max(0, free - model.size_bytes) * MEMORY_SHARE
     return int(budget / (model.cell_elements * BYTES_PER_ELEMENT[kv_type]))
+
+
+def _prefix_ram(model: Traits, machine: Machine) -> int:
+    free = max(0, machine.available_bytes - model.size_bytes)
+    return min(free // PREFIX_RAM_SHARE, MAX_PREFIX_RAM_BYTES)
 
 
 def _default_context(model: Traits, room: int) -> int:

@@ -107,7 +107,7 @@ def llama_subject(model: Model, context: Context) -> Subject:
     def tokens(text: str) -> tuple[int, ...]:
         return tuple(model.tokenize(text, add_special=True, parse_special=True))
 
-    backend = LlamaBackend(context, threads=1)
+    backend = LlamaBackend(context, threads=1, threads_batch=1)
     return Subject(backend, new_generator, tokens(TEXT), tokens(OTHER), context.info.kv_unified)
 
 

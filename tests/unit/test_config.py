@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.config import OPTIONS, Settings, parse_duration, parse_settings
+from runner.config import OPTIONS, Settings, parse_duration, parse_settings, parse_size
 from runner.errors import Kind, RunnerError
 
 HOME = {"HOME": "/home/ada"}
@@ -60,6 +60,11 @@ def test_the_first_variable_of_an_option_wins() -> None:
         ("RUNNER_FLASH_ATTENTION", "off", "flash_attention", False),
         ("RUNNER_KV_LAYOUT", "Streams", "kv_layout", "streams"),
         ("RUNNER_GPU_LAYERS", "-1", "gpu_layers", -1),
+        ("RUNNER_THREADS_BATCH", "4", "threads_batch", 4),
+        ("RUNNER_SPECULATION", "off", "speculation", False),
+        ("RUNNER_DRAFT_MODEL", "ai/tiny", "draft_model", "ai/tiny"),
+        ("RUNNER_PREFIX_RAM", "512M", "prefix_ram_bytes", 512 * 1024**2),
+        ("RUNNER_PREFIX_DISK", "off", "prefix_disk_bytes", 0),
         ("RUNNER_IDLE_TIMEOUT", "2m", "idle_s", 120.0),
         ("RUNNER_API_KEY", "", "api_keys", ()),
     ],
@@ -84,6 +89,11 @@ def test_a_variable_becomes_a_value(variable: str, text: str, field: str, value:
             {},
             {"keep_alive_s": "5 minutes"},
             "--keep-alive: expected a time such as 30s, 5m or 1h, or -1 for ever, got '5 minutes'",
+        ),
+        (
+            {},
+            {"prefix_ram_bytes": "much"},
+            "--prefix-ram: expected a size such as 512M or 2G, or off, got 'much'",
         ),
         ({}, {"log_level": "loud"}, "--log-level: expected debug or info or warning or error"),
         (
@@ -133,6 +143,29 @@ def test_durations(text: str, seconds: float | None) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="a time such as"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("4096B", 4096),
+        ("1k", 1024),
+        ("1.5G", 1536 * 1024**2),
+        ("2GiB", 2 * 1024**3),
+        ("1TB", 1024**4),
+        ("Off", 0),
+    ],
+)
+def test_sizes(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1", "1 G", "1Q", "1e9", "٣G"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="a size such as"):
+        parse_size(text)
 
 
 def test_every_option_sets_a_field_and_every_field_has_an_option() -> None:

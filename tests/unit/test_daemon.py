@@ -100,6 +100,14 @@ def test_wishes_are_settings() -> None:
     chosen = daemon.choose_settings(wished, packaged(None))
     assert (chosen.wishes.context_size, chosen.wishes.flash_attention) == (None, False)
     assert (chosen.wishes.threads, chosen.keep_alive_s) == (None, None)
+    assert chosen.draft_model is None
+
+
+def test_a_draft_model_is_named_and_other_wishes_go_on_as_they_are() -> None:
+    wished = settings(draft_model="ai/tiny", speculation=True, prefix_ram_bytes=0)
+    chosen = daemon.choose_settings(wished, packaged(None))
+    assert chosen.draft_model == "ai/tiny"
+    assert (chosen.wishes.speculation, chosen.wishes.prefix_ram_bytes) == (True, 0)
 
 
 @pytest.mark.parametrize(

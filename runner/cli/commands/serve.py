@@ -33,8 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--context-size", "context_size", "N", "tokens that one conversation may hold"),
         ("--parallel", "parallel", "N", "answers computed together"),
         ("--threads", "threads", "N", "threads of the engine"),
+        ("--threads-batch", "threads_batch", "N", "threads for prompts and for many answers"),
         ("--flash-attention", "flash_attention", "on|off", "attention kernel"),
         ("--kv-layout", "kv_layout", "LAYOUT", " or ".join(KV_LAYOUTS)),
+        ("--speculation", "speculation", "on|off", "guess tokens, and check them in one step"),
+        ("--draft-model", "draft_model", "MODEL", "small stored model that guesses"),
+        ("--prefix-ram", "prefix_ram_bytes", "SIZE", "memory for prefixes without a slot: 1G, off"),
+        ("--prefix-disk", "prefix_disk_bytes", "SIZE", "disk for prefixes of past runs: 4G, off"),
     ):
         parser.add_argument(flag, dest=field, metavar=metavar, help=text)
     parser.add_argument(

@@ -31,6 +31,7 @@ class Scene:
         at_once: bool = True,
         keep_alive_s: float | None = 300.0,
         max_waiting: int = 1024,
+        draft_model: str | None = None,
         available_bytes: Callable[[Iterable[int]], int | None] = lambda pids: None,
     ) -> None:
         self.now_s = 1000.0
@@ -41,7 +42,7 @@ class Scene:
         self.engines = Engines(
             self.models,
             self.spawn,
-            settings_for=lambda model: ModelSettings(self.wishes, self.keep_alive_s),
+            settings_for=lambda model: ModelSettings(self.wishes, self.keep_alive_s, draft_model),
             limits=EngineLimits(max_loaded=max_loaded, max_waiting=max_waiting),
             library_path=Path("/lib.so"),
             available_bytes=available_bytes,
@@ -577,6 +578,25 @@ def test_what_the_package_brings_fills_what_the_user_left_open() -> None:
         load = s.spawn.engines["a"].load
         assert (load.model_path, load.library_path) == ("/models/a", "/lib.so")
         assert (load.wishes.context_size, load.wishes.chat_template) == (2048, "{{ x }}")
+
+    play(scene)
+
+
+def test_a_draft_model_is_found_as_any_other_and_named_by_its_file() -> None:
+    async def scene() -> None:
+        s = Scene(draft_model="b")
+        await s.engines.lease("a")
+        assert s.spawn.engines["a"].load.wishes.draft_model_path == "/models/b"
+
+    play(scene)
+
+
+def test_a_draft_model_that_is_not_there_fails_the_load_and_says_which() -> None:
+    async def scene() -> None:
+        s = Scene(draft_model="nowhere")
+        with pytest.raises(RunnerError, match="the draft model nowhere cannot be used") as caught:
+            await s.engines.lease("a")
+        assert (caught.value.kind, caught.value.hint) == (Kind.LOAD_FAILED, "did you mean a?")
 
     play(scene)
 

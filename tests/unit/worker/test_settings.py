@@ -60,6 +60,7 @@ def test_a_cpu_gets_streams_without_flash_attention() -> None:
         parallel=8,
         slots=8,
         threads=4,
+        threads_batch=4,
         batch_size=512,
         ubatch_size=512,
         flash_attention=False,
@@ -68,6 +69,10 @@ def test_a_cpu_gets_streams_without_flash_attention() -> None:
         gpu_layers=0,
         target_gap_ms=100,
         max_queue=256,
+        draft_tokens=8,
+        prefix_ram_bytes=(16 * GIB - GIB // 10) // 8,
+        prefix_disk_bytes=0,
+        origin="rule",
     )
 
 
@@ -143,6 +148,7 @@ def test_every_wish_wins() -> None:
         context_size=1000,
         parallel=3,
         threads=7,
+        threads_batch=6,
         batch_size=100,
         ubatch_size=50,
         flash_attention=True,
@@ -151,6 +157,9 @@ def test_every_wish_wins() -> None:
         gpu_layers=5,
         target_gap_ms=0,
         max_queue=0,
+        speculation=False,
+        prefix_ram_bytes=0,
+        prefix_disk_bytes=GIB,
     )
     assert chosen(wishes) == EngineSettings(
         context_size=1000,
@@ -158,6 +167,7 @@ def test_every_wish_wins() -> None:
         parallel=3,
         slots=11,
         threads=7,
+        threads_batch=6,
         batch_size=100,
         ubatch_size=50,
         flash_attention=True,
@@ -166,6 +176,10 @@ def test_every_wish_wins() -> None:
         gpu_layers=5,
         target_gap_ms=0,
         max_queue=0,
+        draft_tokens=0,
+        prefix_ram_bytes=0,
+        prefix_disk_bytes=GIB,
+        origin="rule",
     )
 
 
@@ -198,7 +212,38 @@ def test_every_choice_is_a_capacity_the_scheduler_takes(
     made = capacity(settings, can_trim=True)
     assert made.shares_cells is (layout == "unified")
     options = context_options(settings)
-    assert options["n_batch"] >= options["n_seq_max"] == options["n_outputs_max"]
+    assert options["n_batch"] >= options["n_outputs_max"] >= options["n_seq_max"]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "outputs"),
+    [
+        (EngineWishes(parallel=1), 4 + 8),
+        (EngineWishes(), 64),  # 8 slots, and 8 drafts for each of 7: enough for the likely ones
+        (EngineWishes(speculation=False), 8),
+        (EngineWishes(parallel=100, kv_layout="streams"), 100),
+        (EngineWishes(batch_size=16), 16),
+    ],
+)
+def test_drafts_have_outputs_as_far_as_logits_are_cheap(wishes: EngineWishes, outputs: int) -> None:
+    assert context_options(chosen(wishes))["n_outputs_max"] == outputs
+
+
+def test_threads_for_many_rows_follow_those_for_one_unless_wished() -> None:
+    assert chosen(EngineWishes(threads=3)).threads_batch == 3
+    options = context_options(chosen(EngineWishes(threads_batch=3)))
+    assert (options["n_threads"], options["n_threads_batch"]) == (4, 3)
+
+
+@pytest.mark.parametrize(("available", "ram"), [(64 * GIB, 2 * GIB), (0, 0)])
+def test_prefixes_get_a_bounded_share_of_free_memory(available: int, ram: int) -> None:
+    assert chosen(on=machine(available_bytes=available)).prefix_ram_bytes == ram
+
+
+def test_a_memory_that_cannot_be_cut_back_is_not_speculated_on() -> None:
+    settings = chosen(model=model(has_state=True))
+    assert (settings.draft_tokens, policy(settings).draft_tokens) == (0, 0)
+    assert policy(chosen()).draft_tokens == 8
 
 
 def test_a_long_stream_is_copied_for_a_longer_prefix_only() -> None:
