@@ -1,5 +1,6 @@
 #include "log.hpp"
 
+#include "footprint.hpp"
 #include "guard.hpp"
 #include "json.hpp"
 #include "llama.h"
@@ -125,6 +126,7 @@ void log_ensure() {
     std::call_once(once, [] {
         llama_log_set(on_log, nullptr);
         llama_backend_init();
+        clear_buffers_lazily();
     });
 }
 

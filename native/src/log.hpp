@@ -11,7 +11,8 @@ namespace rn {
 // Verbosity as llama.cpp counts it: 1 error, 2 warn, 3 info, 5 debug. Errors are always kept.
 constexpr int DEFAULT_VERBOSITY = 3;
 
-// Installs the ring and the backends once for the process; later calls only change the verbosity.
+// Installs the ring, the backends and how their buffers are cleared (footprint.hpp) once for the process; later calls
+// only change the verbosity.
 void log_init(int verbosity);
 // The same with the default, unless rn_init was called before.
 void log_ensure();

@@ -45,7 +45,7 @@ int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos
 
 int32_t rn_kv_clear(rn_ctx * ctx) {
     return rn::guard([&] {
-        llama_memory_clear(rn::need(ctx, "ctx").memory, false);
+        llama_memory_clear(rn::need(ctx, "ctx").memory, true); // with the pages: see footprint.hpp
         std::fill(ctx->next_pos.begin(), ctx->next_pos.end(), 0);
         return RN_OK;
     });

@@ -1,0 +1,13 @@
+// What of our memory is resident: a page that holds nothing but zeros need not be.
+#pragma once
+
+namespace rn {
+
+// From now on a ggml buffer in host memory is cleared to zero by giving its pages back to the system, which hands out
+// zeros when they are next touched. llama.cpp clears the KV memory of a context thrice before its first use, all cells
+// of all sequences: written, they would be resident whether a conversation ever needs them or not, and filling them
+// takes longer than all else in making a context. Buffers made before keep ggml's way. Linux only: elsewhere pages
+// that were given back may keep their content. Call it once, before anything is loaded.
+void clear_buffers_lazily();
+
+} // namespace rn
