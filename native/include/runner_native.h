@@ -5,7 +5,7 @@
  * Hot path (rn_step): flat arrays owned by the caller. Structs begin with their size, so they may grow. No callbacks, no by-value structs.
  * Everything llama.cpp would abort() on is checked before the call and answered with RN_E_ARG or RN_E_STATE.
  *
- * Threads. A context belongs to one engine thread: rn_step, rn_seq_*, rn_kv_clear, rn_gen_bind, rn_threads_set are called by it alone.
+ * Threads. A context belongs to one engine thread: rn_step, rn_score, rn_seq_*, rn_kv_clear, rn_gen_bind, rn_threads_set are called by it alone.
  * rn_tokenize, rn_token_piece, rn_gen_new, rn_gen_free, rn_tmpl_*, rn_parser_*, rn_schema_to_grammar, rn_grammar_check, rn_model_info,
  * rn_log_drain, rn_abort may be called by any thread (rn_gen_free never on a generator that a running rn_step uses).
  */
@@ -151,6 +151,9 @@ typedef struct {
 } rn_step_out;
 
 RN_API int32_t rn_step(rn_ctx * ctx, const rn_step_in * in, rn_step_out * out);
+/* logprob[i], 0 <= i < n - 1: log-probability over the raw logits of tok[i + 1] after tok[0..i]. In pieces of at most n_outputs_max rows. The sequence must be
+ * empty, and is so again. RN_E_STATE: no room; RN_E_CANCEL: rn_abort. */
+RN_API int32_t rn_score(rn_ctx * ctx, int32_t seq, const int32_t * tok, int32_t n, float * logprob);
 /* Any thread: the running decode returns rc 2 at the next graph node. */
 RN_API int32_t rn_abort(rn_ctx * ctx);
 /* {"n_reused","n_eval","n_p_eval","t_eval_ms","t_p_eval_ms"} since the last reset */

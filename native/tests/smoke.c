@@ -214,6 +214,18 @@ static void test_sequences(rn_model * model, rn_ctx * ctx) {
     CHECK(rn_threads_set(ctx, 2, 1) == RN_OK && rn_threads_set(ctx, 1, 1) == RN_OK);
 }
 
+static void test_score(rn_model * model, rn_ctx * ctx) {
+    int32_t       tokens[MAX_ROWS];
+    float         logprob[MAX_ROWS];
+    const int32_t count = tokenize(model, "Once upon a time there was a king who lived", tokens);
+    CHECK(rn_score(ctx, 3, tokens, count, logprob) == RN_OK);
+    for (int32_t i = 0; i < count - 1; ++i) {
+        CHECK(logprob[i] < 0 && logprob[i] > -30);
+    }
+    check_range(ctx, 3, -1, -1);
+    CHECK(rn_score(ctx, 3, tokens, 1, logprob) == RN_E_ARG && rn_score(ctx, 3, NULL, 2, logprob) == RN_E_ARG);
+}
+
 static void complete(rn_model * model, rn_ctx * ctx, const char * json, const char * expected, int32_t flags) {
     int32_t       tokens[MAX_ROWS];
     char          text[4096] = "";
@@ -276,6 +288,7 @@ int main(int argc, char ** argv) {
     test_tokens(model);
     test_refusals(model, ctx);
     test_sequences(model, ctx);
+    test_score(model, ctx);
     test_answers(model, ctx);
     test_chat(model);
     CHECK(rn_perf(ctx, &buf, 1) == RN_OK);

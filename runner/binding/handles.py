@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .library import Library, json_bytes
 from .prototypes import Buf
 
@@ -204,6 +207,24 @@ class Context(_Handle):
     def clear(self) -> None:
         """Empty all sequences."""
         self.library.check(self.library.rn_kv_clear(self.pointer))
+
+    def score(self, seq: int, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Log-probability of each token but the first, over the raw logits; see ``rn_score``.
+
+        The sequence must be empty, and is so again.
+        """
+        array = np.asarray(tokens, dtype=np.int32)
+        logprob = np.empty(max(len(array) - 1, 0), dtype=np.float32)
+        self.library.check(
+            self.library.rn_score(
+                self.pointer,
+                seq,
+                array.ctypes.data_as(c.POINTER(c.c_int32)),
+                len(array),
+                logprob.ctypes.data_as(c.POINTER(c.c_float)),
+            )
+        )
+        return logprob
 
     def new_generator(self, settings: Mapping[str, Any]) -> int:
         """Make a generator; ``settings`` as ``rn_gen_new`` takes them. Any thread."""

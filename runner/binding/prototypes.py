@@ -92,6 +92,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_gen_bind": (_i32, [_handle, _i32, _i32, _i32, _i32s, _i64]),
     "rn_gen_free": (_i32, [_handle, _i32]),
     "rn_step": (_i32, [_handle, c.POINTER(StepIn), c.POINTER(StepOut)]),
+    "rn_score": (_i32, [_handle, _i32, _i32s, _i32, c.POINTER(c.c_float)]),
     "rn_abort": (_i32, [_handle]),
     "rn_perf": (_i32, [_handle, _out, _i32]),
     "rn_tmpl_new": (_handle, [_handle, _text, _out]),
