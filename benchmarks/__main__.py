@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import serving
+from benchmarks import (
+    conversation,
+    decode_depth,
+    interference,
+    neighbour,
+    serving,
+    shared_prefix,
+)
 
-BENCHMARKS = {"serving": serving.main}
+BENCHMARKS = {
+    "conversation": conversation.main,
+    "decode_depth": decode_depth.main,
+    "interference": interference.main,
+    "neighbour": neighbour.main,
+    "serving": serving.main,
+    "shared_prefix": shared_prefix.main,
+}
 
 
 def main() -> int:

@@ -7,8 +7,10 @@ server it measures: it costs a fraction of what an SDK costs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,10 @@ from urllib.parse import urlsplit
 from runner import http
 
 READ_BYTES = 65536
+
+
+class RequestFailed(Exception):
+    """A request of a measurement got no answer, so there is no figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Answer:
     cached_tokens: int = 0
     completion_tokens: int = 0
     text: str = ""
+    timings: dict[str, Any] = field(default_factory=dict)  # llama.cpp's, where a server tells them
     error: str | None = None
 
     @property
@@ -49,15 +56,60 @@ class Answer:
         """Seconds between one arrival of text and the next."""
         return [b - a for a, b in zip(self.arrivals_s, self.arrivals_s[1:], strict=False)]
 
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Tokens after the first arrival by the time they took; NaN for an answer of one arrival.
 
-async def chat(target: Target, body: dict[str, Any]) -> Answer:
-    """Send one streamed chat request and read it to its end; failures are told in ``error``."""
-    answer = Answer(begun_s=time.perf_counter())
+        Counts what the server says it made, since one arrival may hold several tokens; an answer
+        that was cut, whose count never came, counts arrivals.
+        """
+        tokens = (self.completion_tokens or len(self.arrivals_s)) - 1
+        took_s = self.arrivals_s[-1] - self.arrivals_s[0] if self.arrivals_s else 0.0
+        return tokens / took_s if took_s else float("nan")
+
+
+async def chat(target: Target, body: dict[str, Any], answer: Answer | None = None) -> Answer:
+    """Send one streamed chat request and read it to its end; failures are told in ``error``.
+
+    Who means to cancel it gives an ``answer`` to be filled.
+    """
+    answer = answer or Answer(begun_s=time.perf_counter())
     try:
         await _exchange(target, body, answer)
     except (OSError, http.ProtocolError, ValueError) as error:
         answer.error = f"{type(error).__name__}: {error}"
     return answer
+
+
+async def chat_for(target: Target, body: dict[str, Any], limit_s: float) -> Answer:
+    """Chat, but hang up after ``limit_s``, which is no error."""
+    answer = Answer(begun_s=time.perf_counter())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await chat(target, body, answer)
+    return answer
+
+
+async def chat_all(
+    target: Target, bodies: Iterable[dict[str, Any]], *, at_a_time: int
+) -> list[Answer]:
+    """Send all requests from so many clients, each one after another; in order of their ends."""
+    waiting = iter(bodies)
+    done: list[Answer] = []
+
+    async def client() -> None:
+        for body in waiting:
+            done.append(await chat(target, body))
+
+    await asyncio.gather(*(client() for _ in range(at_a_time)))
+    return done
+
+
+def check(answers: Iterable[Answer]) -> None:
+    """Raise RequestFailed when one of them failed: half a load is another load."""
+    for answer in answers:
+        if answer.error is not None:
+            raise RequestFailed(answer.error)
 
 
 async def _exchange(target: Target, body: dict[str, Any], answer: Answer) -> None:
@@ -104,6 +156,7 @@ def _take(data: str, answer: Answer) -> None:
     if "error" in chunk:
         answer.error = str(chunk["error"])
         return
+    answer.timings = chunk.get("timings") or answer.timings
     if usage := chunk.get("usage"):
         answer.prompt_tokens = usage["prompt_tokens"]
         answer.completion_tokens = usage["completion_tokens"]
