@@ -1,4 +1,9 @@
-"""One child process with three pipes, as asyncio callbacks. Knows nothing of messages."""
+"""One child process with three pipes, as asyncio callbacks. Knows nothing of messages.
+
+Its stdout, on which every step of an engine arrives, is read without asyncio's transport: that one
+asks for 256 KiB at a time, which the C library maps and unmaps for each read (20 us where 64 KiB
+take 3), and it hands data over one turn of the event loop later.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ from typing import cast
 
 import runner
 
+READ_BYTES = 64 * 1024  # a pipe's size on Linux
 SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
@@ -61,16 +67,32 @@ class Child(asyncio.SubprocessProtocol):
         self._drain_s = drain_s
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.SubprocessTransport
+        self._output_fd: int | None = None  # until its end was read
         self._closing: asyncio.TimerHandle | None = None
+        self._is_reaped = False  # and its other two pipes are closed
 
     async def start(self, command: Command) -> None:
         """Run the command, once, in a process group of its own; raise OSError when it cannot run.
 
         Own group: Ctrl-C in a terminal is for the daemon, which then ends its workers politely.
         """
-        await self._loop.subprocess_exec(
-            lambda: self, *command.argv, env=command.environment, process_group=0
-        )
+        ours, theirs = os.pipe()
+        self._output_fd = ours
+        try:
+            await self._loop.subprocess_exec(
+                lambda: self,
+                *command.argv,
+                env=command.environment,
+                process_group=0,
+                stdout=theirs,
+            )
+        except BaseException:
+            self._close_output()
+            raise
+        finally:
+            os.close(theirs)
+        os.set_blocking(ours, False)
+        self._loop.add_reader(ours, self._read_output, ours)
 
     @property
     def pid(self) -> int:
@@ -103,12 +125,12 @@ class Child(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Pass output on."""
-        (self._handlers.output if fd == 1 else self._handlers.errors)(data)
+        self._handlers.errors(data)  # stderr: the one pipe that asyncio reads
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Report a pipe that broke while the child runs."""
-        if fd != 2 and self._transport.get_returncode() is None:
-            self._handlers.hung_up()
+        if fd == 0:
+            self._hang_up()
 
     def pause_writing(self) -> None:
         """Report that stdin fills up."""
@@ -120,10 +142,47 @@ class Child(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         """Wait for the rest of the output, within limits."""
-        self._closing = self._loop.call_later(self._drain_s, self._transport.close)
+        self._closing = self._loop.call_later(self._drain_s, self._close_pipes)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Report the end: reaped and all pipes closed."""
+        """Note that the child is reaped and asyncio's pipes are closed."""
+        self._is_reaped = True
+        self._check_over()
+
+    # ---- its output ------------------------------------------------------------------------------
+
+    def _read_output(self, fd: int) -> None:
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._handlers.output(data)
+            return
+        self._close_output()
+        self._hang_up()
+        self._check_over()
+
+    def _hang_up(self) -> None:
+        if self._transport.get_returncode() is None:
+            self._handlers.hung_up()
+
+    def _close_output(self) -> None:
+        if self._output_fd is not None:
+            self._loop.remove_reader(self._output_fd)
+            os.close(self._output_fd)
+            self._output_fd = None
+
+    def _close_pipes(self) -> None:
+        """A grandchild may hold them open: its output is nobody's."""
+        self._transport.close()
+        self._close_output()
+        self._check_over()
+
+    def _check_over(self) -> None:
+        """Report the end, once: reaped, and all pipes closed."""
+        if not self._is_reaped or self._output_fd is not None:
+            return
         if self._closing is not None:
             self._closing.cancel()
         self._transport.close()
