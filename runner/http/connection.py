@@ -106,8 +106,8 @@ class Connection:
         """How many bytes were received and not yet read."""
         return len(self._buffer)
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the peer; ``b""`` says that it has closed its side."""
+    def receive(self, data: bytes | memoryview) -> None:
+        """Take bytes from the peer (they are copied); ``b""`` says that it has closed its side."""
         if data:
             self._buffer.append(data)
         else:

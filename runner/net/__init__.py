@@ -1,7 +1,7 @@
 """The daemon's sockets: an asyncio shell around ``runner.http`` that serves one handler.
 
-One connection is one :class:`asyncio.Protocol` and one task; the task takes the requests of the
-connection in order, so pipelined requests are answered in order. What a handler may rely on:
+One connection is one :class:`asyncio.BufferedProtocol` and one task; the task takes the requests
+of the connection in order, so pipelined requests are answered in order. What a handler may rely on:
 
 - ``await handler(exchange)`` is called once a request. It reads the body with
   ``exchange.read_body(limit_bytes)`` (or does not), and answers once: ``exchange.respond(...)`` or

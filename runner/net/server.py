@@ -20,6 +20,8 @@ from runner.net.peer import Address, Peer, describe_peer
 from runner.net.session import Session
 from runner.net.site import AccessLog, Handler, OnError, Site
 
+INLET_BYTES = 64 * 1024
+
 _log = logging.getLogger(__name__)
 
 _FULL = http.ProtocolError(503, "too many connections are open; try again in a second")
@@ -40,6 +42,7 @@ class Server:
         self._site = Site(handler, limits, on_error=on_error, access_log=access_log)
         self._loop = asyncio.get_running_loop()
         self._acceptor = Acceptor(self._admit, make_room=self._make_room)
+        self._inlet = memoryview(bytearray(INLET_BYTES))
         self._sessions: dict[Session, Peer] = {}
         self._refused: set[Session] = set()  # those of the sessions that only hear 503
         self._per_address: Counter[str] = Counter()
@@ -144,6 +147,7 @@ class Server:
     ) -> Session:
         session = Session(
             self._site.limits,
+            inlet=self._inlet,
             peer=peer.label,
             is_local=peer.is_local,
             start=start,

@@ -24,18 +24,26 @@ from runner.net.limits import Limits
 _LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds
 
 
-class Session(asyncio.Protocol):
-    """A connection as the server sees it. ``start`` is called once, when it is made."""
+class Session(asyncio.BufferedProtocol):
+    """A connection as the server sees it. ``start`` is called once, when it is made.
+
+    A BufferedProtocol, because asyncio receives for a plain one into 256 KiB that the C library
+    maps and unmaps each time: 20 us, a third of a small request. ``inlet`` is what it receives
+    into instead. All sessions of a loop may share one: a selector loop fills it and hands it over
+    in one go.
+    """
 
     def __init__(
         self,
         limits: Limits,
         *,
+        inlet: memoryview,
         peer: str,
         is_local: bool,
         start: Callable[[Session], None],
         on_over: Callable[[Session], None],
     ) -> None:
+        self._inlet = inlet
         self.http = http.Connection(http.Role.SERVER, limits.message)
         self.limits = limits
         self.peer = peer
@@ -59,7 +67,7 @@ class Session(asyncio.Protocol):
         self._late = ""  # what to tell a client whose bytes come too late
         self._deadline_s = math.inf
 
-    # ---- asyncio.Protocol ------------------------------------------------------------------------
+    # ---- asyncio.BufferedProtocol ----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -67,11 +75,15 @@ class Session(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self.limits.write_high_water_bytes)
         self._start(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Say where to receive."""
+        return self._inlet
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Feed the machine, wake who waits; hold the peer back when nobody does."""
         if self._is_closing:
             return
-        self.http.receive(data)
+        self.http.receive(self._inlet[:nbytes])
         arrival = self._arrival
         if arrival is not None:
             if not arrival.done():
