@@ -106,6 +106,16 @@ class EventStream:
             self._stream = await self._start()
         return self._stream
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether :meth:`write` may be called: the head is out and the client keeps up."""
+        return self._stream is not None and not self._stream.is_behind
+
+    def write(self, data: bytes) -> None:
+        """Send one or more rendered events to a client that keeps up."""
+        assert self._stream is not None, "an event was written before the head"
+        self._stream.write(data)
+
     async def send(self, data: bytes) -> None:
         """Send one or more rendered events."""
         stream = self._stream or await self.open()

@@ -20,14 +20,23 @@ class Stream:
         if heartbeat:
             session.beat = self._beat
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether :meth:`send` would wait, or raise."""
+        return self._session.is_behind
+
+    def write(self, data: bytes) -> None:
+        """Send one piece now, whether or not the client is behind. Never raises."""
+        self._has_spoken = True
+        self._write(data)
+
     async def send(self, data: bytes) -> None:
         """Send one piece now, and wait while the client is behind by the high-water mark.
 
         Raises ``RunnerError``: ``CANCELLED`` when the connection is lost, ``TIMEOUT`` when the
         client took nothing for ``Limits.write_stall_s`` (the connection is cut then).
         """
-        self._write(data)
-        self._has_spoken = True
+        self.write(data)
         if self._session.is_behind:
             await self._session.drained()
 

@@ -17,6 +17,11 @@ class Mailbox:
         self._pieces: list[Piece] = []
         self._last: Event | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was taken."""
+        return not self._pieces and self._begun is None and self._last is None
+
     def put(self, event: Event) -> None:
         """Add the next event. Nothing may follow the last one."""
         assert self._last is None, "an event after the last one"

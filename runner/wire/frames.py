@@ -40,6 +40,8 @@ class FrameBuffer:
 
         Raises :class:`FrameError` as soon as a header is wrong, before any of its payload came.
         """
+        if not self._bytes and self._is_one_frame(data):
+            return [data[HEADER_BYTES:]]
         self._bytes += data
         payloads: list[bytes] = []
         start = 0
@@ -53,6 +55,12 @@ class FrameBuffer:
         if start:
             del self._bytes[:start]
         return payloads
+
+    def _is_one_frame(self, data: bytes) -> bool:
+        """A pipe that is read in time gives what was written: one frame, whole."""
+        if len(data) < HEADER_BYTES:
+            return False
+        return frame_length(data, max_bytes=self._max_bytes) == len(data) - HEADER_BYTES
 
     @property
     def pending_bytes(self) -> int:

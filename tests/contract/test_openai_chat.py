@@ -185,6 +185,18 @@ def test_an_answer_without_text_is_a_whole_stream_too() -> None:
     run(test)
 
 
+def test_a_reader_that_lags_gets_everything_in_longer_pieces() -> None:
+    async def test(site: Site) -> None:
+        words = [letter * 500_000 for letter in "abcdefgh"]  # far over what the sockets hold
+        answer = await site.chat("say " + " ".join(words), stream=True)
+        chunks = [event for event in answer.events if event != "[DONE]"]
+        texts = [c["choices"][0]["delta"].get("content", "") for c in chunks]
+        assert "".join(texts) == " ".join(words)
+        assert len([text for text in texts if text]) <= len(words)
+
+    run(test)
+
+
 def test_choices_share_a_stream() -> None:
     async def test(site: Site) -> None:
         options = {"include_usage": True}

@@ -27,6 +27,9 @@ MAX_IGNORED = 32
 class Completion(Protocol):
     """The events of one choice; leaving the block cancels it."""
 
+    def tap(self, take: Callable[[Piece], bool]) -> None:
+        """Hand pieces to ``take`` as they arrive; one that it refuses is for the iteration."""
+
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate to the last event."""
 
@@ -169,6 +172,12 @@ async def _each_choice(
 
 async def _fold(_index: int, completion: Completion) -> tuple[render.Choice, Ended]:
     choice = render.Choice()
+
+    def keep(piece: Piece) -> bool:
+        choice.add(piece)
+        return True
+
+    completion.tap(keep)
     async with completion:
         async for event in completion:
             match event:
@@ -185,6 +194,16 @@ async def _relay_choice(
     completion: Completion, chunks: render.Chunks, events: EventStream
 ) -> tuple[bytes, Ended]:
     opening = chunks.first()
+
+    def relay(piece: Piece) -> bool:
+        """Send a piece from where it was read: a step costs one turn of the event loop."""
+        if opening or not events.takes_more:
+            return False
+        if chunk := chunks.piece(piece):
+            events.write(chunk)
+        return True
+
+    completion.tap(relay)
     async with completion:
         async for event in completion:
             match event:

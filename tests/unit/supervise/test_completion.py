@@ -96,3 +96,49 @@ def test_closing_wakes_a_reader_that_waits() -> None:
         assert await reader is None
 
     asyncio.run(scene())
+
+
+def test_a_tap_gets_pieces_as_they_arrive_and_the_iteration_what_it_refuses() -> None:
+    async def scene() -> tuple[list[str], list[Event]]:
+        completion = Wire().completion
+        tapped: list[str] = []
+
+        def take(piece: Piece) -> bool:
+            if piece.text == "wait":
+                return False
+            tapped.append(piece.text)
+            return True
+
+        completion.tap(take)
+        for text in ("a", "b", "wait", "c", "d"):
+            completion.deliver(Piece(7, text, 1))
+        caught_up = await anext(completion)
+        completion.deliver(Piece(7, "e", 1))
+        completion.deliver(LAST)
+        return tapped, [caught_up, *[event async for event in completion]]
+
+    tapped, iterated = asyncio.run(scene())
+    assert tapped == ["a", "b", "e"]
+    assert iterated == [Piece(7, "waitcd", 3), LAST]
+
+
+def test_a_tap_gets_no_piece_before_the_iteration_has_the_event_ahead_of_it() -> None:
+    async def scene() -> list[Event]:
+        completion = Wire().completion
+        completion.tap(lambda piece: pytest.fail("it overtook"))
+        completion.deliver(BEGUN)
+        completion.deliver(Piece(7, "a", 1))
+        return [await anext(completion), await anext(completion)]
+
+    assert asyncio.run(scene()) == [BEGUN, Piece(7, "a", 1)]
+
+
+def test_a_tap_ends_with_the_block() -> None:
+    async def scene() -> None:
+        completion = Wire().completion
+        completion.tap(lambda piece: pytest.fail("nobody listens any more"))
+        async with completion:
+            pass
+        completion.deliver(Piece(7, "late", 1))
+
+    asyncio.run(scene())
