@@ -182,8 +182,12 @@ def render_usage(ended: Sequence[Ended]) -> dict[str, Any]:
 
 
 def render_timings(timings: Timings) -> dict[str, float]:
-    """Return llama-server's ``timings``. n tokens have n - 1 gaps, and those are what is timed."""
+    """Return llama-server's ``timings``. n tokens have n - 1 gaps, and those are what is timed.
+
+    Guesses are told of where there were any, as llama-server does.
+    """
     gaps = max(0, timings.predicted_n - 1)
+    drafts = {"draft_n": timings.draft_n, "draft_n_accepted": timings.draft_n_accepted}
     return {
         "cache_n": timings.cache_n,
         "prompt_n": timings.prompt_n,
@@ -194,6 +198,7 @@ def render_timings(timings: Timings) -> dict[str, float]:
         "predicted_ms": timings.predicted_ms,
         "predicted_per_token_ms": _ratio(timings.predicted_ms, gaps),
         "predicted_per_second": _ratio(gaps * 1e3, timings.predicted_ms),
+        **(drafts if timings.draft_n else {}),
     }
 
 

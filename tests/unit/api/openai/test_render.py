@@ -126,6 +126,13 @@ def test_the_rate_counts_gaps_and_nothing_divides_by_zero() -> None:
     assert set(render.render_timings(nothing).values()) == {0}
 
 
+def test_guesses_are_told_of_where_there_were_any() -> None:
+    drafted = msgspec.structs.replace(TIMINGS, draft_n=8, draft_n_accepted=5)
+    timings = render.render_timings(drafted)
+    assert [*timings][-2:] == ["draft_n", "draft_n_accepted"]
+    assert (timings["draft_n"], timings["draft_n_accepted"]) == (8, 5)
+
+
 def test_choices_share_one_prompt_in_the_count() -> None:
     other = msgspec.structs.replace(ENDED, cached_tokens=24, completion_tokens=5)
     assert render.render_usage([ENDED, other]) == {
