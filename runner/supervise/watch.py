@@ -10,7 +10,7 @@ class Patience:
     """How long a worker may keep us waiting, in seconds."""
 
     stall_s: float = 300.0  # loading without progress; the whole load may take longer
-    silence_s: float = 15.0  # no message when loaded: fifteen missed beats
+    silence_s: float = 15.0  # no message when loaded: three missed beats of an idle one
     step_s: float = 600.0  # one native step: a whole batch of a large model on a slow CPU
     input_s: float = 30.0  # not reading what we write
     exit_s: float = 2.0  # from being asked to end until the next, ruder way
@@ -18,7 +18,7 @@ class Patience:
     @property
     def check_s(self) -> float:
         """How often to look."""
-        return min(1.0, self.stall_s / 4, self.silence_s / 4, self.input_s / 4)
+        return min(5.0, self.stall_s / 4, self.silence_s / 4, self.input_s / 4)
 
 
 class Watch:

@@ -4,8 +4,8 @@ Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit
 :class:`Cancel`, at last :class:`Stop`.
 
 Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after
-``Ready`` one :class:`Events` per engine step that produced anything, and :class:`Beat` once a
-second. Every submitted id gets exactly one last event (:class:`Ended` or :class:`Failed`).
+``Ready`` one :class:`Events` per engine step that produced anything, and :class:`Beat` every few
+seconds. Every submitted id gets exactly one last event (:class:`Ended` or :class:`Failed`).
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class Stop(Message, frozen=True, tag="stop"):
 # ---- events -------------------------------------------------------------------------------------
 
 
-class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One token with its log-probability over the raw logits.
 
     ``piece`` may be part of a UTF-8 character.
@@ -228,7 +228,7 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
     top: tuple[tuple[int, bytes, float], ...] = ()
 
 
-class Piece(msgspec.Struct, frozen=True, omit_defaults=True, tag="piece"):
+class Piece(msgspec.Struct, frozen=True, omit_defaults=True, tag="piece", gc=False):
     """New text of one id: complete UTF-8, stop strings never shown.
 
     May hold several tokens, or text without a token (held back before).
@@ -307,7 +307,10 @@ class Events(Message, frozen=True, tag="events"):
 
 
 class Beat(Message, frozen=True, tag="beat"):
-    """Once a second from a thread that does not run the engine: silence means a dead process."""
+    """From a thread that does not run the engine: silence means a dead process.
+
+    Once a second while there is work, at its end, and every five seconds while there is none.
+    """
 
     step_running_s: float  # how long the current native step has run; 0 when idle
     running: int  # sequences decoding or prefilling

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from dataclasses import dataclass
 
 from runner import binding
@@ -34,7 +35,9 @@ LOG = logging.getLogger(__name__)
 
 NATIVE_LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO}
 PROGRESS_S = 0.1
+LOOK_S = 0.25  # at the neighbours, while there is work
 BEAT_S = 1.0
+IDLE_BEAT_S = 5.0  # a third of the silence that the daemon takes for death
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Host:
         self._state = threading.Lock()  # progress is told before, beats are told after ``Ready``
         self._engine: Engine | None = None
         self._is_stopping = False
+        self._beat_s = 0.0  # when the next one is due
         self._ended = threading.Event()
 
     def receive(self, message: Submit | Cancel | Stop) -> None:
@@ -98,23 +102,40 @@ class Host:
         return True
 
     def pulse(self) -> None:
-        """Tell of progress while loading and that we live afterwards, until :meth:`close`."""
+        """Tell of progress while loading and that we live afterwards, until :meth:`close`.
+
+        An idle engine costs a look each :data:`IDLE_BEAT_S`; the first request wakes this thread.
+        """
         told = 0.0
-        while not self._ended.wait(BEAT_S if self._engine else PROGRESS_S):
+        while self._engine is None and not self._ended.wait(PROGRESS_S):
             with self._state:
                 if self._engine is None and self._watch.fraction > told:
                     told = self._watch.fraction
                     self._outbox.send(LoadProgress(fraction=told))
-            if self._engine is not None:
-                adapt_threads(self._engine)
-                beat = self._engine.loop.beat(
-                    cells_total=self._engine.total_cells, resident_bytes=resident_bytes()
-                )
-                self._outbox.send(beat)
             self._drain_native_log()
+        engine = self._engine
+        while engine is not None and not self._ended.is_set():
+            engine.loop.stirred.clear()  # before looking: what comes behind it wakes us again
+            engine.loop.stirred.wait(self._look(engine))
+
+    def _look(self, engine: Engine) -> float:
+        """Follow the neighbours, beat when it is time; return how long nothing else is due."""
+        is_busy = engine.loop.is_busy
+        adapt_threads(engine)
+        now_s = time.monotonic()
+        if now_s >= self._beat_s or not is_busy:
+            self._beat_s = now_s + BEAT_S
+            beat = engine.loop.beat(
+                cells_total=engine.total_cells,
+                resident_bytes=resident_bytes(),
+                threads=engine.backend.threads,
+            )
+            self._outbox.send(beat)
+            self._drain_native_log()
+        return LOOK_S if is_busy else IDLE_BEAT_S
 
     def close(self) -> None:
-        """End :meth:`pulse`; write the rest of the native log."""
+        """End :meth:`pulse` (at its next look); write the rest of the native log."""
         self._ended.set()
         self._drain_native_log()
 

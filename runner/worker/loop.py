@@ -78,18 +78,19 @@ class EngineLoop:
         self._generators: dict[SequenceId, GeneratorId | None] = {}  # of open ids
         self._stop_s: float | None = None  # when to stop, finished or not
         self._step_began_s = 0.0  # 0: no step is running
+        self.is_busy = False  # a request has come, and is not known to have ended
+        self.stirred = threading.Event()  # set when work comes to an idle engine
 
     def run(self) -> None:
         """Serve until a ``Stop`` has been obeyed."""
-        is_busy = False
         while True:
-            for item in self._inbox.take(self._patience_s(is_busy)):
+            for item in self._inbox.take(self._patience_s()):
                 self._handle(item)
             if self._stop_s is not None and time.monotonic() >= self._stop_s:
                 self._cancel_all()
-            is_busy = self._step()
+            self.is_busy = self._step()
             self._tell()
-            if not is_busy and self._stop_s is not None and self._may_end(self._stop_s):
+            if not self.is_busy and self._stop_s is not None and self._may_end(self._stop_s):
                 return
 
     def stop(self, stop: Stop) -> None:
@@ -99,7 +100,7 @@ class EngineLoop:
         timer.daemon = True
         timer.start()
 
-    def beat(self, *, cells_total: int, resident_bytes: int) -> Beat:
+    def beat(self, *, cells_total: int, resident_bytes: int, threads: int) -> Beat:
         """Describe the engine's state. Any thread; the numbers may be of two moments."""
         scheduler, totals = self._scheduler, self._scheduler.totals
         began_s = self._step_began_s
@@ -114,10 +115,11 @@ class EngineLoop:
             completion_tokens=totals.completion_tokens,
             steps=totals.steps,
             resident_bytes=resident_bytes,
+            threads=threads,
         )
 
-    def _patience_s(self, is_busy: bool) -> float | None:
-        if is_busy:
+    def _patience_s(self) -> float | None:
+        if self.is_busy:
             return 0.0
         return None if self._stop_s is None else STOP_POLL_S
 
@@ -127,6 +129,9 @@ class EngineLoop:
                 self._generators[request.id] = request.generator
                 self._translator.open(request.id, stops)
                 self._scheduler.submit(request)
+                if not self.is_busy:
+                    self.is_busy = True
+                    self.stirred.set()
             case Cancel():
                 self._scheduler.cancel(item.id)
             case Stop():

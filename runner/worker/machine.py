@@ -46,9 +46,13 @@ def cpu_time(root: Path = Path("/")) -> CpuTime | None:
     Source: proc_pid_stat(5), ``/proc/stat``: user nice system idle iowait irq softirq steal, in
     ticks. Time that a hypervisor stole is somebody's use of the core as well.
     """
-    ours = {f"cpu{cpu}" for cpu in _affinity()}
-    rows = [line.split() for line in _lines(root / "proc/stat") if line.startswith("cpu")]
-    busy = [sum(map(int, row[1:4])) + sum(map(int, row[6:9])) for row in rows if row[0] in ours]
+    ours = {b"cpu%d" % cpu for cpu in _affinity()}
+    try:
+        lines = (root / "proc/stat").read_bytes().partition(b"intr")[0].splitlines()
+    except OSError:
+        return None
+    rows = [line.split() for line in lines if line.partition(b" ")[0] in ours]
+    busy = [sum(map(int, row[1:4])) + sum(map(int, row[6:9])) for row in rows]
     if not busy:
         return None
     ticks_s = os.sysconf("SC_CLK_TCK")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SPARE = 0.5  # of a core that others may use before a thread is given up for them
+LEAST_S = 0.1  # between two observations: the system counts CPU time in hundredths of a second
 
 
 class CpuTime(NamedTuple):
@@ -28,14 +29,22 @@ class Neighbours:
         self._cpus = cpus
         self._most = most
         self._allowed = most  # by the last observation
+        self._given = most
         self._last: CpuTime | None = None
 
     def observe(self, now: CpuTime) -> int:
-        """Return how many threads to use until the next observation, a second or so later."""
-        last, self._last = self._last, now
-        if last is None or now.at_s <= last.at_s:
-            return self._allowed
+        """Return how many threads to use until the next observation.
+
+        Four a second shed a thread within half of one, and take it back within another half.
+        """
+        last = self._last
+        if last is not None and now.at_s - last.at_s < LEAST_S:
+            return self._given
+        self._last = now
+        if last is None:
+            return self._given
         others = (now.busy_s - last.busy_s - (now.own_s - last.own_s)) / (now.at_s - last.at_s)
         before = self._allowed
         self._allowed = max(1, min(self._most, int(self._cpus - others + SPARE)))
-        return min(before, self._allowed)  # a core is taken back when it was free twice in a row
+        self._given = min(before, self._allowed)  # a core is taken back when free twice in a row
+        return self._given

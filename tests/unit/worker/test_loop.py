@@ -151,13 +151,13 @@ def test_a_stop_waits_for_requests_that_are_being_prepared(engine: Engine) -> No
 
 
 def test_a_beat_tells_of_the_step_that_runs(engine: Engine) -> None:
-    idle = engine.loop.beat(cells_total=1024, resident_bytes=5)
+    idle = engine.loop.beat(cells_total=1024, resident_bytes=5, threads=2)
     assert (idle.step_running_s, idle.running, idle.steps) == (0.0, 0, 0)
     assert (idle.cells_total, idle.resident_bytes) == (1024, 5)
     engine.backend.gate.clear()
     engine.submit(1)
     assert engine.backend.in_step.wait(WAIT_S)
-    busy = engine.loop.beat(cells_total=1024, resident_bytes=5)
+    busy = engine.loop.beat(cells_total=1024, resident_bytes=5, threads=2)
     assert busy.step_running_s > 0
     assert busy.running == 1
     engine.backend.gate.set()

@@ -35,7 +35,20 @@ def test_threads_follow_the_free_cores(
     assert threads(Neighbours(cpus=cpus, most=most), seconds) == expected
 
 
-def test_a_clock_that_stands_still_changes_nothing() -> None:
+def test_a_neighbour_is_met_and_missed_within_a_second() -> None:
+    neighbours = Neighbours(cpus=2, most=2)
+    given = []
+    busy = own = 0.0
+    for quarter in range(10):
+        others = 1.0 if 2 <= quarter < 6 else 0.0
+        busy, own = busy + (others + 1.0) / 4, own + 1.0 / 4
+        given.append(neighbours.observe(CpuTime(quarter / 4, busy, own)))
+    assert given == [2, 2, 1, 1, 1, 1, 1, 2, 2, 2]
+
+
+def test_too_short_a_time_tells_nothing() -> None:
     neighbours = Neighbours(cpus=2, most=2)
     neighbours.observe(CpuTime(1.0, 1.0, 1.0))
     assert neighbours.observe(CpuTime(1.0, 9.0, 1.0)) == 2
+    assert neighbours.observe(CpuTime(1.05, 9.0, 1.0)) == 2
+    assert neighbours.observe(CpuTime(2.0, 2.5, 1.5)) == 1  # the whole second counts
