@@ -80,8 +80,8 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Rows the native call computes."""
-        return len(self.decode) + sum(len(part.tokens) for part in self.prefill)
+        """Rows the native call computes, at most: there may be fewer guesses than allowed."""
+        return len(self.decode) + sum(self.drafts) + sum(len(p.tokens) for p in self.prefill)
 
 
 class Stop(StrEnum):
@@ -140,7 +140,9 @@ class Backend(Protocol):
         """Carry out the memory operations, then the rows.
 
         Never raises for what the model does: the outcome tells. On OK there is one
-        :class:`Sampled` for each generator of the plan, decode part first.
+        :class:`Sampled` for each generator of the plan, decode part first, and one more behind it
+        for each guess that was right. What was sampled last is not fed yet; wrong guesses leave
+        nothing behind.
         """
         ...
 

@@ -45,6 +45,8 @@ class Ended:
     prompt_s: float  # from admission to the first token
     predicted_s: float  # from the first token to the last
     stop_index: int | None = None
+    drafted: int = 0  # guessed tokens that were checked
+    accepted: int = 0  # and were right
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,5 @@ class Totals:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    drafted: int = 0
+    accepted: int = 0

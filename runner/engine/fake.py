@@ -7,8 +7,9 @@ order shows as a wrong text, and a gap is refused outright.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from runner.engine.backend import (
     Bind,
@@ -56,14 +57,16 @@ class FakeBackend:
     """Runs plans on toy cells; raises ValueError for a plan that a real context would refuse.
 
     ``outcomes`` names the steps (from 0) that end otherwise than OK. An aborted or failed step
-    leaves some of its rows behind, as a real one does. ``step_s`` and ``row_s`` are the time a step
-    and a row seem to take.
+    leaves some of its rows behind, as a real one does. ``cost_s`` tells the time that a step seems
+    to take, of its decode rows (guessed ones as well) and its prompt rows. One guess in
+    ``wrong_every`` is wrong. ``can_end`` False: no text ends before its last token.
     """
 
     capacity: Capacity
     outcomes: Mapping[int, Outcome] = field(default_factory=dict)
-    step_s: float = 0.005
-    row_s: float = 0.001
+    cost_s: Callable[[int, int], float] = lambda decode, prompt: 0.005 + 0.001 * (decode + prompt)
+    wrong_every: int = 4
+    can_end: bool = True
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -98,11 +101,14 @@ class FakeBackend:
         if outcome is Outcome.OK and self._overflows(plan):
             outcome = Outcome.FULL
         sampled: tuple[Sampled, ...] = ()
+        drafted: tuple[int, ...] = ()
         if outcome is Outcome.OK:
-            sampled = self._compute(plan)
+            sampled, drafted = self._compute(plan)
         elif outcome is not Outcome.FULL:
             self._leave_debris(plan)
-        return StepResult(outcome, sampled, self.step_s + self.row_s * plan.rows, "made to fail")
+        decode_rows = len(plan.decode) + sum(drafted)
+        duration_s = self.cost_s(decode_rows, plan.rows - len(plan.decode) - sum(plan.drafts))
+        return StepResult(outcome, sampled, duration_s, "made to fail", drafted)
 
     def _operate(self, operation: MemoryOp) -> None:
         match operation:
@@ -127,6 +133,9 @@ class FakeBackend:
             state = self.generators[generator]
             _require(state.pending is not None and not state.is_done, "nothing to feed")
             _require(len(self.slots[state.slot]) == state.n_past, "a gap before a decode row")
+        if plan.drafts:
+            _require(len(plan.drafts) == len(plan.decode), "guesses for others than the streams")
+            _require(self.capacity.can_trim, "this memory cannot forget wrong guesses")
         for part in plan.prefill:
             end = part.start + len(part.tokens)
             _require(len(self.slots[part.slot]) == part.start, "a gap before prompt rows")
@@ -137,24 +146,43 @@ class FakeBackend:
     def _overflows(self, plan: Plan) -> bool:
         if self.capacity.shares_cells:
             return self.cells_used + plan.rows > self.capacity.cells
-        ends = [self.generators[generator].n_past + 1 for generator in plan.decode]
+        streams = zip_longest(plan.decode, plan.drafts, fillvalue=0)
+        ends = [self.generators[generator].n_past + 1 + drafts for generator, drafts in streams]
         ends += [part.start + len(part.tokens) for part in plan.prefill]
         return max(ends) > self.capacity.context_size
 
-    def _compute(self, plan: Plan) -> tuple[Sampled, ...]:
+    def _compute(self, plan: Plan) -> tuple[tuple[Sampled, ...], tuple[int, ...]]:
         sampled: list[Sampled] = []
-        for generator in plan.decode:
-            state = self.generators[generator]
-            assert state.pending is not None
-            self._write(state.slot, state.pending)
-            state.n_past += 1
-            sampled.append(self._sample(generator))
+        drafted: list[int] = []
+        for generator, most in zip_longest(plan.decode, plan.drafts, fillvalue=0):
+            guesses = self._guesses(generator, most)
+            drafted.append(len(guesses))
+            sampled += self._decode(generator, guesses)
         for part in plan.prefill:
             for token in part.tokens:
                 self._write(part.slot, token)
             if part.generator is not None:
                 sampled.append(self._sample(part.generator))
-        return tuple(sampled)
+        return tuple(sampled), tuple(drafted) if plan.drafts else ()
+
+    def _guesses(self, generator: GeneratorId, most: int) -> list[bool]:
+        """Whether each guess is right: the fake knows, as it makes the text."""
+        state = self.generators[generator]
+        if state.max_tokens is not None:
+            most = min(most, state.max_tokens - state.count - 1)
+        return [(state.count + at) % self.wrong_every != 0 for at in range(1, most + 1)]
+
+    def _decode(self, generator: GeneratorId, guesses: list[bool]) -> Iterator[Sampled]:
+        """Feed the pending token, and each sampled one that was guessed, until one was not."""
+        state = self.generators[generator]
+        for is_right in [*guesses, False]:
+            assert state.pending is not None
+            self._write(state.slot, state.pending)
+            state.n_past += 1
+            sampled = self._sample(generator)
+            yield sampled
+            if state.is_done or not is_right:
+                return
 
     def _leave_debris(self, plan: Plan) -> None:
         for generator in plan.decode[::2]:
@@ -174,7 +202,7 @@ class FakeBackend:
         token = self.slots[state.slot][-1].state // 7 % VOCABULARY
         state.pending, state.count = token, state.count + 1
         text, stop, stop_index = "", None, None
-        if token == EOS:
+        if token == EOS and self.can_end:
             text, stop = state.held, Stop.EOS
         else:
             text, stop_index = _scan(state, ALPHABET[token % len(ALPHABET)])

@@ -41,4 +41,4 @@ class Policy:
     copy_min_tokens: int = 16  # copying a stream costs as much as computing so many, or less
     follow_min_tokens: int = 16  # worth waiting for when a running prompt computes them
     headroom_tokens: int = 64  # cells free beyond a prompt before it is admitted
-    draft_tokens: int = 0  # most guessed tokens of one sequence in one step
+    draft_tokens: int = 0  # most guesses a stream and step; 0: no speculation

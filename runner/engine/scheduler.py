@@ -8,6 +8,7 @@ that was submitted gets exactly one last event, ``Ended`` or ``Failed``.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import Any
 
 from runner.engine.admission import follow, is_following, refuse
@@ -19,7 +20,6 @@ from runner.engine.backend import (
     Plan,
     Prefill,
     Sampled,
-    SlotId,
     StepResult,
     Stop,
 )
@@ -27,8 +27,10 @@ from runner.engine.events import Begun, Ended, EndReason, Event, Failed, Piece, 
 from runner.engine.limits import Capacity, Policy
 from runner.engine.pace import Pace
 from runner.engine.prefix import Match
+from runner.engine.running import Running
 from runner.engine.sequence import Phase, Sequence, SequenceRequest
 from runner.engine.slots import Slots
+from runner.engine.speculation import Speculation
 from runner.engine.waiting import Waiting
 from runner.errors import Kind
 
@@ -42,11 +44,13 @@ class Scheduler:
         self._capacity = capacity
         self._policy = policy = policy or Policy()
         self._slots = Slots(capacity, policy)
-        self._pace = Pace(policy, batch_size=capacity.batch_size)
+        self._pace = pace = Pace(
+            policy, batch_size=capacity.batch_size, is_mixed=capacity.shares_cells
+        )
+        self._speculation = Speculation(policy, capacity, pace)
         self._sequences: dict[SequenceId, Sequence] = {}  # all that have no last event yet
         self._waiting = Waiting()
-        self._prompts: dict[SlotId, Sequence] = {}  # by admission
-        self._decoding: dict[GeneratorId, Sequence] = {}
+        self._running = Running()
         self._deadlines: list[tuple[float, SequenceId]] = []
         self._admitted = 0
         # Cells ran out: nobody is admitted until somebody leaves, or the two would alternate.
@@ -111,20 +115,26 @@ class Scheduler:
         self.expire(now_s)
         if self._waiting:
             self._admit(now_s)
-        while self._slots.room(len(self._decoding)) < len(self._decoding):
-            self._preempt(self._youngest())
-        prefill = self._prompt_rows() if self._prompts else ()
-        if not prefill and not self._decoding:
-            assert not self._prompts, "an admitted prompt has no cells though nobody decodes"
+        running = self._running
+        while self._slots.room(len(running.decode)) < len(running.decode):
+            self._preempt(running.youngest())
+        prefill = self._prompt_rows() if running.prompts else ()
+        decode = running.decode
+        if not prefill and not decode:
+            assert not running.prompts, "an admitted prompt has no cells though nobody decodes"
             return None
-        return Plan(self._slots.take_operations(), tuple(self._decoding), prefill)
+        drafts: tuple[int, ...] = ()
+        if not running.prompts:  # their rows are of more use than guesses
+            spare_rows = min(self._slots.free_cells, self._capacity.batch_size) - len(decode)
+            drafts = self._speculation.drafts(decode, running.decoding, spare_rows=spare_rows)
+        return Plan(self._slots.take_operations(), decode, prefill, drafts)
 
     def settle(self, plan: Plan, result: StepResult, now_s: float) -> None:
         """Account for a step that the backend has run."""
         self.totals.steps += 1
         match result.outcome:
             case Outcome.OK:
-                self._observe(plan, result.duration_s)
+                self._observe(plan, result)
                 self._account(plan, result, now_s)
             case Outcome.FULL:
                 self._relieve(now_s)
@@ -139,7 +149,7 @@ class Scheduler:
     @property
     def running(self) -> int:
         """Sequences in a slot."""
-        return len(self._prompts) + len(self._decoding)
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
@@ -157,19 +167,13 @@ class Scheduler:
         assert self.running <= self._capacity.parallel, "too many run"
         limit = self._capacity.parallel + self._policy.max_queue
         assert len(self._sequences) <= limit, "too many wait"
-        runners = [*self._prompts.values(), *self._decoding.values()]
-        known = sorted(s.request.id for s in (*self._waiting, *runners))
+        self._running.check()
+        known = sorted(s.request.id for s in (*self._waiting, *self._running))
         assert known == sorted(self._sequences), "an id is lost or has two states"
-        assert len({s.slot for s in runners}) == len(runners), "a slot has two sequences"
         for sequence in self._waiting:
             assert sequence.phase is Phase.WAITING
-        for slot, sequence in self._prompts.items():
-            assert sequence.phase is Phase.PROMPT and sequence.slot == slot
-            assert sequence.computed < sequence.prompt_end
-        for sequence in self._decoding.values():
-            assert sequence.phase is Phase.DECODE
-            assert sequence.computed == len(sequence.tokens) - 1, "not one token to feed"
-        for sequence in runners:
+        for sequence in self._running:
+            assert 0 <= sequence.accepted <= sequence.drafted, "more guesses right than made"
             held = self._slots.tree.tokens(sequence.slot)
             assert held == sequence.tokens[: sequence.computed], "the slot holds another text"
 
@@ -185,13 +189,13 @@ class Scheduler:
             if self.running and not self._slots.fits(match, self._cells_needed(sequence, match)):
                 return  # nobody overtakes it, or long prompts would wait for ever
             is_copied = self._start(sequence, match, now_s)
-            if is_copied and self._decoding and not self._capacity.shares_cells:
+            if is_copied and self._running.decode and not self._capacity.shares_cells:
                 return  # copying streams takes time: one a step while others wait for tokens
 
     def _next(self) -> tuple[Sequence, Match] | None:
         """Find the first in line that has no reason to wait for another one's prompt."""
         gain = max(self._policy.follow_min_tokens, self._slots.copy_min_tokens)
-        leaders = tuple(self._prompts.values()) if self._capacity.can_trim else ()
+        leaders = tuple(self._running.prompts.values()) if self._capacity.can_trim else ()
         for sequence in self._waiting:
             if is_following(sequence):
                 continue
@@ -203,7 +207,7 @@ class Scheduler:
     def _cells_needed(self, sequence: Sequence, match: Match) -> int:
         """Cells for its own rows, for rows promised to running prompts, and some to grow."""
         headroom = sequence.growth(self._policy.headroom_tokens)
-        return self._rows_left() + len(sequence.tokens) - match.length + headroom
+        return self._running.rows_left() + len(sequence.tokens) - match.length + headroom
 
     def _start(self, sequence: Sequence, match: Match, now_s: float) -> bool:
         """Give a waiting sequence its slot; say whether another slot's content was copied."""
@@ -218,33 +222,20 @@ class Scheduler:
             tail = request.prompt[max(0, len(request.prompt) - request.tail_tokens) :]
             self._slots.note(Bind(request.generator, slot, sequence.prompt_end, tail))
         if kept == sequence.prompt_end:
-            self._decode(sequence)  # preempted before, and all it had is still cached
+            self._running.begin_decode(sequence)  # preempted, and all it had is still cached
         else:
-            sequence.phase = Phase.PROMPT
-            self._prompts[slot] = sequence
+            self._running.begin_prompt(sequence)
         return is_copied
 
     # ---- rows ----------------------------------------------------------------------------------
 
     def _prompt_rows(self) -> tuple[Prefill, ...]:
-        """Cut the next rows from the running prompts, first admitted first."""
-        decode_rows = len(self._decoding)
-        rows = min(self._rows_left(), self._pace.prompt_rows(decode_rows))
-        rows = self._slots.room(decode_rows + rows) - decode_rows
-        parts: list[Prefill] = []
-        for sequence in self._prompts.values():
-            if rows <= 0:
-                break
-            parts.append(sequence.next_rows(rows))
-            rows -= len(parts[-1].tokens)
-        return tuple(parts)
-
-    def _rows_left(self) -> int:
-        """Rows that the running prompts still need."""
-        return sum(sequence.prompt_end - sequence.computed for sequence in self._prompts.values())
-
-    def _youngest(self) -> Sequence:
-        return max((*self._prompts.values(), *self._decoding.values()), key=lambda s: s.order)
+        """Cut the next rows from the running prompts."""
+        running = self._running
+        decode_rows = len(running.decode)
+        rows = self._pace.prompt_rows(decode_rows, prompts=len(running.prompts))
+        rows = min(rows, running.rows_left())
+        return running.cut(self._slots.room(decode_rows + rows) - decode_rows)
 
     def _preempt(self, sequence: Sequence) -> None:
         """Take the slot from a sequence and put it back in line with all its tokens."""
@@ -255,11 +246,13 @@ class Scheduler:
 
     # ---- accounting ----------------------------------------------------------------------------
 
-    def _observe(self, plan: Plan, duration_s: float) -> None:
+    def _observe(self, plan: Plan, result: StepResult) -> None:
         if any(isinstance(operation, Copy) for operation in plan.memory):
             return  # its time tells of the copy, not of rows
-        decode_rows = len(plan.decode)
-        self._pace.observe(decode_rows, plan.rows - decode_rows, duration_s)
+        prompt_rows = sum(len(part.tokens) for part in plan.prefill)
+        self._pace.observe(
+            len(plan.decode), prompt_rows, result.duration_s, guessed_rows=sum(result.drafted)
+        )
 
     def _account(self, plan: Plan, result: StepResult, now_s: float) -> None:
         firsts: dict[GeneratorId, Sequence] = {}
@@ -267,22 +260,36 @@ class Scheduler:
             sequence = self._advance(part, now_s)
             if part.generator is not None:
                 firsts[part.generator] = sequence
+        if result.drafted:
+            self._count_guesses(plan, result)
         self.totals.completion_tokens += len(result.sampled)
-        append, decoding = self._slots.append, self._decoding
+        append, decoding = self._slots.append, self._running.decoding
         for sampled in result.sampled:
             found = decoding.get(sampled.generator)
             if found is None:
                 found = firsts[sampled.generator]
                 found.first_token_s = now_s
-                self._decode(found)
-            else:
+                self._running.begin_decode(found)
+            else:  # the token before it was fed
                 append(found.slot, (found.tokens[-1],))
                 found.computed += 1
             self._receive(found, sampled, now_s)
 
+    def _count_guesses(self, plan: Plan, result: StepResult) -> None:
+        sampled = Counter(one.generator for one in result.sampled)
+        for generator, drafted in zip(plan.decode, result.drafted, strict=True):
+            if drafted:
+                accepted = sampled[generator] - 1
+                sequence = self._running.decoding[generator]
+                sequence.drafted += drafted
+                sequence.accepted += accepted
+                self.totals.drafted += drafted
+                self.totals.accepted += accepted
+                self._speculation.settle(sequence, drafted, accepted)
+
     def _advance(self, part: Prefill, now_s: float) -> Sequence:
         """Note that rows of a prompt are in its slot."""
-        sequence = self._prompts[part.slot]
+        sequence = self._running.prompts[part.slot]
         self._slots.append(part.slot, part.tokens)
         sequence.computed += len(part.tokens)
         if not sequence.has_begun:
@@ -293,17 +300,11 @@ class Scheduler:
             self._events.append(Begun(sequence.request.id, length, sequence.cached))
         if sequence.computed == sequence.prompt_end:
             if sequence.generated:
-                self._decode(sequence)
+                self._running.begin_decode(sequence)
             elif sequence.request.generator is None:
                 sequence.first_token_s = now_s
                 self._end(sequence, "length", now_s)
         return sequence
-
-    def _decode(self, sequence: Sequence) -> None:
-        assert sequence.request.generator is not None
-        self._prompts.pop(sequence.slot, None)
-        self._decoding[sequence.request.generator] = sequence
-        sequence.phase = Phase.DECODE
 
     def _receive(self, sequence: Sequence, sampled: Sampled, now_s: float) -> None:
         """Take a new token: show its text, and end the sequence if it was the last."""
@@ -329,7 +330,7 @@ class Scheduler:
         """
         if self._slots.evict():
             return
-        youngest = self._youngest()
+        youngest = self._running.youngest()
         if self.running > 1:
             self._preempt(youngest)
         elif youngest.phase is Phase.DECODE:
@@ -341,9 +342,9 @@ class Scheduler:
     def _give_up(self, plan: Plan, kind: Kind, message: str, now_s: float) -> None:
         """Fail everyone the step touched: nobody knows how far the backend came with it."""
         touched = {part.slot for part in plan.prefill}
-        touched.update(self._decoding[generator].slot for generator in plan.decode)
+        touched.update(self._running.decoding[generator].slot for generator in plan.decode)
         touched.update(op.target if isinstance(op, Copy) else op.slot for op in plan.memory)
-        for sequence in (*self._prompts.values(), *self._decoding.values()):
+        for sequence in tuple(self._running):
             if sequence.slot in touched:
                 self._fail(sequence, kind, message)
         self._slots.forget(touched)
@@ -369,6 +370,8 @@ class Scheduler:
                 prompt_s=sequence.first_token_s - sequence.started_s,
                 predicted_s=now_s - sequence.first_token_s,
                 stop_index=stop_index,
+                drafted=sequence.drafted,
+                accepted=sequence.accepted,
             )
         )
 
@@ -386,9 +389,5 @@ class Scheduler:
         sequence.phase = Phase.ENDED
 
     def _leave_slot(self, sequence: Sequence, *, keep: bool) -> None:
-        if sequence.phase is Phase.PROMPT:
-            del self._prompts[sequence.slot]
-        else:
-            assert sequence.request.generator is not None
-            del self._decoding[sequence.request.generator]
+        self._running.remove(sequence)
         self._slots.release(sequence.slot, keep=keep)

@@ -38,6 +38,38 @@ class SequenceRequest:
     deadline_s: float | None = None
 
 
+PRIOR_TRIED, PRIOR_RIGHT = 2.0, 1.0  # worth trying, and one wrong guess shows
+FADING = 0.85  # of what was learned, at each check
+FIRST_PATIENCE, MOST_PATIENCE = 64, 1024  # tokens
+
+
+@dataclass(slots=True)
+class Guessing:
+    """How good the guesses of one stream's tokens have been lately."""
+
+    tried: float = PRIOR_TRIED
+    right: float = PRIOR_RIGHT
+    learned_at: int = 0  # tokens generated when the last guess was checked
+    patience: int = FIRST_PATIENCE  # tokens after which bad guesses are forgiven, longer each time
+
+    def learn(self, drafted: int, accepted: int, generated: int) -> None:
+        """Note a check. Guesses behind the first wrong one say nothing."""
+        self.tried = self.tried * FADING + accepted + (accepted < drafted)
+        self.right = self.right * FADING + accepted
+        self.learned_at = generated
+        if accepted == drafted:
+            self.patience = FIRST_PATIENCE
+
+    def share(self, generated: int) -> float:
+        """Share of guesses expected to be right, ``generated`` tokens into the text."""
+        share = self.right / self.tried
+        if share < PRIOR_RIGHT / PRIOR_TRIED and generated - self.learned_at >= self.patience:
+            self.tried, self.right, self.learned_at = PRIOR_TRIED, PRIOR_RIGHT, generated
+            self.patience = min(2 * self.patience, MOST_PATIENCE)
+            return PRIOR_RIGHT / PRIOR_TRIED
+        return share
+
+
 @dataclass(slots=True, eq=False)
 class Sequence:
     """The scheduler's notes on one request."""
@@ -50,6 +82,9 @@ class Sequence:
     order: int = -1  # rank of the first admission: the youngest is preempted first
     cached: int = 0  # prompt tokens found in the cache at the first admission
     generated: int = 0
+    drafted: int = 0  # guessed tokens that were checked
+    accepted: int = 0  # and were right
+    guessing: Guessing = field(default_factory=Guessing, repr=False)
     has_begun: bool = False
     started_s: float = 0.0
     first_token_s: float = 0.0

@@ -100,6 +100,11 @@ class Slots:
             self._trim(slot, 0)
             self._free.append(slot)
 
+    @property
+    def free_cells(self) -> int:
+        """Cells that hold nothing; with a stream a slot, all that any slot may still need."""
+        return self._capacity.cells - self.tree.cells
+
     def room(self, rows: int) -> int:
         """Evict cached texts, oldest first, until ``rows`` cells are free; return how many are."""
         if not self._capacity.shares_cells:

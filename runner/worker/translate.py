@@ -56,6 +56,8 @@ def _ended(event: engine.Ended, stops: Sequence[str]) -> wire.Ended:
             prompt_ms=event.prompt_s * 1000,
             predicted_n=event.completion_tokens,
             predicted_ms=event.predicted_s * 1000,
+            draft_n=event.drafted,
+            draft_n_accepted=event.accepted,
         ),
         None if event.stop_index is None else stops[event.stop_index],
     )

@@ -34,8 +34,9 @@ class Subject:
         *memory: MemoryOp,
         decode: tuple[int, ...] = (),
         prefill: tuple[Prefill, ...] = (),
+        drafts: tuple[int, ...] = (),
     ) -> tuple[Sampled, ...]:
-        result = self.backend.run(Plan(memory, decode, prefill))
+        result = self.backend.run(Plan(memory, decode, prefill, drafts))
         assert result.outcome is Outcome.OK, result
         assert result.duration_s > 0
         return result.sampled
@@ -261,6 +262,23 @@ def test_a_stop_string_is_named_and_not_shown(subject: Subject) -> None:
     answer = subject.answer(1, subject.prompt, tokens=8, stop=("@@@", word))
     assert text(answer) == whole[: whole.index(word)]
     assert (answer[-1].stop, answer[-1].stop_index) == (Stop.STOP, 1)
+
+
+def test_guesses_change_nothing_that_is_sampled(subject: Subject) -> None:
+    prompts = (subject.prompt * 2, subject.other)
+    expected = [subject.answer(3, prompt, Trim(3, 0), tokens=12) for prompt in prompts]
+    generators = tuple(subject.new_generator(max_tokens=12) for _ in prompts)
+    answers: dict[int, list[Sampled]] = {generator: [] for generator in generators}
+    for slot, (generator, prompt) in enumerate(zip(generators, prompts, strict=True)):
+        bind = Bind(generator, slot, len(prompt), prompt)
+        answers[generator] += subject.step(bind, prefill=(Prefill(slot, 0, prompt, generator),))
+    while decode := tuple(g for g, answer in answers.items() if answer[-1].stop is None):
+        for one in subject.step(decode=decode, drafts=(4, 0)[: len(decode)]):
+            answers[one.generator].append(one)
+    assert [(ids(answer), text(answer)) for answer in answers.values()] == [
+        (ids(answer), text(answer)) for answer in expected
+    ]
+    assert all(answer[-1].stop is not None for answer in answers.values())
 
 
 def refused(subject: Subject, *memory: MemoryOp, **rows: tuple[object, ...]) -> bool:

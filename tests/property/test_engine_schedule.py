@@ -49,6 +49,7 @@ policies = st.builds(
     copy_min_tokens=st.sampled_from([4, 32]),
     follow_min_tokens=st.sampled_from([1, 8]),
     headroom_tokens=st.sampled_from([1, 16]),
+    draft_tokens=st.sampled_from([0, 0, 1, 8]),
 )
 
 arrivals = st.tuples(
@@ -146,6 +147,7 @@ def test_nobody_fails_for_want_of_cells(
         target_gap_s=policy.target_gap_s,
         copy_min_tokens=policy.copy_min_tokens,
         headroom_tokens=policy.headroom_tokens,
+        draft_tokens=policy.draft_tokens,
     )
     driver = Driver(capacity, generous)
     for id, prompt in enumerate(wanted):

@@ -44,6 +44,26 @@ def test_a_memory_that_cannot_trim_refuses_a_partial_one() -> None:
     made.run(Plan((Trim(0, 0),), (), (Prefill(0, 0, (1,), None),)))
 
 
+def test_guesses_need_a_memory_that_can_trim_and_a_number_for_each_stream() -> None:
+    for made, drafts in ((backend(can_trim=False), (1,)), (backend(), (1, 1))):
+        made.new_generator()
+        made.run(Plan((Bind(1, 1, 1, ()),), (), (Prefill(1, 0, (5,), 1),)))
+        with pytest.raises(ValueError, match="guesses"):
+            made.run(Plan((), (1,), (), drafts))
+
+
+@pytest.mark.parametrize(("most", "drafted", "sampled"), [(2, 2, 3), (3, 3, 3), (8, 7, 3)])
+def test_it_samples_behind_right_guesses_and_stops_at_a_wrong_one(
+    most: int, drafted: int, sampled: int
+) -> None:
+    made = FakeBackend(capacity(), can_end=False)
+    generator = made.new_generator(max_tokens=9)
+    made.run(Plan((Bind(1, 0, 1, ()),), (), (Prefill(0, 0, (5,), generator),)))
+    result = made.run(Plan((), (generator,), (), (most,)))
+    assert (result.drafted, len(result.sampled)) == ((drafted,), sampled)
+    assert made.cells_used == 1 + sampled
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_full_memory_computes_nothing(streams: bool) -> None:
     made = backend(streams=streams, context_size=8, cells=64)

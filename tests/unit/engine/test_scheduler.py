@@ -52,7 +52,7 @@ def test_the_penalties_see_the_end_of_the_prompt() -> None:
 
 
 def test_streams_decode_in_every_step_while_a_prompt_is_computed_by_budget() -> None:
-    driver = Driver(capacity(batch_size=128), Policy(target_gap_s=0.07))
+    driver = Driver(capacity(batch_size=128), Policy(target_gap_s=0.06))
     driver.submit(1, tokens(8, seed=1), max_tokens=40)
     driver.submit(2, tokens(8, seed=2), max_tokens=40)
     for _ in range(3):

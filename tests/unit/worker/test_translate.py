@@ -47,6 +47,12 @@ def test_the_end_with_its_timings() -> None:
     assert translator().translate(ended()) == Ended(7, "eos", 10, 4, 5, timings)
 
 
+def test_checked_guesses_are_in_the_timings() -> None:
+    event = translator().translate(ended(drafted=9, accepted=6))
+    assert isinstance(event, Ended)
+    assert (event.timings.draft_n, event.timings.draft_n_accepted) == (9, 6)
+
+
 def test_the_stop_string_that_was_met_is_named() -> None:
     made = translator()
     made.open(7, ("###", "END"))

@@ -1,0 +1,129 @@
+"""The sequences in slots: whose prompt is computed, who decodes, and whose rows are next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+
+from runner.engine.backend import GeneratorId, Prefill, SlotId
+from runner.engine.sequence import Phase, Sequence
+
+
+@dataclass(slots=True)
+class Queue:
+    """The running prompts of one client, first admitted first, and the turns it has had."""
+
+    prompts: dict[SlotId, Sequence] = field(default_factory=dict)
+    turns: int = 0
+
+    def in_turn(self) -> list[Sequence]:
+        """Oldest first and what is nearly done first, by turns.
+
+        A short prompt then waits for one piece of a long one and not for all of it, and the long
+        one has every other turn however many short ones come.
+        """
+        waiting = list(self.prompts.values())
+        if self.turns % 2:
+            waiting.sort(key=lambda sequence: sequence.prompt_end - sequence.computed)
+        return waiting
+
+
+class Running:
+    """Prompts and streams by slot and generator. Asserts, in :meth:`check`, that they fit together.
+
+    ``decode`` is in order of slots: llama.cpp puts neighbouring streams of a batch into one pass
+    only where their ids ascend without a gap. It stays the same tuple until somebody joins or
+    leaves.
+    """
+
+    def __init__(self) -> None:
+        self.prompts: dict[SlotId, Sequence] = {}  # by admission
+        self.decoding: dict[GeneratorId, Sequence] = {}  # by slot
+        self.decode: tuple[GeneratorId, ...] = ()
+        self._queues: dict[str, Queue] = {}  # of the prompts; next client first
+
+    def __len__(self) -> int:
+        return len(self.prompts) + len(self.decoding)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return chain(self.prompts.values(), self.decoding.values())
+
+    def begin_prompt(self, sequence: Sequence) -> None:
+        """Take in a sequence whose slot lacks rows of its prompt."""
+        sequence.phase = Phase.PROMPT
+        self.prompts[sequence.slot] = sequence
+        queue = self._queues.setdefault(sequence.request.client, Queue())
+        queue.prompts[sequence.slot] = sequence
+
+    def begin_decode(self, sequence: Sequence) -> None:
+        """Take in a sequence whose generator has a token to feed, or let it go on to that."""
+        assert sequence.request.generator is not None
+        if sequence.phase is Phase.PROMPT:
+            self._end_prompt(sequence)
+        sequence.phase = Phase.DECODE
+        streams = {**self.decoding, sequence.request.generator: sequence}
+        self.decoding = dict(sorted(streams.items(), key=lambda item: item[1].slot))
+        self.decode = tuple(self.decoding)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take a sequence out."""
+        if sequence.phase is Phase.PROMPT:
+            self._end_prompt(sequence)
+        else:
+            assert sequence.request.generator is not None
+            del self.decoding[sequence.request.generator]
+            self.decode = tuple(self.decoding)
+
+    def youngest(self) -> Sequence:
+        """The one that was admitted last."""
+        return max(self, key=lambda sequence: sequence.order)
+
+    def rows_left(self) -> int:
+        """Rows that the prompts still need."""
+        return sum(sequence.prompt_end - sequence.computed for sequence in self.prompts.values())
+
+    def cut(self, rows: int) -> tuple[Prefill, ...]:
+        """Cut the next rows from the prompts: clients in turn, and each one's prompts in turn.
+
+        In order of slots, as the streams are.
+        """
+        queues = list(self._queues.items())
+        turns = zip_longest(*(queue.in_turn() for _, queue in queues))
+        parts: list[Prefill] = []
+        for sequence in chain.from_iterable(turns):
+            if rows <= 0:
+                break
+            if sequence is not None:
+                parts.append(sequence.next_rows(rows))
+                rows -= len(parts[-1].tokens)
+        for client, queue in queues:
+            if any(part.slot in queue.prompts for part in parts):
+                queue.turns += 1
+                self._queues[client] = self._queues.pop(client)
+        parts.sort(key=lambda part: part.slot)
+        return tuple(parts)
+
+    def check(self) -> None:
+        """Assert that every running sequence is in one place, that of its phase."""
+        slots = [sequence.slot for sequence in self]
+        assert len(set(slots)) == len(slots), "a slot has two sequences"
+        for slot, sequence in self.prompts.items():
+            assert sequence.phase is Phase.PROMPT and sequence.slot == slot
+            assert sequence.computed < sequence.prompt_end
+        queued = {slot: s for queue in self._queues.values() for slot, s in queue.prompts.items()}
+        assert queued == self.prompts, "a prompt has no turn"
+        assert all(queue.prompts for queue in self._queues.values()), "a turn of nobody"
+        for sequence in self.decoding.values():
+            assert sequence.phase is Phase.DECODE
+            assert sequence.computed == len(sequence.tokens) - 1, "not one token to feed"
+        assert self.decode == tuple(self.decoding), "another stream decodes"
+        streams = [sequence.slot for sequence in self.decoding.values()]
+        assert streams == sorted(streams), "streams out of order"
+
+    def _end_prompt(self, sequence: Sequence) -> None:
+        del self.prompts[sequence.slot]
+        client = sequence.request.client
+        del self._queues[client].prompts[sequence.slot]
+        if not self._queues[client].prompts:
+            del self._queues[client]

@@ -1,0 +1,108 @@
+"""How many guessed tokens each stream may have checked behind its own.
+
+The backend guesses, checks the guesses as further rows of the same step, and keeps what its sampler
+would have chosen anyway: the text is the same whatever is decided here, only time is at stake.
+
+A step of n streams takes D(n), and m guessed rows add X(m) to it; both are measured (:mod:`pace`).
+With q the share of a stream's guesses that were right, k of them give q + q^2 + .. + q^k tokens.
+They pay while these tokens would take longer without guesses, D(n)/n each, than the stream's part
+of X. All streams that guess get the same k: with one KV stream each, llama.cpp computes the rows
+of several in one pass only where each has as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from runner.engine.backend import GeneratorId
+from runner.engine.limits import Capacity, Policy
+from runner.engine.pace import Pace
+from runner.engine.sequence import Sequence
+
+GAIN = 1.1  # what guesses must give for what they cost
+REVIEW_STEPS = 8  # steps a decision stands while the same streams run
+TRIAL_STEPS = 256  # steps without a guess after which one is made to measure its cost again
+
+
+class Speculation:
+    """Decides on guesses from what they cost and how often they were right."""
+
+    def __init__(self, policy: Policy, capacity: Capacity, pace: Pace) -> None:
+        self._most = policy.draft_tokens if capacity.can_trim else 0
+        self._context_size = capacity.context_size
+        self._pace = pace
+        self._decode: tuple[GeneratorId, ...] = ()  # the streams of the latest decision
+        self._guesses: dict[GeneratorId, int] = {}  # the decision; who may not guess is left out
+        self._steps_left = 0
+        self._steps_idle = 0
+        self._known = 1  # guesses a stream: up to twice as many as were tried may be tried next
+        self._trials = 0
+
+    def drafts(
+        self,
+        decode: tuple[GeneratorId, ...],
+        decoding: Mapping[GeneratorId, Sequence],
+        *,
+        spare_rows: int,
+    ) -> tuple[int, ...]:
+        """Say for each of ``decode`` how many guesses may be checked; empty for none at all."""
+        if not self._most or not decode:
+            return ()
+        self._steps_left -= 1
+        self._steps_idle += 1
+        if self._steps_left < 0 or decode is not self._decode:
+            self._decode, self._steps_left = decode, REVIEW_STEPS
+            self._guesses = self._choose(decoding)
+        if not self._guesses:
+            return ()
+        guesses = self._guesses
+        drafts = tuple(self._clamp(decoding[g], guesses[g]) if g in guesses else 0 for g in decode)
+        return drafts if 0 < sum(drafts) <= spare_rows else ()
+
+    def settle(self, sequence: Sequence, drafted: int, accepted: int) -> None:
+        """Learn how many of a stream's guesses were right."""
+        self._steps_idle = 0
+        self._known = max(self._known, drafted)
+        sequence.guessing.learn(drafted, accepted, sequence.generated)
+        if accepted < drafted:
+            self._steps_left = 0  # it may not pay any more
+
+    def _choose(self, decoding: Mapping[GeneratorId, Sequence]) -> dict[GeneratorId, int]:
+        """Find who guesses how much, so that tokens come fastest."""
+        shares = {g: s.guessing.share(s.generated) for g, s in decoding.items()}
+        alone_s = self._pace.decode_s(len(shares))
+        token_s = alone_s / len(shares)
+        best: dict[GeneratorId, int] = {}
+        least_s = token_s / GAIN
+        for k in self._sizes():
+            own_s = self._pace.guess_s(k * len(shares)) / len(shares)
+            gains = {g: gain for g, q in shares.items() if (gain := _gain(q, k)) * token_s > own_s}
+            if gains:
+                step_s = alone_s + self._pace.guess_s(k * len(gains))
+                tokens = len(shares) + sum(gains.values())
+                if step_s < least_s * tokens:
+                    least_s = step_s / tokens
+                    best = dict.fromkeys(gains, k)
+        if not best and self._steps_idle >= TRIAL_STEPS:
+            self._trials += 1
+            sizes = list(self._sizes())
+            best = dict.fromkeys(shares, sizes[self._trials % len(sizes)])
+            self._steps_idle = self._steps_left = 0  # once
+        return best
+
+    def _sizes(self) -> Iterator[int]:
+        k, most = 1, min(self._most, 2 * self._known)
+        while k < most:
+            yield k
+            k *= 2
+        yield most
+
+    def _clamp(self, sequence: Sequence, k: int) -> int:
+        """Leave out guesses behind the end of the context or of what may be generated."""
+        room = self._context_size - sequence.computed - 1
+        return max(0, min(k, room, sequence.growth(k + 1) - 1))
+
+
+def _gain(share: float, k: int) -> float:
+    """Tokens that ``k`` guesses give on average: each counts if those before it were right."""
+    return float(k) if share >= 1 else share * (1 - share**k) / (1 - share)
