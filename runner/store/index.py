@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from runner.errors import RunnerError
@@ -34,12 +34,21 @@ class Index:
 
     entries: tuple[Entry, ...] = ()
     foreign: tuple[Mapping[str, Any], ...] = ()
+    _by_digest: Mapping[Digest, Entry] = field(init=False, repr=False, compare=False)
+    _by_tag: Mapping[str, Entry] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note where each model is: every request looks one up."""
+        by_digest = {entry.descriptor.digest: entry for entry in self.entries}
+        by_tag = {tag: entry for entry in self.entries for tag in entry.tags}
+        object.__setattr__(self, "_by_digest", by_digest)
+        object.__setattr__(self, "_by_tag", by_tag)
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Parse an index; raise RunnerError(INVALID_MODEL) when it is damaged."""
         value = parse_object(raw, limit_bytes=MAX_INDEX_BYTES, what=_WHAT)
-        index, foreign = cls(), []
+        listing, foreign = _Listing(), []
         for item in require(value, "manifests", list, what=_WHAT):
             if not isinstance(item, dict):
                 raise invalid(_WHAT, "has an entry that is not an object")
@@ -48,8 +57,8 @@ class Index:
                 continue
             descriptor = Descriptor.parse(item, what=f"{_WHAT} entry")
             tag = _full_name(descriptor.annotations.get(media.REF_NAME))
-            index = index.with_model(_without_tag(descriptor), tag)
-        return replace(index, foreign=tuple(foreign))
+            listing.add(_without_tag(descriptor), tag)
+        return cls(listing.entries(), tuple(foreign))
 
     def render(self) -> bytes:
         """Render the file."""
@@ -62,11 +71,11 @@ class Index:
 
     def find(self, digest: Digest) -> Entry | None:
         """Return the entry of a model."""
-        return next((entry for entry in self.entries if entry.descriptor.digest == digest), None)
+        return self._by_digest.get(digest)
 
     def tagged(self, tag: str) -> Entry | None:
         """Return the entry that has the tag."""
-        return next((entry for entry in self.entries if tag in entry.tags), None)
+        return self._by_tag.get(tag)
 
     def with_model(self, descriptor: Descriptor, tag: str | None) -> Self:
         """Add a model, or a tag to one that is listed; the tag leaves any other model."""
@@ -107,6 +116,27 @@ class Index:
     def _listed(self) -> Iterator[Descriptor]:
         for entry in self.entries:
             yield from _tagged_descriptors(entry)
+
+
+class _Listing:
+    """Models and tags in the order in which a file lists them; the last line of a tag has it."""
+
+    def __init__(self) -> None:
+        self._tags: dict[Digest, tuple[Descriptor, dict[str, None]]] = {}
+        self._holders: dict[str, Digest] = {}
+
+    def add(self, descriptor: Descriptor, tag: str | None) -> None:
+        """Add a model, or a tag to one that is listed."""
+        _, tags = self._tags.setdefault(descriptor.digest, (descriptor, {}))
+        if tag is not None:
+            if (holder := self._holders.get(tag)) is not None:
+                del self._tags[holder][1][tag]
+            self._holders[tag] = descriptor.digest
+            tags[tag] = None
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All that was added."""
+        return tuple(Entry(descriptor, tuple(tags)) for descriptor, tags in self._tags.values())
 
 
 def _tagged_descriptors(entry: Entry) -> Iterable[Descriptor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
@@ -36,16 +36,42 @@ class Draft:
             self.index = index
 
 
+class _Latest:
+    """What the file said when it was last read. Threads may read at the same time."""
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[int, ...], Index] | None = None
+
+    def parse(self, path: Path) -> Index | None:
+        """Return the index at ``path``; None when it is missing or damaged."""
+        try:
+            # The facts are older than the content that is read, so they never vouch for too much.
+            facts = path.stat()
+        except FileNotFoundError:
+            return None
+        version = (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        if (known := self._known) is not None and known[0] == version:
+            return known[1]
+        index = _parse(path)
+        if index is not None:
+            self._known = (version, index)
+        return index
+
+
 @dataclass(frozen=True, slots=True)
 class IndexFile:
     """The index of one store. ``is_writable`` is False in a store of a newer version."""
 
     layout: Layout
     is_writable: bool
+    _latest: _Latest = field(default_factory=_Latest, init=False, compare=False)
 
     def read(self) -> Index:
-        """Return the index; takes the lock only when the file is missing or damaged."""
-        index = _parse(self.layout.index)
+        """Return the index; takes the lock only when the file is missing or damaged.
+
+        A file that has not changed since the last time is not read again: every request asks.
+        """
+        index = self._latest.parse(self.layout.index)
         if index is not None:
             return index
         _check_mounted(self.layout)

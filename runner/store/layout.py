@@ -78,7 +78,7 @@ class Layout:
 
     def blob(self, digest: Digest) -> Path:
         """Path of a blob."""
-        return self.blobs / digest.algorithm / digest.hex
+        return self.root.joinpath("blobs", digest.algorithm, digest.hex)  # once: lists ask often
 
     def loan(self, digest: Digest) -> Path:
         """Path of the record of a linked blob."""

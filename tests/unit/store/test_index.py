@@ -23,6 +23,13 @@ def test_models_keep_their_order_and_a_tag_names_one_of_them() -> None:
     assert index.find(Digest.of(b"")) is None
 
 
+def test_of_a_tag_that_is_listed_twice_the_last_counts() -> None:
+    raw = Index().with_model(A, X).with_model(A, Y).with_model(B, Z).render()
+    index = Index.parse(raw.replace(Z.encode(), X.encode()))
+    assert index.entries == (Entry(A, (Y,)), Entry(B, (X,)))
+    assert index.tagged(X) == Entry(B, (X,))
+
+
 def test_a_model_may_lose_all_tags_and_stays() -> None:
     index = Index().with_model(A, X).without_tag(X).without_tag(X)
     assert index.entries == (Entry(A, ()),)
