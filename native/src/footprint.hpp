@@ -1,6 +1,8 @@
 // What of our memory is resident: a page that holds nothing but zeros need not be.
 #pragma once
 
+#include "llama.h"
+
 namespace rn {
 
 // From now on a ggml buffer in host memory is cleared to zero by giving its pages back to the system, which hands out
@@ -9,5 +11,10 @@ namespace rn {
 // takes longer than all else in making a context. Buffers made before keep ggml's way. Linux only: elsewhere pages
 // that were given back may keep their content. Call it once, before anything is loaded.
 void clear_buffers_lazily();
+
+// Where a tensor was repacked into a buffer of its own, the file it was read from is still mapped and resident, so the
+// weights are held twice. Lets go of those pages: they stay in the page cache as long as nothing else needs the room.
+// Linux only.
+void forget_repacked(const llama_model * model);
 
 } // namespace rn

@@ -1,5 +1,6 @@
 #include "model.hpp"
 
+#include "footprint.hpp"
 #include "guard.hpp"
 #include "json.hpp"
 #include "log.hpp"
@@ -105,6 +106,7 @@ std::shared_ptr<Model> load(const char * json, volatile float * progress, const 
         const std::string reason = log_errors_since(mark);
         fail(RN_E_EXC, "cannot load %s: %s", path.c_str(), reason.empty() ? "no reason given" : reason.c_str());
     }
+    forget_repacked(loaded.get());
     return std::make_shared<Model>(std::move(loaded));
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from runner.binding import Context, Model
+from native.builder.tiny_model import write_models
+from runner.binding import Context, Library, Model
 
 from .driver import PROMPT, Engine
 
@@ -67,3 +69,25 @@ def test_answers_are_the_same_in_memory_that_was_given_back(
     engine.complete("Something longer, that leaves its cells behind: " + PROMPT, seq=1)
     engine.context.clear()
     assert engine.complete(PROMPT, temperature=0).tokens == first.tokens
+
+
+def test_weights_that_were_repacked_are_not_held_twice(library: Library, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_models(path, tmp_path / "plain.gguf")
+    library.drain_log()
+    with Model(library, path):
+        text = "".join(line["text"] + "\n" for line in library.drain_log())
+        sizes_mib = dict(re.findall(r"(\S+) model buffer size = +([\d.]+) MiB", text))
+        repacked = sum(float(size) for name, size in sizes_mib.items() if name != "CPU_Mapped")
+        if not repacked:
+            pytest.skip("this CPU computes from the file as it is")
+        assert mapped_resident_bytes(path) < path.stat().st_size - 0.5 * repacked * MIB
+
+
+def mapped_resident_bytes(path: Path) -> int:
+    """Resident pages of the mappings of a file: proc(5), smaps."""
+    _, *parts = re.split(r"^[0-9a-f]+-[0-9a-f]+ ", Path("/proc/self/smaps").read_text(), flags=re.M)
+    mine = [part for part in parts if part.partition("\n")[0].endswith(str(path))]
+    return sum(
+        1024 * int(kib) for part in mine for kib in re.findall(r"^Rss: +(\d+) kB", part, re.M)
+    )
