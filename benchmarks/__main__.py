@@ -7,19 +7,27 @@ import sys
 from benchmarks import (
     conversation,
     decode_depth,
+    growth,
     interference,
+    memory,
     neighbour,
+    quality,
     serving,
     shared_prefix,
+    startup,
 )
 
 BENCHMARKS = {
     "conversation": conversation.main,
     "decode_depth": decode_depth.main,
+    "growth": growth.main,
     "interference": interference.main,
+    "memory": memory.main,
     "neighbour": neighbour.main,
+    "quality": quality.main,
     "serving": serving.main,
     "shared_prefix": shared_prefix.main,
+    "startup": startup.main,
 }
 
 

@@ -52,11 +52,31 @@ class Server:
         return processes.cpu_s(self.process.pid)
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Our daemon without a model loaded."""
+
+    root: str  # URL
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def target(self) -> Target:
+        """Where the model that ``add`` stores is asked."""
+        return Target(f"{self.root}/engines/llama.cpp/v1", MODEL)
+
+    def add(self, model: Path) -> None:
+        """Store a model."""
+        package = {"gguf": str(model.absolute()), "name": MODEL}
+        answer = requests.post(f"{self.root}/models/package", json=package, timeout=CALL_S)
+        answer.raise_for_status()
+
+
 @contextlib.contextmanager
-def ours(
-    model: Path, folder: Path, *, name: str = "ours", settings: Mapping[str, str] | None = None
-) -> Iterator[Server]:
-    """Start ``python -m runner serve`` with a store of its own in ``folder`` and load the model.
+def daemon(
+    folder: Path, *, name: str = "ours", settings: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
+    """Start ``python -m runner serve`` with a store of its own in ``folder``.
 
     ``settings`` are variables of the environment, such as RUNNER_PARALLEL.
     """
@@ -70,16 +90,23 @@ def ours(
         "RUNNER_KEEP_ALIVE": "-1",
     }
     command = [sys.executable, "-m", "runner", "serve", "--port", str(port), "--socket", "off"]
-    root = f"http://127.0.0.1:{port}"
-    with _running(command, folder / f"{name}.log", kept | home | dict(settings or {})) as process:
-        _await(f"{root}/health", process, folder / f"{name}.log")
-        package = {"gguf": str(model.absolute()), "name": MODEL}
-        requests.post(f"{root}/models/package", json=package, timeout=CALL_S).raise_for_status()
-        target = Target(f"{root}/engines/llama.cpp/v1", MODEL)
-        _ask_once(target)
-        rows = requests.get(f"{root}/engines/ps", timeout=CALL_S).json()
+    root, log = f"http://127.0.0.1:{port}", folder / f"{name}.log"
+    with _running(command, log, kept | home | dict(settings or {})) as process:
+        _await(f"{root}/health", process, log)
+        yield Daemon(root, process, log)
+
+
+@contextlib.contextmanager
+def ours(
+    model: Path, folder: Path, *, name: str = "ours", settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start our daemon, store the model and load it."""
+    with daemon(folder, name=name, settings=settings) as started:
+        started.add(model)
+        ask_once(started.target)
+        rows = requests.get(f"{started.root}/engines/ps", timeout=CALL_S).json()
         told = {key: rows[0].get(key) for key in ("settings", "system_info")}
-        yield Server(name, target, process, folder / f"{name}.log", told)
+        yield Server(name, started.target, started.process, started.log, told)
 
 
 @contextlib.contextmanager
@@ -94,8 +121,19 @@ def llama_server(
     with _running(command, log, dict(os.environ)) as process:
         _await(f"http://127.0.0.1:{port}/health", process, log)
         target = Target(f"http://127.0.0.1:{port}/v1", MODEL)
-        _ask_once(target)
+        ask_once(target)
         yield Server(name, target, process, log, {"program": str(program), "flags": list(flags)})
+
+
+def ask_once(target: Target) -> None:
+    """Have the model loaded and warm."""
+    body = {
+        "model": target.model,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 4,
+    }
+    answer = requests.post(f"{target.url}/chat/completions", json=body, timeout=CALL_S)
+    answer.raise_for_status()
 
 
 def free_port() -> int:
@@ -130,14 +168,3 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(POLL_S)
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
     raise ServerFailed(f"{process.args!r} does not serve:\n" + "\n".join(tail))
-
-
-def _ask_once(target: Target) -> None:
-    """Have the model loaded and warm."""
-    body = {
-        "model": target.model,
-        "messages": [{"role": "user", "content": "Hello"}],
-        "max_tokens": 4,
-    }
-    answer = requests.post(f"{target.url}/chat/completions", json=body, timeout=CALL_S)
-    answer.raise_for_status()
