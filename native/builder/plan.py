@@ -142,7 +142,19 @@ def cpu_ladder(facts: Facts, *, is_portable: bool) -> tuple[Cpu, ...]:
         weaker = [Cpu("baseline", ("-DGGML_NATIVE=OFF",))]
     if is_portable:
         return (weaker[0],)
-    return (Cpu("native", ("-DGGML_NATIVE=ON",)), *weaker)
+    ladder = [Cpu("native", ("-DGGML_NATIVE=ON",)), *weaker]
+    return tuple(drop_kernels(ladder) if "__AVX2__" in facts.cpu_features else ladder)
+
+
+def drop_kernels(ladder: Sequence[Cpu]) -> list[Cpu]:
+    """Add a build without our own kernels where they first may be the culprit: not beside AMX.
+
+    What is weaker goes without them too.
+    """
+    last = next((i for i, cpu in enumerate(ladder) if cpu.name == "no-amx"), 0)
+    tried = [Cpu(cpu.name, (*cpu.flags, "-DRN_KERNELS=ON")) for cpu in ladder[: last + 1]]
+    rest = [Cpu("no-kernels", ladder[last].flags), *ladder[last + 1 :]]
+    return tried + [Cpu(cpu.name, (*cpu.flags, "-DRN_KERNELS=OFF")) for cpu in rest]
 
 
 def x86_ladder(found: frozenset[str]) -> list[Cpu]:

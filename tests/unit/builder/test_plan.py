@@ -120,9 +120,14 @@ def test_cuda_with_gpus_is_built_for_each_kind_once() -> None:
 @pytest.mark.parametrize(
     ("facts", "names"),
     [
-        (linux(AVX2, VNNI, AVX512, AMX), ["native", "no-amx", "no-avx512", "portable", "baseline"]),
-        (linux(AVX2, AVX512), ["native", "no-avx512", "baseline"]),  # portable would be the same
-        (linux(AVX2), ["native", "portable", "baseline"]),
+        (
+            linux(AVX2, VNNI, AVX512, AMX),
+            ["native", "no-amx", "no-kernels", "no-avx512", "portable", "baseline"],
+        ),
+        # Without VNNI "portable" would be what "no-avx512" is.
+        (linux(AVX2, AVX512), ["native", "no-kernels", "no-avx512", "baseline"]),
+        (linux(AVX2), ["native", "no-kernels", "portable", "baseline"]),
+        (linux(set()), ["native", "portable"]),  # which lacks all that x86-64-v3 has
         (Facts("Linux", "aarch64"), ["native", "portable", "baseline"]),
         (Facts("Linux", "riscv64"), ["native", "baseline"]),
     ],
@@ -159,6 +164,16 @@ def test_without_amx_the_rest_stays() -> None:
     assert "-DGGML_AVX512=ON" in no_amx.flags
     assert "-DGGML_AVX512_VNNI=ON" in no_amx.flags
     assert "-DGGML_AVX512_VBMI=OFF" in no_amx.flags  # this CPU has none
+
+
+@pytest.mark.parametrize(("features", "last"), [(AVX2 | AVX512 | AMX, "no-amx"), (AVX2, "native")])
+def test_own_kernels_are_dropped_once_amx_is_out_of_the_way(features: set[str], last: str) -> None:
+    ladder = cpu_ladder(linux(features), is_portable=False)
+    at = [cpu.name for cpu in ladder].index("no-kernels")
+    assert ladder[at - 1].name == last
+    assert ladder[at].flags[:-1] == ladder[at - 1].flags[:-1]
+    assert {cpu.flags[-1] for cpu in ladder[:at]} == {"-DRN_KERNELS=ON"}
+    assert {cpu.flags[-1] for cpu in ladder[at:]} == {"-DRN_KERNELS=OFF"}
 
 
 def test_the_options_of_a_cpu_build() -> None:
@@ -255,10 +270,11 @@ LADDER = cpu_ladder(linux(AVX2, VNNI, AVX512, AMX), is_portable=False)
         (0, "crashed", "cpu", "no-amx"),
         (0, "wrong", "cpu", "no-amx"),
         (0, "hung", "cpu", "no-amx"),
-        (1, "crashed", "load", "no-avx512"),
-        (2, "crashed", "cpu", "portable"),
-        (3, "crashed", "cpu", "baseline"),
-        (4, "crashed", "cpu", None),
+        (1, "crashed", "load", "no-kernels"),
+        (2, "crashed", "cpu", "no-avx512"),
+        (3, "crashed", "cpu", "portable"),
+        (4, "crashed", "cpu", "baseline"),
+        (5, "crashed", "cpu", None),
         (0, "crashed", "gpu", None),  # the CPU part is not to blame
         (0, "unusable", "load", None),  # nor is an instruction
     ],
