@@ -51,14 +51,15 @@ typedef struct {
 
 /* ---- process ---- */
 RN_API int32_t      rn_abi_version(void);
-/* {"log_level": 1 error, 2 warn, 3 info (default), 5 debug}; idempotent. Routes every log line of ggml, llama and common into the ring. */
+/* {"log_level": 1 error, 2 warn, 3 info (default), 5 debug; "kernels": bool, matrix products of our own where we have them (default true; the first model
+ * loaded fixes it)}; idempotent. Routes every log line of ggml, llama and common into the ring. */
 RN_API int32_t      rn_init(const char * json);
 RN_API const char * rn_last_error(void);
 RN_API int32_t      rn_last_code(void); /* the RN_E_* of that failure: for functions that return a handle */
 RN_API void         rn_buf_free(rn_buf * buf);
 /* JSON array of {"level":"debug|info|warn|error","text":str}; empties the ring (bounded, the oldest lines give way). */
 RN_API int32_t      rn_log_drain(rn_buf * out);
-/* {"llama_version","system_info","devices":[{"name","description","type","free_bytes","total_bytes"}]} */
+/* {"llama_version","system_info","devices":[{"name","description","type","free_bytes","total_bytes"}],"kernels":[weight types that our own kernels serve]} */
 RN_API int32_t      rn_system_json(rn_buf * out);
 
 /* ---- model ---- */

@@ -2,6 +2,7 @@
 
 #include "guard.hpp"
 #include "json.hpp"
+#include "kernels/kernels.hpp"
 #include "llama-ext.h"
 #include "log.hpp"
 
@@ -244,7 +245,7 @@ int32_t rn_system_json(rn_buf * out) {
                                {"total_bytes", total}});
         }
         const common_json system = {{"llama_version", llama_version()}, {"system_info", llama_print_system_info()},
-                                    {"devices", devices}};
+                                    {"devices", devices}, {"kernels", rn::kernels::served_types()}};
         rn::fill(out, system.dump_safe());
         return RN_OK;
     });

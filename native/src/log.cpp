@@ -3,6 +3,7 @@
 #include "footprint.hpp"
 #include "guard.hpp"
 #include "json.hpp"
+#include "kernels/kernels.hpp"
 #include "llama.h"
 
 #include <algorithm>
@@ -158,6 +159,9 @@ std::string log_errors_since(uint64_t mark) {
 int32_t rn_init(const char * json) {
     return rn::guard([&] {
         const rn::Fields fields(json, "rn_init");
+        if (fields.boolean("kernels", true)) {
+            rn::kernels::enable();
+        }
         rn::log_init(static_cast<int>(fields.integer("log_level", rn::DEFAULT_VERBOSITY, 0, 5)));
         return RN_OK;
     });

@@ -78,9 +78,12 @@ class Library:
         finally:
             self.rn_buf_free(c.byref(buf))
 
-    def init(self, *, log_level: int = 3) -> None:
-        """Route all native log lines into the ring: 1 error, 2 warn, 3 info, 5 debug."""
-        self.check(self.rn_init(json_bytes({"log_level": log_level})))
+    def init(self, *, log_level: int = 3, kernels: bool = True) -> None:
+        """Route all native log lines into the ring: 1 error, 2 warn, 3 info, 5 debug.
+
+        ``kernels``: use our own matrix kernels where there are some; once used, they stay in use.
+        """
+        self.check(self.rn_init(json_bytes({"log_level": log_level, "kernels": kernels})))
 
     def drain_log(self) -> list[dict[str, str]]:
         """Take the log lines so far: dicts of ``level`` and ``text``."""
@@ -88,7 +91,7 @@ class Library:
         return lines
 
     def system(self) -> dict[str, Any]:
-        """Versions, CPU features and devices."""
+        """Versions, CPU features, devices, and the weight types that our own kernels serve."""
         facts: dict[str, Any] = self.read(self.rn_system_json)
         return facts
 

@@ -36,7 +36,9 @@ def main() -> NoReturn:
     )
     sys.setswitchinterval(SWITCH_S)
     outbox = Outbox(pipe.write)
-    host = Host(outbox, native_log_level=NATIVE_LOG_LEVELS.get(level, 2))
+    # "off": llama.cpp's own kernels, for comparison.
+    kernels = os.environ.get("RUNNER_KERNELS") != "off"
+    host = Host(outbox, native_log_level=NATIVE_LOG_LEVELS.get(level, 2), kernels=kernels)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops us
     signal.signal(signal.SIGTERM, lambda *_: host.receive(Stop(grace_s=0.0)))
     _start(lambda: _write(outbox), "write")

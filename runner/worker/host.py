@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from runner import binding
 from runner.engine import Scheduler
@@ -59,10 +60,10 @@ class Host:
     for a third.
     """
 
-    def __init__(self, outbox: Outbox, *, native_log_level: int) -> None:
-        """``native_log_level`` as ``rn_init`` takes it."""
+    def __init__(self, outbox: Outbox, *, native_log_level: int, kernels: bool = True) -> None:
+        """``native_log_level`` and ``kernels`` as ``rn_init`` takes them."""
         self._outbox = outbox
-        self._native_log_level = native_log_level
+        self._open_library = partial(open_library, log_level=native_log_level, kernels=kernels)
         self._inbox = Inbox()
         self._library: binding.Library | None = None
         self._watch = binding.LoadWatch()
@@ -86,7 +87,7 @@ class Host:
     def run(self, message: Load) -> bool:
         """Load and serve until stopped; False when the load failed."""
         try:
-            self._library = open_library(message.library_path, log_level=self._native_log_level)
+            self._library = self._open_library(message.library_path)
             loaded = load(message, self._library, self._watch)
         except RunnerError as error:
             self._fail_load(error)

@@ -39,13 +39,16 @@ class Loaded:
     ready: Ready
 
 
-def open_library(path: str | None, *, log_level: int) -> binding.Library:
-    """Load the native library; raise RunnerError(LOAD_FAILED) that says how to get one."""
+def open_library(path: str | None, *, log_level: int, kernels: bool) -> binding.Library:
+    """Load the native library; raise RunnerError(LOAD_FAILED) that says how to get one.
+
+    ``log_level`` and ``kernels`` as :meth:`binding.Library.init` takes them.
+    """
     try:
         library = binding.load(Path(path) if path else None)
     except ImportError as error:
         raise RunnerError(Kind.LOAD_FAILED, str(error)) from error
-    library.init(log_level=log_level)
+    library.init(log_level=log_level, kernels=kernels)
     return library
 
 

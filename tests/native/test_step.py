@@ -67,7 +67,8 @@ def test_a_copied_prefix_gives_the_same_greedy_answer(
 def test_a_preempted_generator_goes_on_where_it_was(
     make_engine: MakeEngine, with_pending: bool
 ) -> None:
-    engine = make_engine()
+    # Without flash attention a row's last bits depend on the number of rows beside it.
+    engine = make_engine(flash_attn=True)
     tokens = engine.tokens(PROMPT)
     settings = {"temperature": 0, "repeat_penalty": 1.3, "max_tokens": 12}
     whole = engine.complete(tokens, **settings)
