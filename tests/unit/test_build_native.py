@@ -63,21 +63,21 @@ def test_a_library_that_crashes_is_built_with_less_and_that_is_said(
 ) -> None:
     shop = Workshop(monkeypatch, CRASHED, PASSED)
     record = build_with({})
-    assert shop.configured == ["native", "no-avx512"]
-    assert record["cpu"] == "no-avx512"
+    assert shop.configured == ["native", "no-kernels"]
+    assert record["cpu"] == "no-kernels"
     assert record["failed"] == [
         {"cpu": "native", "kind": "crashed", "stage": "cpu", "detail": "SIGILL"}
     ]
     said = capsys.readouterr().out
     assert "the native build: crashed (cpu), SIGILL" in said
-    assert "building the CPU part again with less: no-avx512" in said
+    assert "building the CPU part again with less: no-kernels" in said
 
 
 def test_what_crashed_is_not_tried_again_after_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = [{"cpu": "native", "kind": "crashed", "stage": "cpu", "detail": "SIGILL"}]
     shop = Workshop(monkeypatch, PASSED)
     record = build_with({"inputs": {"key": "k", "native": "old"}, "failed": failed})
-    assert shop.configured == ["no-avx512"]
+    assert shop.configured == ["no-kernels"]
     assert record["failed"] == failed
 
 
@@ -89,10 +89,10 @@ def test_what_crashed_is_tried_again_with_other_options(monkeypatch: pytest.Monk
 
 
 def test_a_library_that_never_passes_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = Workshop(monkeypatch, CRASHED, CRASHED, CRASHED)
+    shop = Workshop(monkeypatch, CRASHED, CRASHED, CRASHED, CRASHED)
     with pytest.raises(BuildError, match="does not pass its self-test and is not used"):
         build_with({})
-    assert shop.configured == ["native", "no-avx512", "baseline"]
+    assert shop.configured == ["native", "no-kernels", "no-avx512", "baseline"]
 
 
 def test_a_gpu_that_fails_is_an_error_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
