@@ -31,16 +31,21 @@ from runner.wire.messages import (
     Load,
     LoadFailed,
     LoadProgress,
+    Measured,
     Ready,
     RequestId,
     Stop,
     Submit,
+    Tune,
+    Tuned,
     is_last,
 )
 
 MAX_UNREAD_BYTES = 128 * 1024 * 1024  # a reading worker empties the pipe in milliseconds
 ASKED = (0, -signal.SIGTERM, -signal.SIGKILL)  # the ends that stop() brings about
 LOG = logging.getLogger("runner.worker")
+
+TuningListener = Callable[[Measured | Tuned], None]
 
 
 class Worker:
@@ -52,6 +57,7 @@ class Worker:
 
     ready: Ready
     beat: Beat | None = None  # the last numbers
+    on_tuning: TuningListener | None = None  # told of every search, also of those nobody asked for
 
     def __init__(self, *, patience: Patience, on_progress: Callable[[float], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -63,6 +69,7 @@ class Worker:
         self._lines = LineLog(self._log, now_s=self._loop.time())
         self._ids = count(1)
         self._open: dict[RequestId, Completion] = {}
+        self._tuners: list[TuningListener] = []  # who asked for a search and waits for its end
         self._loading: asyncio.Future[Ready] = self._loop.create_future()
         self._dead: asyncio.Future[Death] = self._loop.create_future()
         self._verdict: Death | None = None  # ours, when we end it for a fault
@@ -130,6 +137,28 @@ class Worker:
         self._send(frame)
         return completion
 
+    def tune(self, listener: TuningListener) -> Callable[[], None]:
+        """Ask for a search for better settings; return what leaves it.
+
+        ``listener`` gets each measurement and one :class:`Tuned`, also from a worker that dies.
+        Whoever asks while a search runs hears the rest of it. The last to leave ends it.
+        """
+
+        def leave() -> None:
+            if listener in self._tuners:
+                self._tuners.remove(listener)
+                if not self._tuners and self.is_alive:
+                    self._send(encode(Tune(stop=True)))
+
+        self._tuners.append(listener)
+        if not self.is_alive:
+            self._tell_tuners(
+                Tuned(problem=(self._verdict or self._death_or_stop()).error().message)
+            )
+        elif len(self._tuners) == 1:
+            self._send(encode(Tune()))
+        return leave
+
     async def wait(self) -> Death:
         """Wait for the end of the process and say why it ended."""
         return await asyncio.shield(self._dead)
@@ -183,6 +212,10 @@ class Worker:
             case Beat() if self._is_ready:
                 self.beat = message
                 self._watch.stepping(message.step_running_s)
+            case Measured() | Tuned() if self._is_ready:
+                if self.on_tuning is not None:
+                    self.on_tuning(message)
+                self._tell_tuners(message)
             case LoadProgress() if not self._loading.done():
                 self._watch.progressed(message.fraction, now_s=now_s)
                 self._on_progress(message.fraction)
@@ -201,6 +234,13 @@ class Worker:
         if is_last(event):
             del self._open[event.id]
         completion.deliver(event)
+
+    def _tell_tuners(self, message: Measured | Tuned) -> None:
+        listeners = list(self._tuners)
+        if isinstance(message, Tuned):
+            self._tuners.clear()
+        for listener in listeners:
+            listener(message)
 
     def _hung_up(self) -> None:
         # Part of every exit; a child that lives on without its pipes is of no use.
@@ -243,6 +283,7 @@ class Worker:
         completions, self._open = self._open, {}
         for id, completion in completions.items():
             completion.deliver(death.failed(id))
+        self._tell_tuners(Tuned(problem=death.error().message))
 
     def _settle_loading(self, error: RunnerError) -> None:
         if not self._loading.done():

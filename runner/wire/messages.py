@@ -1,11 +1,12 @@
 """One type per message that crosses the pipe: frozen values, all that the two sides share.
 
-Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit` and
-:class:`Cancel`, at last :class:`Stop`.
+Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit`,
+:class:`Cancel` and :class:`Tune`, at last :class:`Stop`.
 
 Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after
-``Ready`` one :class:`Events` per engine step that produced anything, and :class:`Beat` every few
-seconds. Every submitted id gets exactly one last event (:class:`Ended` or :class:`Failed`).
+``Ready`` one :class:`Events` per engine step that produced anything, :class:`Beat` every few
+seconds, and :class:`Measured` and :class:`Tuned` of a search for better settings. Every submitted
+id gets exactly one last event (:class:`Ended` or :class:`Failed`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,16 @@ class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     chat_template: str | None = None  # Jinja text that replaces the model's own
 
 
+class TunedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that are chosen by measurement; what they mean is said at EngineSettings."""
+
+    flash_attention: bool
+    kv_layout: Literal["unified", "streams"]
+    ubatch_size: int
+    threads: int
+    threads_batch: int
+
+
 class Load(Message, frozen=True, tag="load"):
     """First message to a worker: which file to load and how."""
 
@@ -57,6 +68,8 @@ class Load(Message, frozen=True, tag="load"):
     model_path: str
     library_path: str | None  # None: the library inside the package
     wishes: EngineWishes
+    tuned: TunedSettings | None = None  # what was measured here for these wishes
+    tune_after_s: float | None = None  # idle time after which to measure unasked; None: never
 
 
 class LoadProgress(Message, frozen=True, tag="progress"):
@@ -207,6 +220,16 @@ class Cancel(Message, frozen=True, tag="cancel"):
     id: RequestId
 
 
+class Tune(Message, frozen=True, tag="tune"):
+    """Measure as soon as nothing else is to do; with ``stop``: not any more.
+
+    Answered by one :class:`Measured` for each candidate and by :class:`Tuned`, once for all that
+    was asked before it; after ``stop`` by nothing.
+    """
+
+    stop: bool = False
+
+
 class Stop(Message, frozen=True, tag="stop"):
     """Finish what runs within ``grace_s`` seconds (new submits are refused), then exit 0."""
 
@@ -328,5 +351,36 @@ class Beat(Message, frozen=True, tag="beat"):
     prefix_ram_bytes: int = 0  # in use
 
 
-ToWorker = Load | Submit | Cancel | Stop
-FromWorker = LoadProgress | Ready | LoadFailed | Events | Beat
+# ---- tuning ---------------------------------------------------------------------------------
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast settings are, in tokens a second."""
+
+    one: float  # one answer after a short prompt
+    one_deep: float  # one answer after a long one
+    many: float  # all of ``Measured.rows`` answers together
+    prompt: float
+
+
+class Measured(Message, frozen=True, tag="measured"):
+    """One candidate of a search, measured."""
+
+    settings: TunedSettings
+    rates: Rates
+    rows: int  # answers computed together for ``Rates.many``
+    depth: int  # tokens before the answer for ``Rates.one_deep``
+
+
+class Tuned(Message, frozen=True, tag="tuned"):
+    """The end of a search: what to use from now on, or why it is not known."""
+
+    settings: TunedSettings | None = None
+    gain: float = 1.0  # how many times faster than the settings in force
+    duration_s: float = 0.0  # spent measuring
+    is_disturbed: bool = False  # something else used the processor meanwhile
+    problem: str = ""
+
+
+ToWorker = Load | Submit | Cancel | Tune | Stop
+FromWorker = LoadProgress | Ready | LoadFailed | Events | Beat | Measured | Tuned

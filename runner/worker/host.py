@@ -20,6 +20,7 @@ from runner.wire.messages import (
     LoadProgress,
     Stop,
     Submit,
+    Tune,
 )
 from runner.worker import settings as choosing
 from runner.worker.llama import LlamaBackend
@@ -31,6 +32,7 @@ from runner.worker.outbox import Outbox
 from runner.worker.preparer import Preparer
 from runner.worker.prompts import Prepared, Prompter
 from runner.worker.translate import Translator
+from runner.worker.tuner import Tuner, make_tuner
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Engine:
     backend: LlamaBackend
     neighbours: Neighbours | None  # None: the number of threads was asked for
     preparer: Preparer
+    tuner: Tuner
     max_preparing: int
     total_cells: int
 
@@ -73,13 +76,15 @@ class Host:
         self._beat_s = 0.0  # when the next one is due
         self._ended = threading.Event()
 
-    def receive(self, message: Submit | Cancel | Stop) -> None:
+    def receive(self, message: Submit | Cancel | Tune | Stop) -> None:
         """Take a message that came after ``Load``. Never waits for the engine."""
         match message:
             case Submit():
                 self._submit(message)
             case Cancel():
                 self._cancel(message)
+            case Tune():
+                self._inbox.put(message)
             case Stop():
                 self._is_stopping = True
                 self._stop(message)
@@ -92,7 +97,7 @@ class Host:
         except RunnerError as error:
             self._fail_load(error)
             return False
-        engine = self._assemble(loaded, fixed_threads=message.wishes.threads is not None)
+        engine = self._assemble(loaded, message)
         engine.preparer.start()
         gc.freeze()  # what is loaded stays: no collection need walk it between two steps
         with self._state:
@@ -150,6 +155,7 @@ class Host:
             self._refuse(submit.id, Kind.BUSY, "too many requests are waiting for this model")
         else:
             engine.preparer.submit(submit)
+            engine.tuner.interrupt()
 
     def _cancel(self, cancel: Cancel) -> None:
         if self._engine is None:
@@ -165,6 +171,7 @@ class Host:
             self._inbox.put(stop)  # found there if the load comes to its end nevertheless
         else:
             self._engine.loop.stop(stop)
+            self._engine.tuner.interrupt()
 
     def _refuse(self, id: int, kind: Kind, message: str) -> None:
         self._outbox.emit([Failed(id, kind.value, message)])
@@ -178,7 +185,7 @@ class Host:
                 LoadFailed(kind=error.kind.value, message=error.message, hint=error.hint)
             )
 
-    def _assemble(self, loaded: Loaded, *, fixed_threads: bool) -> Engine:
+    def _assemble(self, loaded: Loaded, message: Load) -> Engine:
         settings = loaded.ready.settings
         scheduler = Scheduler(
             choosing.capacity(settings, can_trim=loaded.can_trim), choosing.policy(settings)
@@ -187,6 +194,7 @@ class Host:
         backend = LlamaBackend(
             loaded.context, threads=settings.threads, threads_batch=settings.threads_batch
         )
+        tuner = make_tuner(loaded, message, send=self._outbox.send)
         loop = EngineLoop(
             scheduler,
             backend,
@@ -194,11 +202,13 @@ class Host:
             translator=Translator(lambda token: loaded.model.piece(token, special=True)),
             emit=self._outbox.emit,
             is_preparing=lambda: len(preparer) > 0,
+            pastime=tuner,
         )
         limit = settings.parallel + settings.max_queue
-        most = backend.threads
-        neighbours = None if fixed_threads else Neighbours(cpus=count_cpus(), most=most)
-        return Engine(loop, backend, neighbours, preparer, limit, settings.total_cells)
+        neighbours = None
+        if message.wishes.threads is None:
+            neighbours = Neighbours(cpus=count_cpus(), most=backend.threads)
+        return Engine(loop, backend, neighbours, preparer, tuner, limit, settings.total_cells)
 
     def _make_preparer(self, loaded: Loaded) -> Preparer:
         prompter = Prompter(

@@ -16,7 +16,7 @@ from runner import binding
 from runner.binding import Code, NativeError
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
-from runner.wire.messages import EngineSettings, EngineWishes, Load, ModelFacts, Ready
+from runner.wire.messages import EngineSettings, Load, ModelFacts, Ready
 from runner.worker import settings as choosing
 from runner.worker.machine import survey
 from runner.worker.model_file import check_model_file
@@ -36,6 +36,8 @@ class Loaded:
     no_template: str  # why there is none
     can_trim: bool
     penalty_tokens: int  # the model's own hint; 0: none
+    traits: choosing.Traits
+    machine: choosing.Machine  # before the load
     ready: Ready
 
 
@@ -58,7 +60,7 @@ def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> L
     path = Path(message.model_path)
     metadata = check_model_file(path)
     try:
-        loaded = _load(message.wishes, library, watch, path=path, metadata=metadata)
+        loaded = _load(message, library, watch, path=path, metadata=metadata)
     except NativeError as error:
         raise _explain(error) from error
     load_ms = (time.monotonic() - began_s) * 1000
@@ -66,13 +68,14 @@ def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> L
 
 
 def _load(
-    wishes: EngineWishes,
+    message: Load,
     library: binding.Library,
     watch: binding.LoadWatch,
     *,
     path: Path,
     metadata: ModelMetadata,
 ) -> Loaded:
+    wishes = message.wishes
     system = library.system()
     free = [device["free_bytes"] for device in system["devices"] if device["type"] == "gpu"]
     machine = survey(device_free_bytes=sum(free) if free else None)
@@ -80,7 +83,7 @@ def _load(
     model = binding.Model(library, path, gpu_layers=layers, watch=watch)
     info = model.info()
     traits = choosing.traits(metadata, has_state=info["recurrent"] or info["hybrid"])
-    wanted = choosing.choose(wishes, traits, machine)
+    wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
     template, no_template = _make_template(model, wishes.chat_template)
     ready = Ready(
@@ -98,6 +101,8 @@ def _load(
         no_template,
         can_trim=context.info.seq_rm == "part",
         penalty_tokens=int(info["sampling"].get("penalty_last_n", 0)),
+        traits=traits,
+        machine=machine,
         ready=ready,
     )
 

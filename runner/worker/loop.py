@@ -12,11 +12,11 @@ from runner.engine import Backend, Ended, Failed, Scheduler
 from runner.engine.backend import GeneratorId
 from runner.engine.events import SequenceId
 from runner.errors import Kind
-from runner.wire.messages import Beat, Cancel, Event, Stop
+from runner.wire.messages import Beat, Cancel, Event, Stop, Tune
 from runner.worker.prompts import Prepared
 from runner.worker.translate import Translator
 
-Item = Prepared | Cancel | Stop
+Item = Prepared | Cancel | Tune | Stop
 STOP_POLL_S = 0.05
 ABORT_DELAY_S = 0.01  # behind the grace: no step begins after it
 
@@ -29,6 +29,22 @@ class AbortableBackend(Backend, Protocol):
     def abort(self) -> None:
         """Make the running step end early."""
         ...
+
+
+class Pastime(Protocol):
+    """What an idle engine does, in slices of one native step."""
+
+    def patience_s(self) -> float | None:
+        """How long to be idle before :meth:`work`; None: there is nothing to do."""
+
+    def work(self) -> None:
+        """Do a slice."""
+
+    def leave(self) -> None:
+        """Drop what was begun: there is real work."""
+
+    def obey(self, message: Tune) -> None:
+        """Begin or give up what somebody asks for."""
 
 
 class Inbox:
@@ -67,6 +83,7 @@ class EngineLoop:
         translator: Translator,
         emit: Emit,
         is_preparing: Callable[[], bool],
+        pastime: Pastime | None = None,
     ) -> None:
         """``emit`` takes a step's events; ``is_preparing`` tells of requests on their way here."""
         self._scheduler = scheduler
@@ -75,6 +92,7 @@ class EngineLoop:
         self._translator = translator
         self._emit = emit
         self._is_preparing = is_preparing
+        self._pastime = pastime
         self._generators: dict[SequenceId, GeneratorId | None] = {}  # of open ids
         self._stop_s: float | None = None  # when to stop, finished or not
         self._step_began_s = 0.0  # 0: no step is running
@@ -84,7 +102,8 @@ class EngineLoop:
     def run(self) -> None:
         """Serve until a ``Stop`` has been obeyed."""
         while True:
-            for item in self._inbox.take(self._patience_s()):
+            items = self._inbox.take(self._patience_s())
+            for item in items:
                 self._handle(item)
             if self._stop_s is not None and time.monotonic() >= self._stop_s:
                 self._cancel_all()
@@ -92,6 +111,8 @@ class EngineLoop:
             self._tell()
             if not self.is_busy and self._stop_s is not None and self._may_end(self._stop_s):
                 return
+            if self._pastime is not None and not (self.is_busy or items):
+                self._while_idle(self._pastime)
 
     def stop(self, stop: Stop) -> None:
         """Finish what runs within the grace, then end :meth:`run`. Any thread."""
@@ -116,16 +137,24 @@ class EngineLoop:
             steps=totals.steps,
             resident_bytes=resident_bytes,
             threads=threads,
-            draft_tokens=totals.drafted,
-            accepted_tokens=totals.accepted,
         )
 
     def _patience_s(self) -> float | None:
         if self.is_busy:
             return 0.0
-        return None if self._stop_s is None else STOP_POLL_S
+        if self._stop_s is not None:
+            return STOP_POLL_S
+        return None if self._pastime is None else self._pastime.patience_s()
+
+    def _while_idle(self, pastime: Pastime) -> None:
+        if self._stop_s is not None or self._is_preparing():
+            pastime.leave()
+        else:
+            pastime.work()
 
     def _handle(self, item: Item) -> None:
+        if self._pastime is not None:
+            self._pastime.leave()
         match item:
             case Prepared(request, stops):
                 self._generators[request.id] = request.generator
@@ -136,6 +165,9 @@ class EngineLoop:
                     self.stirred.set()
             case Cancel():
                 self._scheduler.cancel(item.id)
+            case Tune():
+                if self._pastime is not None:
+                    self._pastime.obey(item)
             case Stop():
                 self._stop_s = time.monotonic() + item.grace_s
 

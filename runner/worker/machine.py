@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -59,6 +61,25 @@ def cpu_time(root: Path = Path("/")) -> CpuTime | None:
     return CpuTime(time.monotonic(), sum(busy) / ticks_s, time.process_time())
 
 
+def describe_machine(root: Path = Path("/")) -> dict[str, str]:
+    """Tell machines apart by what makes them fast: processor, its features, cores, memory.
+
+    Memory counts by its power of two: a module more or less changes what fits.
+    """
+    described = {"architecture": platform.machine(), "cpus": str(count_cpus())}
+    for line in _lines(root / "proc/cpuinfo"):
+        name, _, value = (part.strip() for part in line.partition(":"))
+        if name in ("model name", "CPU implementer", "CPU part"):
+            described.setdefault(name, value)
+        elif name in ("flags", "Features"):
+            digest = hashlib.sha256(" ".join(sorted(value.split())).encode()).hexdigest()
+            described.setdefault("features", digest[:16])
+    quotas = _present(_quota(group) for group in _cgroups(root))
+    described["quota"] = str(min(quotas, default=""))
+    described["memory"] = f"2**{_total_memory(root).bit_length() - 1}"
+    return described
+
+
 def count_cpus() -> int:
     """Count the CPUs this process may run on."""
     return len(_affinity())
@@ -82,9 +103,21 @@ def _physical_cores(root: Path, cpus: set[int]) -> int | None:
 
 
 def _available_memory(root: Path) -> int:
+    return _meminfo(root, "MemAvailable:") or _total_memory(root)
+
+
+def _total_memory(root: Path) -> int:
+    return _meminfo(root, "MemTotal:") or _pages_bytes()
+
+
+def _meminfo(root: Path, name: str) -> int | None:
     for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
+    return None
+
+
+def _pages_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -43,8 +43,14 @@ class Neighbours:
         self._last = now
         if last is None:
             return self._given
-        others = (now.busy_s - last.busy_s - (now.own_s - last.own_s)) / (now.at_s - last.at_s)
+        others = cores_of_others(last, now)
         before = self._allowed
         self._allowed = max(1, min(self._most, int(self._cpus - others + SPARE)))
         self._given = min(before, self._allowed)  # a core is taken back when free twice in a row
         return self._given
+
+
+def cores_of_others(before: CpuTime, after: CpuTime) -> float:
+    """Count the cores that others kept busy between two moments, on average."""
+    others_s = after.busy_s - before.busy_s - (after.own_s - before.own_s)
+    return max(0.0, others_s) / max(1e-3, after.at_s - before.at_s)

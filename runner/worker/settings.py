@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from msgspec import structs
+
 from runner.engine import Capacity, Policy
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
-from runner.wire.messages import EngineSettings, EngineWishes
+from runner.wire.messages import EngineSettings, EngineWishes, TunedSettings
 
 T = TypeVar("T")
 Layout = Literal["unified", "streams"]
@@ -75,11 +77,17 @@ def traits(metadata: ModelMetadata, *, has_state: bool) -> Traits:
     )
 
 
-def choose(wishes: EngineWishes, model: Traits, machine: Machine) -> EngineSettings:
-    """Choose every setting; a wish always wins.
+def choose(
+    wishes: EngineWishes, model: Traits, machine: Machine, tuned: TunedSettings | None = None
+) -> EngineSettings:
+    """Choose every setting; a wish always wins, then what was measured, then the rule of thumb.
 
     Raises RunnerError(INVALID_REQUEST) for wishes that no context can have together.
     """
+    if tuned is not None:
+        return structs.replace(
+            choose(_with(wishes, tuned, model, machine), model, machine), origin="tuned"
+        )
     on_gpu = machine.device_free_bytes is not None and wishes.gpu_layers != 0
     kv_type = wishes.kv_type or "f16"
     flash = _given(wishes.flash_attention, on_gpu or kv_type in QUANTISED)
@@ -87,7 +95,8 @@ def choose(wishes: EngineWishes, model: Traits, machine: Machine) -> EngineSetti
     parallel = wishes.parallel or DEFAULT_PARALLEL
     room = _room_tokens(model, machine, kv_type, on_gpu=on_gpu)
     context = wishes.context_size or _default_context(model, room)
-    layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=parallel * context <= room)
+    fits = parallel * context <= room
+    layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=fits)
     slots, cells = _slots_and_cells(layout, parallel, context=context, room=room)
     batch = max(wishes.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH), slots, 2)
     return EngineSettings(
@@ -109,6 +118,13 @@ def choose(wishes: EngineWishes, model: Traits, machine: Machine) -> EngineSetti
         prefix_ram_bytes=_given(wishes.prefix_ram_bytes, _prefix_ram(model, machine)),
         prefix_disk_bytes=wishes.prefix_disk_bytes or 0,
     )
+
+
+def streams_fit(settings: EngineSettings, model: Traits, machine: Machine) -> bool:
+    """Whether there is room for a KV stream of each sequence that runs."""
+    on_gpu = machine.device_free_bytes is not None and settings.gpu_layers != 0
+    room = _room_tokens(model, machine, settings.kv_type, on_gpu=on_gpu)
+    return settings.parallel * settings.context_size <= room
 
 
 def threads(machine: Machine) -> int:
@@ -164,6 +180,23 @@ def policy(settings: EngineSettings) -> Policy:
         max_queue=settings.max_queue,
         copy_min_tokens=max(base.copy_min_tokens, settings.context_size // COPY_SHARE),
         draft_tokens=settings.draft_tokens,
+    )
+
+
+def _with(
+    wishes: EngineWishes, tuned: TunedSettings, model: Traits, machine: Machine
+) -> EngineWishes:
+    """Fill what was not wished with what was measured. Memory may have become too short for it."""
+    ruled = choose(wishes, model, machine)
+    threads_batch = wishes.threads_batch or wishes.threads or tuned.threads_batch
+    is_layout_possible = tuned.kv_layout == "unified" or streams_fit(ruled, model, machine)
+    return structs.replace(
+        wishes,
+        flash_attention=_given(wishes.flash_attention, tuned.flash_attention),
+        kv_layout=wishes.kv_layout or (tuned.kv_layout if is_layout_possible else None),
+        ubatch_size=wishes.ubatch_size or tuned.ubatch_size,
+        threads=wishes.threads or tuned.threads,
+        threads_batch=threads_batch,
     )
 
 

@@ -21,10 +21,12 @@ from runner.wire.messages import (
     Event,
     Failed,
     Load,
+    Measured,
     Piece,
     Sampling,
     Submit,
     TextPrompt,
+    Tuned,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -417,6 +419,54 @@ def test_a_load_error_of_an_unknown_kind_is_a_failed_load() -> None:
         with pytest.raises(RunnerError) as caught:
             await Worker.start(LOAD, command=fake("--load", "fail novel_kind"), patience=PATIENT)
         assert caught.value.kind is Kind.LOAD_FAILED
+
+    in_loop(scene)
+
+
+async def hear(worker: Worker, count: int) -> tuple[list[Measured | Tuned], Callable[[], None]]:
+    """Ask for a search and wait for so many reports."""
+    heard: asyncio.Queue[Measured | Tuned] = asyncio.Queue()
+    leave = worker.tune(heard.put_nowait)
+    return [await heard.get() for _ in range(count)], leave
+
+
+def test_a_search_is_told_to_who_asks_and_to_the_service() -> None:
+    async def scene() -> None:
+        async with started() as worker:
+            told: list[Measured | Tuned] = []
+            worker.on_tuning = told.append
+            heard, leave = await hear(worker, 2)
+            leave()  # it is over: nothing is stopped
+            assert [type(report) for report in heard] == [Measured, Tuned]
+            assert told == heard
+            assert text_of(await fold(worker.submit(ask("tokens 1")))) == "0 "
+
+    in_loop(scene)
+
+
+def test_a_second_one_who_asks_shares_the_search_and_the_last_to_leave_ends_it() -> None:
+    async def scene() -> None:
+        async with started("--tune", "hold") as worker:
+            _, leave = await hear(worker, 1)
+            _, leave_second = await hear(worker, 0)
+            leave()
+            leave()
+            assert text_of(await fold(worker.submit(ask("tokens 1")))) == "0 "
+            leave_second()
+            assert (await worker.wait()).exit_code == 7  # as the fake answers a stop
+
+    in_loop(scene)
+
+
+def test_a_worker_that_dies_ends_its_search() -> None:
+    async def scene() -> None:
+        async with started("--tune", "die") as worker:
+            (report,), _ = await hear(worker, 1)
+            assert isinstance(report, Tuned)
+            assert report.settings is None
+            assert "7" in report.problem
+            (later,), _ = await hear(worker, 1)
+            assert later == report
 
     in_loop(scene)
 

@@ -25,13 +25,18 @@ from runner.wire.messages import (
     Load,
     LoadFailed,
     LoadProgress,
+    Measured,
     ModelFacts,
     Piece,
+    Rates,
     Ready,
     Stop,
     Submit,
     TextPrompt,
     Timings,
+    Tune,
+    Tuned,
+    TunedSettings,
 )
 
 FACTS = ModelFacts(
@@ -61,6 +66,10 @@ SETTINGS = EngineSettings(
     gpu_layers=0,
     target_gap_ms=100,
     max_queue=1,
+)
+
+TUNED = TunedSettings(
+    flash_attention=True, kv_layout="streams", ubatch_size=1, threads=1, threads_batch=1
 )
 
 
@@ -149,6 +158,8 @@ class Fake:
                     if id in ids:
                         ids.remove(id)
                         self.events(Failed(id=id, kind="cancelled", message="cancelled"))
+            case Tune(stop=stop):
+                self.tune(stop=stop)
             case Stop():
                 if not self.options.ignore_stop:
                     os._exit(0)
@@ -172,6 +183,15 @@ class Fake:
                 os.kill(os.getpid(), signal.Signals[argument])
             case "garbage":
                 self.write(b"\xff\xff\xff\xff")
+
+    def tune(self, *, stop: bool) -> None:
+        """Measure one candidate at once, and come to an end only when told so."""
+        if stop or self.options.tune == "die":
+            os._exit(7)
+        rates = Rates(one=1.0, one_deep=1.0, many=1.0, prompt=1.0)
+        self.send(Measured(settings=TUNED, rates=rates, rows=1, depth=64))
+        if self.options.tune == "end":
+            self.send(Tuned(settings=TUNED, gain=1.5))
 
     def do_tokens(self, id: int, argument: str) -> None:
         for index in range(int(argument)):
@@ -228,6 +248,7 @@ class Fake:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--load", default="steps 2")
+    parser.add_argument("--tune", default="end", choices=("end", "hold", "die"))
     parser.add_argument("--beat", type=float, default=0.02)
     parser.add_argument("--ignore-stop", action="store_true")
     parser.add_argument("--ignore-term", action="store_true")

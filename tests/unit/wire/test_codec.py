@@ -20,7 +20,9 @@ from runner.wire.messages import (
     Load,
     LoadFailed,
     LoadProgress,
+    Measured,
     Piece,
+    Rates,
     Sampling,
     Stop,
     Submit,
@@ -28,6 +30,9 @@ from runner.wire.messages import (
     Timings,
     TokenLogprob,
     ToWorker,
+    Tune,
+    Tuned,
+    TunedSettings,
 )
 
 ENDED = Ended(
@@ -38,6 +43,9 @@ ENDED = Ended(
     completion_tokens=7,
     timings=Timings(cache_n=2, prompt_n=3, prompt_ms=1.5, predicted_n=7, predicted_ms=9.25),
     stopping_word="\n\n",
+)
+TUNED = TunedSettings(
+    flash_attention=False, kv_layout="streams", ubatch_size=512, threads=2, threads_batch=4
 )
 TO_WORKER: list[ToWorker] = [
     Load(version=WIRE_VERSION, model_path="/m.gguf", library_path=None, wishes=EngineWishes()),
@@ -50,9 +58,27 @@ TO_WORKER: list[ToWorker] = [
     ),
     Submit(id=2, prompt=TextPrompt(text=""), sampling=Sampling()),
     Cancel(id=2**40),
+    Load(
+        version=WIRE_VERSION,
+        model_path="/m.gguf",
+        library_path=None,
+        wishes=EngineWishes(threads_batch=3, draft_model_path="/d.gguf"),
+        tuned=TUNED,
+        tune_after_s=5.0,
+    ),
+    Tune(),
+    Tune(stop=True),
     Stop(grace_s=1.5),
 ]
 FROM_WORKER: list[FromWorker] = [
+    Measured(
+        settings=TUNED,
+        rates=Rates(one=1.0, one_deep=0.5, many=4.0, prompt=9.0),
+        rows=8,
+        depth=600,
+    ),
+    Tuned(settings=TUNED, gain=1.25, duration_s=8.0, is_disturbed=True),
+    Tuned(problem="no memory"),
     LoadProgress(fraction=0.5),
     LoadFailed(kind="invalid_model", message="no tensors", hint="get another"),
     Events(

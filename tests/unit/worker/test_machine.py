@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker.machine import cpu_time, resident_bytes, survey
+from runner.worker.machine import cpu_time, describe_machine, resident_bytes, survey
 
 MEMINFO = "MemTotal: 9000000 kB\nMemAvailable:    1000 kB\n"
 
@@ -126,3 +126,30 @@ def test_cpu_time_counts_who_used_our_cpus_and_no_others(
     assert now is not None
     assert now.busy_s == pytest.approx(4.0)
     assert cpu_time(root / "elsewhere") is None
+
+
+CPUINFO = """processor\t: 0
+model name\t: AMD EPYC
+flags\t\t: fma avx2 sse
+cpu MHz\t\t: {mhz}
+
+processor\t: 1
+model name\t: AMD EPYC
+flags\t\t: fma avx2 sse
+"""
+
+
+def test_a_machine_is_described_by_what_makes_it_fast_and_not_by_the_moment(root: Path) -> None:
+    write(root, "proc/cpuinfo", CPUINFO.format(mhz=1999))
+    described = describe_machine(root)
+    assert described["model name"] == "AMD EPYC"
+    assert (described["cpus"], described["memory"], described["quota"]) == ("4", "2**33", "")
+    write(root, "proc/cpuinfo", CPUINFO.format(mhz=3200))
+    write(root, "proc/meminfo", "MemTotal: 9100000 kB\nMemAvailable: 5 kB\n")
+    assert describe_machine(root) == described
+    write(root, "proc/cpuinfo", CPUINFO.replace("avx2", "avx512f"))
+    assert describe_machine(root)["features"] != described["features"]
+
+
+def test_a_machine_that_tells_nothing_is_still_described(tmp_path: Path) -> None:
+    assert {"architecture", "cpus", "quota", "memory"} == set(describe_machine(tmp_path))

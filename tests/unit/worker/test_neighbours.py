@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.worker.neighbours import CpuTime, Neighbours
+from runner.worker.neighbours import CpuTime, Neighbours, cores_of_others
 
 
 def threads(neighbours: Neighbours, seconds: list[tuple[float, float]]) -> list[int]:
@@ -52,3 +52,10 @@ def test_too_short_a_time_tells_nothing() -> None:
     assert neighbours.observe(CpuTime(1.0, 9.0, 1.0)) == 2
     assert neighbours.observe(CpuTime(1.05, 9.0, 1.0)) == 2
     assert neighbours.observe(CpuTime(2.0, 2.5, 1.5)) == 1  # the whole second counts
+
+
+def test_cores_of_others_are_all_work_but_our_own() -> None:
+    before = CpuTime(10.0, busy_s=100.0, own_s=50.0)
+    assert cores_of_others(before, CpuTime(12.0, busy_s=104.0, own_s=53.0)) == 0.5
+    ticks_are_coarse = CpuTime(12.0, busy_s=101.0, own_s=52.0)
+    assert cores_of_others(before, ticks_are_coarse) == 0.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import describe, read_header
-from runner.wire.messages import EngineSettings, EngineWishes
+from runner.wire.messages import EngineSettings, EngineWishes, TunedSettings
 from runner.worker.settings import (
     Machine,
     Traits,
@@ -238,6 +239,36 @@ def test_threads_for_many_rows_follow_those_for_one_unless_wished() -> None:
 @pytest.mark.parametrize(("available", "ram"), [(64 * GIB, 2 * GIB), (0, 0)])
 def test_prefixes_get_a_bounded_share_of_free_memory(available: int, ram: int) -> None:
     assert chosen(on=machine(available_bytes=available)).prefix_ram_bytes == ram
+
+
+TUNED = TunedSettings(
+    flash_attention=True, kv_layout="unified", ubatch_size=256, threads=3, threads_batch=4
+)
+
+
+def tuned(wishes: EngineWishes | None = None, **more: Any) -> EngineSettings:
+    measured = more.get("tuned", TUNED)
+    return choose(wishes or EngineWishes(), model(), more.get("on", machine()), measured)
+
+
+def test_what_was_measured_goes_before_the_rules() -> None:
+    settings = tuned()
+    assert settings.origin == "tuned"
+    assert (settings.flash_attention, settings.kv_layout) == (True, "unified")
+    assert (settings.ubatch_size, settings.threads, settings.threads_batch) == (256, 3, 4)
+    assert (settings.context_size, settings.slots) == (4096, 16)
+
+
+def test_a_wish_goes_before_what_was_measured() -> None:
+    settings = tuned(EngineWishes(flash_attention=False, kv_layout="streams", threads=2))
+    assert (settings.flash_attention, settings.kv_layout) == (False, "streams")
+    assert (settings.threads, settings.threads_batch, settings.ubatch_size) == (2, 2, 256)
+
+
+def test_streams_that_do_not_fit_any_more_are_not_insisted_on() -> None:
+    streams = replace(TUNED, kv_layout="streams")
+    assert tuned(tuned=streams).kv_layout == "streams"
+    assert tuned(tuned=streams, on=machine(available_bytes=2 * GIB)).kv_layout == "unified"
 
 
 def test_a_memory_that_cannot_be_cut_back_is_not_speculated_on() -> None:
