@@ -56,6 +56,7 @@ class Settings(NamedTuple):
     draft_model: str | None = None  # a reference, as of any other model
     prefix_ram_bytes: int | None = None  # 0: none
     prefix_disk_bytes: int | None = None  # 0: none
+    tuning: bool = True  # measure idle models, and use what was measured
     # limits of the HTTP server, named as in net.Limits
     max_connections: int = 512
     max_connections_per_peer: int = 256
@@ -264,6 +265,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("draft_model", ("RUNNER_DRAFT_MODEL",), str),
     Option("prefix_ram_bytes", ("RUNNER_PREFIX_RAM",), parse_size),
     Option("prefix_disk_bytes", ("RUNNER_PREFIX_DISK",), parse_size),
+    Option("tuning", ("RUNNER_TUNING",), _parse_switch),
     Option("max_connections", ("RUNNER_MAX_CONNECTIONS",), _count(1)),
     Option("max_connections_per_peer", ("RUNNER_MAX_CONNECTIONS_PER_PEER",), _count(1)),
     Option("max_body_bytes", ("RUNNER_MAX_BODY_BYTES",), _count(1)),

@@ -15,17 +15,26 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import runner
 from runner.api import About, App, Backend, Keys, Policy, parse_keys
 from runner.config import Settings
 from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord, Limits, Server
-from runner.service import Catalogue, EngineLimits, Engines, ModelSettings, available_bytes
+from runner.service import (
+    Catalogue,
+    EngineLimits,
+    Engines,
+    ModelSettings,
+    Tuning,
+    available_bytes,
+)
 from runner.service.lease import Spawn
 from runner.store import Store, StoredModel
 from runner.supervise import Worker, worker_command
 from runner.wire.messages import EngineWishes, Load
+from runner.worker.machine import describe_machine
 
 LAST_GRACE_S = 5.0  # for workers to exit, once every answer is complete or cut
 MAX_KEY_FILE_BYTES = 1024 * 1024
@@ -75,6 +84,7 @@ async def _service(settings: Settings, store: Store) -> AsyncIterator[tuple[Cata
         build_spawn(),
         settings_for=partial(choose_settings, settings),
         limits=build_engine_limits(settings),
+        tuning=build_tuning(settings),
         available_bytes=available_bytes,
     )
     try:
@@ -254,6 +264,23 @@ def build_engine_limits(settings: Settings) -> EngineLimits:
     return EngineLimits(max_loaded=settings.max_loaded_models)
 
 
+def build_tuning(settings: Settings) -> Tuning | None:
+    """Say where measured settings are kept, and for which machine and library they are."""
+    if not settings.tuning:
+        return None
+    machine = describe_machine() | {"library": library_key()}
+    return Tuning(settings.state_path / "tuned", machine)
+
+
+def library_key() -> str:
+    """Name the build of the native library: a new one may be faster in other ways."""
+    facts = read_build()
+    try:
+        return str(facts["inputs"]["key"])
+    except (KeyError, TypeError):
+        return "unknown"
+
+
 def choose_settings(settings: Settings, model: StoredModel) -> ModelSettings:
     """Say how a model is to be run: as this daemon was told, else as it was packaged."""
     wishes = {name: getattr(settings, name, None) for name in EngineWishes.__struct_fields__}
@@ -270,12 +297,20 @@ def survey_backend() -> Backend:
     )
     if library is None:
         return Backend("Not Installed: run python build_native.py", 0)
+    facts = read_build()
     try:
-        facts = json.loads((BINDING / "build.json").read_text(encoding="utf-8"))
         details = f"llama.cpp {facts['llama_cpp']['commit'][:9]}, {facts['backend']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         details = "llama.cpp, of an unknown build"
     return Backend(f"Running: {details}", library.stat().st_size)
+
+
+def read_build() -> Any:
+    """Read what is known of the library's build; None when nothing is."""
+    try:
+        return json.loads((BINDING / "build.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def render_address(host: str, port: int) -> str:

@@ -114,6 +114,8 @@ def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:
     yield Route("GET", "/engines/ps", Scope.INFER, engines.running)
     yield Route("GET", "/engines/status", Scope.INFER, engines.status)
     yield Route("GET", "/engines/df", Scope.INFER, engines.disk_usage)
+    yield Route("POST", "/engines/tune", Scope.MANAGE, engines.tune)
+    yield Route("GET", "/engines/tuned/{name}", Scope.INFER, engines.tuned)
     yield Route("POST", "/engines/unload", Scope.MANAGE, engines.unload)
 
 

@@ -8,6 +8,7 @@ from runner.service.lease import Lease
 from runner.service.memory import available_bytes
 from runner.service.residency import Phase
 from runner.service.resident import ModelSettings, RunningModel
+from runner.service.tuning import Record, Tuning
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -17,6 +18,8 @@ __all__ = [
     "Lease",
     "ModelSettings",
     "Phase",
+    "Record",
     "RunningModel",
+    "Tuning",
     "available_bytes",
 ]

@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
-
-import msgspec
 
 from runner.errors import Kind, RunnerError
 from runner.service.backoff import Failures, after_failure, refusal
-from runner.service.catalogue import EngineFiles, spellings
+from runner.service.catalogue import spellings
 from runner.service.lease import Lease, Spawn
+from runner.service.loads import Loads, Models
+from runner.service.refusals import busy, closing, refused
 from runner.service.residency import (
     ModelKey,
-    Refusal,
+    Phase,
     Room,
     Ticket,
     TicketId,
@@ -33,21 +32,12 @@ from runner.service.residency import (
     plan,
 )
 from runner.service.resident import ModelSettings, Resident, RunningModel
+from runner.service.tuning import WORTH_RELOADING, Record, Tuning
 from runner.store import StoredModel
 from runner.supervise import Death
-from runner.wire.messages import WIRE_VERSION, EngineWishes, Load
+from runner.wire.messages import EngineWishes, Measured, Tuned
 
 LOG = logging.getLogger(__name__)
-
-
-class Models(Protocol):
-    """What is asked of the catalogue."""
-
-    async def obtain(self, name: str) -> StoredModel:
-        """Find a model, adding one that an installed package ships."""
-
-    async def engine_files(self, model: StoredModel) -> EngineFiles:
-        """Say what an engine loads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +70,21 @@ class Engines:
         *,
         settings_for: Callable[[StoredModel], ModelSettings],
         limits: EngineLimits | None = None,
+        tuning: Tuning | None = None,
         library_path: Path | None = None,
         available_bytes: Callable[[Iterable[int]], int | None] = lambda pids: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``available_bytes`` gets the workers' process ids; ``clock`` tells monotonic seconds."""
+        """``available_bytes`` gets the workers' process ids; ``clock`` tells monotonic seconds.
+
+        Without ``tuning`` nothing is measured unasked, and nothing measured is used.
+        """
         self._models = models
         self._spawn = spawn
         self._settings_for = settings_for
         self._limits = limits or EngineLimits()
-        self._library_path = library_path
+        self._tuning = tuning
+        self._loads = Loads(models, tuning, library_path=library_path)
         self._available_bytes = available_bytes
         self._clock = clock
         self._residents: dict[ModelKey, Resident] = {}
@@ -97,6 +92,7 @@ class Engines:
         self._failures: dict[ModelKey, Failures] = {}
         self._ticket_ids = map(TicketId, count(1))
         self._stops: set[asyncio.Task[Death]] = set()
+        self._chores: set[asyncio.Task[None]] = set()  # of tuning
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -159,7 +155,7 @@ class Engines:
                 self._stop(resident, grace_s=grace_s)
         for resident in residents:
             await resident.gone.wait()
-        await asyncio.gather(*self._stops)
+        await asyncio.gather(*self._stops, *self._chores)
         self._set_timer(None)
 
     def tick(self) -> None:
@@ -175,9 +171,15 @@ class Engines:
         for ticket_id in todo.grant:
             waiter = self._queue[ticket_id]
             self._answer(waiter, self._grant(self._residents[waiter.ticket.key], now_s))
+        limits = self._limits
         for ticket_id, reason in todo.refuse:
             waiter = self._queue[ticket_id]
-            self._answer(waiter, refused(reason, waiter.name, self._limits))
+            self._answer(
+                waiter,
+                refused(reason, waiter.name, wait_s=limits.wait_s, max_loaded=limits.max_loaded),
+            )
+        for key in renewable(self._residents.values(), tickets):
+            self._renew(self._residents[key])
         for key in todo.evict:
             self._stop(self._residents[key], grace_s=0)
         for key in todo.load:
@@ -252,30 +254,58 @@ class Engines:
 
     async def _live(self, resident: Resident) -> RunnerError | None:
         """Load and wait for the end; return its cause when nobody asked for it."""
-        files = await self._models.engine_files(resident.model)
-        load = Load(
-            version=WIRE_VERSION,
-            model_path=str(files.model_path),
-            library_path=None if self._library_path is None else str(self._library_path),
-            wishes=wishes_with(resident.settings.wishes, files, draft=await self._draft(resident)),
-        )
+        load = await self._loads.describe(resident.model, resident.settings)
         resident.engine = await self._spawn(load, resident.progressed)
+        resident.engine.on_tuning = partial(self._note_tuning, resident, load.wishes)
         resident.loaded_s = resident.used_s = self._clock()
         LOG.info("loaded %s in process %d", resident.name, resident.engine.pid)
         self.tick()
         death = await resident.engine.wait()
         return None if death.expected or resident.is_stopping else death.error()
 
-    async def _draft(self, resident: Resident) -> EngineFiles | None:
-        """Find what guesses for a model; raise RunnerError(LOAD_FAILED)."""
-        name = resident.settings.draft_model
-        if name is None:
-            return None
-        try:
-            return await self._models.engine_files(await self._models.obtain(name))
-        except RunnerError as error:
-            message = f"the draft model {name} cannot be used: {error.message}"
-            raise RunnerError(Kind.LOAD_FAILED, message, hint=error.hint) from error
+    # ---- tuning ------------------------------------------------------------------------------
+
+    async def tuned(self, name: str) -> Record | None:
+        """Return what was measured of a model here, with the wishes of today; None: nothing."""
+        model = await self._models.obtain(name)
+        return await self._loads.tuned(model, self._settings_for(model))
+
+    def _note_tuning(
+        self, resident: Resident, wishes: EngineWishes, message: Measured | Tuned
+    ) -> None:
+        if isinstance(message, Measured):
+            resident.measured.append(message)
+            return
+        measured, resident.measured = tuple(resident.measured), []
+        if message.settings is None or self._tuning is None or self._is_closed:
+            return
+        keeping = self._tuning.keep(resident.key, wishes, message, measured)
+
+        async def keep() -> None:
+            await keeping
+            resident.is_outdated = message.gain >= WORTH_RELOADING
+            self.tick()
+
+        self._do(keep())
+
+    def _renew(self, resident: Resident) -> None:
+        """Load an idle model anew, with the settings that were found since."""
+        LOG.info("loading %s anew, with faster settings", resident.name)
+        self._stop(resident, grace_s=0)
+
+        async def load_again() -> None:
+            await resident.gone.wait()
+            try:
+                (await self.lease(resident.name)).release()
+            except RunnerError as error:
+                LOG.warning("%s was not loaded anew: %s", resident.name, error)
+
+        self._do(load_again())
+
+    def _do(self, chore: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
 
     def _stop(self, resident: Resident, *, grace_s: float) -> None:
         resident.is_stopping = True
@@ -328,6 +358,18 @@ class Engines:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), self.tick)
 
 
+def renewable(residents: Iterable[Resident], tickets: Sequence[Ticket]) -> list[ModelKey]:
+    """List the models that would be faster if they were loaded anew, and that nobody uses."""
+    wanted = {ticket.key for ticket in tickets}
+    return [
+        resident.key
+        for resident in residents
+        if resident.is_outdated
+        and resident.phase is Phase.READY
+        and not (resident.leases or resident.key in wanted)
+    ]
+
+
 def cause_of_end(resident: Resident, life: asyncio.Task[RunnerError | None]) -> RunnerError | None:
     """Tell why a stay ended; None when we ended it."""
     if life.cancelled():
@@ -339,43 +381,3 @@ def cause_of_end(resident: Resident, life: asyncio.Task[RunnerError | None]) -> 
         return fault
     LOG.error("the load of %s failed by a fault of ours", resident.name, exc_info=fault)
     return RunnerError(Kind.INTERNAL, f"loading {resident.name} failed; see the log")
-
-
-def wishes_with(
-    wishes: EngineWishes, files: EngineFiles, *, draft: EngineFiles | None = None
-) -> EngineWishes:
-    """Fill what the user left open with what the stored models bring."""
-    return msgspec.structs.replace(
-        wishes,
-        context_size=wishes.context_size or files.context_size,
-        chat_template=wishes.chat_template or files.chat_template,
-        draft_model_path=str(draft.model_path) if draft else None,
-    )
-
-
-def refused(reason: Refusal, name: str, limits: EngineLimits) -> RunnerError:
-    """Build the error of a waiter that is sent away."""
-    if reason is Refusal.WAITED:
-        return busy(f"no place came free for {name} within {limits.wait_s:g} s")
-    return RunnerError(
-        Kind.UNAVAILABLE,
-        f"{name} cannot be loaded: models that are kept for ever hold all "
-        f"{limits.max_loaded} places",
-        hint="unload one of them: runner unload MODEL",
-        retry_after_s=60,
-    )
-
-
-def busy(message: str) -> RunnerError:
-    """Build the 503 of a queue that is full or too slow."""
-    return RunnerError(Kind.BUSY, message, hint="try again later", retry_after_s=5)
-
-
-def closing() -> RunnerError:
-    """Build the 503 of a daemon that is shutting down."""
-    return RunnerError(
-        Kind.UNAVAILABLE,
-        "the server is shutting down",
-        hint="try again when it is back",
-        retry_after_s=10,
-    )

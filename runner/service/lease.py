@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
 from runner.supervise import Completion, Death
-from runner.wire.messages import Beat, Load, Ready, Submit
+from runner.wire.messages import Beat, Load, Measured, Ready, Submit, Tuned
 
 
 class Engine(Protocol):
@@ -31,6 +32,11 @@ class Engine(Protocol):
 
     def submit(self, request: Submit) -> Completion:
         """Send a request."""
+
+    on_tuning: Callable[[Measured | Tuned], None] | None
+
+    def tune(self, listener: Callable[[Measured | Tuned], None]) -> Callable[[], None]:
+        """Ask for a search for better settings; return what leaves it."""
 
     async def wait(self) -> Death:
         """Wait for its end."""
@@ -71,6 +77,22 @@ class Lease:
         completion = self._engine.submit(request)
         self._completions.append(completion)
         return completion
+
+    async def tune(self) -> AsyncGenerator[Measured | Tuned, None]:
+        """Search for better settings: each measurement, and :class:`Tuned` at the end.
+
+        It is made when the model has nothing else to do, and ended when the iterator is closed.
+        """
+        reports: asyncio.Queue[Measured | Tuned] = asyncio.Queue()
+        leave = self._engine.tune(reports.put_nowait)
+        try:
+            while True:
+                report = await reports.get()
+                yield report
+                if isinstance(report, Tuned):
+                    return
+        finally:
+            leave()
 
     def release(self) -> None:
         """Give the model back and cancel what still runs on this lease. May be called twice."""

@@ -10,7 +10,7 @@ from runner.errors import RunnerError
 from runner.service.lease import Engine, Lease
 from runner.service.residency import ModelKey, Phase, Stay, memory_need
 from runner.store import StoredModel
-from runner.wire.messages import Beat, EngineSettings, EngineWishes, ModelFacts, Ready
+from runner.wire.messages import Beat, EngineSettings, EngineWishes, Measured, ModelFacts, Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class Resident:
         self.used_s = now_s
         self.granted_s: float | None = None
         self.is_stopping = False
+        self.measured: list[Measured] = []  # of the search that runs
+        self.is_outdated = False  # better settings were found since its load
         self.life: asyncio.Task[RunnerError | None] | None = None  # its load, then its service
         self.gone = asyncio.Event()  # its worker has exited
 

@@ -13,7 +13,15 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
-from tests.support.fake_service import Site, chat_body, render_request, serving
+from runner.wire.messages import Measured, Rates, Tuned, TunedSettings
+from tests.support.fake_service import (
+    JSON_FIELD,
+    ScriptedEngine,
+    Site,
+    chat_body,
+    render_request,
+    serving,
+)
 
 A = str(Digest.of(b"a"))
 
@@ -282,5 +290,85 @@ def test_logs(tmp_path: Path) -> None:
 def test_without_a_log_there_is_none() -> None:
     async def test(site: Site) -> None:
         assert (await site.send("GET", "/logs")).status == 404
+
+    run(test)
+
+
+# ---- tuning ----------------------------------------------------------------------------------
+
+TUNED = TunedSettings(
+    flash_attention=True, kv_layout="streams", ubatch_size=256, threads=2, threads_batch=4
+)
+MEASURED = Measured(
+    settings=TUNED,
+    rates=Rates(one=2.0, one_deep=1.0, many=4.0, prompt=8.0),
+    rows=8,
+    depth=600,
+)
+
+
+async def until_asked(site: Site) -> ScriptedEngine:
+    """Wait until a request asks its engine to be measured."""
+    while not (site.spawn.engines and site.engine.tuners):
+        await asyncio.sleep(0.001)
+    return site.engine
+
+
+def test_tuning_loads_the_model_and_tells_line_by_line() -> None:
+    async def test(site: Site) -> None:
+        asked = asyncio.create_task(site.post("/engines/tune", {"model": "a"}))
+        engine = await until_asked(site)
+        engine.report(MEASURED)
+        engine.report(Tuned(settings=TUNED, gain=1.5, duration_s=2.0))
+        answer = await asked
+        begun, measured, tuned = [json.loads(line) for line in answer.body.splitlines()]
+        assert answer.headers["content-type"] == "application/json"
+        assert (begun["type"], begun["settings"]["threads"]) == ("begun", 1)
+        assert measured == {
+            "type": "measured",
+            "settings": {
+                "flash_attention": True,
+                "kv_layout": "streams",
+                "ubatch_size": 256,
+                "threads": 2,
+                "threads_batch": 4,
+            },
+            "rates": {"one": 2.0, "one_deep": 1.0, "many": 4.0, "prompt": 8.0},
+            "rows": 8,
+            "depth": 600,
+        }
+        assert (tuned["type"], tuned["gain"], tuned["is_disturbed"]) == ("tuned", 1.5, False)
+
+    run(test)
+
+
+def test_tuning_without_a_result_tells_why() -> None:
+    async def test(site: Site) -> None:
+        asked = asyncio.create_task(site.post("/engines/tune", {"model": "a"}))
+        (await until_asked(site)).report(Tuned(problem="no memory"))
+        last = json.loads((await asked).body.splitlines()[-1])
+        assert last == {"type": "error", "message": "no memory"}
+
+    run(test)
+
+
+def test_who_leaves_ends_the_search_and_gives_the_model_back() -> None:
+    async def test(site: Site) -> None:
+        async with site.connect() as (_, writer):
+            body = json.dumps({"model": "a"}).encode()
+            writer.write(render_request("POST", "/engines/tune", JSON_FIELD, body=body))
+            engine = await until_asked(site)
+        while engine.tuners or site.engines.running()[0].leases:
+            await asyncio.sleep(0.001)
+
+    run(test)
+
+
+def test_what_cannot_be_tuned_is_refused() -> None:
+    async def test(site: Site) -> None:
+        assert (await site.post("/engines/tune", {"model": "zz"})).status == 404
+        assert (await site.post("/engines/tune", {})).error["param"] == "model"
+        assert (await site.send("GET", "/engines/tuned/zz")).status == 404
+        assert (await site.send("GET", "/engines/tuned/a")).body == b"null"
 
     run(test)

@@ -17,10 +17,12 @@ from runner.wire.messages import (
     Beat,
     EngineSettings,
     Load,
+    Measured,
     ModelFacts,
     Ready,
     RequestId,
     Submit,
+    Tuned,
 )
 
 CRASH = Death(Kind.ENGINE_CRASHED, "it crashed (SIGSEGV)", hint="see the log", signal="SIGSEGV")
@@ -68,6 +70,8 @@ class FakeEngine:
         self.cancelled: list[RequestId] = []
         self.stops: list[float] = []  # the grace of each stop
         self.exits_at_once = True
+        self.on_tuning: Callable[[Measured | Tuned], None] | None = None
+        self.tuners: list[Callable[[Measured | Tuned], None]] = []
         self._dead: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
 
     @property
@@ -77,6 +81,16 @@ class FakeEngine:
     def submit(self, request: Submit) -> Completion:
         self.submitted.append(request)
         return Completion(len(self.submitted), cancel=self.cancelled.append)
+
+    def tune(self, listener: Callable[[Measured | Tuned], None]) -> Callable[[], None]:
+        self.tuners.append(listener)
+        return lambda: self.tuners.remove(listener)
+
+    def report(self, message: Measured | Tuned) -> None:
+        """Tell of a search, as a worker does."""
+        assert self.on_tuning is not None
+        for listener in [self.on_tuning, *self.tuners]:
+            listener(message)
 
     async def wait(self) -> Death:
         return await asyncio.shield(self._dead)

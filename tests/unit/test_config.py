@@ -63,6 +63,7 @@ def test_the_first_variable_of_an_option_wins() -> None:
         ("RUNNER_THREADS_BATCH", "4", "threads_batch", 4),
         ("RUNNER_SPECULATION", "off", "speculation", False),
         ("RUNNER_DRAFT_MODEL", "ai/tiny", "draft_model", "ai/tiny"),
+        ("RUNNER_TUNING", "off", "tuning", False),
         ("RUNNER_PREFIX_RAM", "512M", "prefix_ram_bytes", 512 * 1024**2),
         ("RUNNER_PREFIX_DISK", "off", "prefix_disk_bytes", 0),
         ("RUNNER_IDLE_TIMEOUT", "2m", "idle_s", 120.0),

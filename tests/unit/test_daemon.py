@@ -169,3 +169,20 @@ def test_the_access_log_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="runner.access"):
         daemon.log_access(record)
     assert caplog.messages == ['127.0.0.1:5 "GET /a\\x1b" 200 7 0.013 id-1 "curl/8"']
+
+
+def test_tuning_has_a_folder_of_the_state_and_can_be_off(tmp_path: Path) -> None:
+    assert daemon.build_tuning(settings(tmp_path)) is not None
+    assert daemon.build_tuning(settings(tmp_path, tuning=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [(b'{"inputs": {"key": "35779b"}}', "35779b"), (b"{}", "unknown"), (b"{", "unknown")],
+)
+def test_a_build_of_the_library_has_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, key: str
+) -> None:
+    (tmp_path / "build.json").write_bytes(content)
+    monkeypatch.setattr(daemon, "BINDING", tmp_path)
+    assert daemon.library_key() == key

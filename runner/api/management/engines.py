@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.call import Call
+import msgspec
+
+from runner.api.call import Call, while_wanted
 from runner.api.management import render
 from runner.api.openai.fields import Fields, as_text
 from runner.errors import Kind, RunnerError
@@ -54,10 +57,37 @@ class Engines:
         }
         await call.reply_json(usage)
 
+    async def tune(self, call: Call) -> None:
+        """Find the fastest settings of a model, telling each measurement on a line.
+
+        The model is loaded if need be, and measured when it is idle. Who leaves ends the search.
+        """
+        name = await call.read(_parse_name)
+        async with while_wanted(call.exchange), await self._engines.lease(name) as lease:
+            in_force = lease.ready.settings
+            stream = await call.open_stream("application/json", heartbeat=b"\n")
+            await stream.send(render.tuning_begun(in_force))
+            async with aclosing(lease.tune()) as reports:
+                async for report in reports:
+                    await stream.send(render.tuning_line(report))
+            await stream.finish()
+
+    async def tuned(self, call: Call) -> None:
+        """Tell what was measured of a model on this machine; null when nothing was."""
+        record = await self._engines.tuned(call.name)
+        await call.reply_json(None if record is None else msgspec.to_builtins(record))
+
     async def unload(self, call: Call) -> None:
         """Unload models that are not in use."""
         names = await call.read(_parse_unload)
         await call.reply_json({"unloaded_runners": await self._engines.unload(names)})
+
+
+def _parse_name(body: dict[str, Any]) -> str:
+    name = Fields(body).text("model", max_characters=MAX_NAME_CHARACTERS)
+    if not name:
+        raise RunnerError(Kind.INVALID_REQUEST, 'expected {"model": NAME}', param="model")
+    return name
 
 
 def _parse_unload(body: dict[str, Any]) -> list[str] | None:

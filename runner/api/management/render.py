@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from runner.service import RunningModel
+from runner.wire.messages import EngineSettings, Measured, Tuned
 
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: "not applicable"
 
@@ -56,6 +57,10 @@ def _engine(model: RunningModel) -> dict[str, Any]:
             "prompt_tokens": beat.prompt_tokens,
             "cached_tokens": beat.cached_tokens,
             "completion_tokens": beat.completion_tokens,
+            "threads": beat.threads,
+            "draft_tokens": beat.draft_tokens,
+            "accepted_tokens": beat.accepted_tokens,
+            "prefix_ram_bytes": beat.prefix_ram_bytes,
         }
     return told
 
@@ -74,6 +79,30 @@ def render_keep_alive(seconds: float | None) -> str:
     if hours:
         return f"{hours}h{minutes}m{rest}s"
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+# ---- progress of tuning ----------------------------------------------------------------------
+
+
+def tuning_begun(in_force: EngineSettings) -> bytes:
+    """Render the first line: the settings that a search begins with."""
+    return _json_line({"type": "begun", "settings": msgspec.to_builtins(in_force)})
+
+
+def tuning_line(report: Measured | Tuned) -> bytes:
+    """Render a measurement, or as the last line the result or why there is none."""
+    match report:
+        case Measured():
+            kind = "measured"
+        case Tuned(settings=None):
+            return _json_line({"type": "error", "message": report.problem})
+        case Tuned():
+            kind = "tuned"
+    return _json_line({"type": kind} | msgspec.to_builtins(msgspec.structs.asdict(report)))
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 # ---- progress of a pull ----------------------------------------------------------------------

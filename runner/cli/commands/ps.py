@@ -10,12 +10,16 @@ from runner.cli.output import age, display_name, render_json, render_table, shor
 from runner.cli.parser import add_host
 
 HEADER = ("MODEL NAME", "BACKEND", "MODE", "UNTIL")
+ENGINE_HEADER = ("THREADS", "ACCEPTED", "SETTINGS")  # only when asked: scripts read Docker's four
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "--json", action="store_true", help="everything known, with the engine's settings, as JSON"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="also threads, speculation and settings in force"
     )
     add_host(parser)
 
@@ -26,17 +30,35 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.json:
         console.write(render_json(running))
         return 0
+    header = (*HEADER, *ENGINE_HEADER) if args.verbose else HEADER
     rows = [
         [
             _name(model["model_name"]),
             model.get("backend_name", ""),
             model.get("mode", ""),
             until(model, console.now_s()),
+            *(describe_engine(model) if args.verbose else ()),
         ]
         for model in running
     ]
-    console.write(render_table(HEADER, rows))
+    console.write(render_table(header, rows))
     return 0
+
+
+def describe_engine(model: dict[str, Any]) -> list[str]:
+    """Tell of the engine: threads in use, guesses that were right, settings and their origin."""
+    settings = model.get("settings")
+    if settings is None:
+        return [""] * len(ENGINE_HEADER)
+    most = max(settings["threads"], settings["threads_batch"])
+    guessed, right = model.get("draft_tokens", 0), model.get("accepted_tokens", 0)
+    flash = "on" if settings["flash_attention"] else "off"
+    return [
+        f"{model.get('threads') or most} of {most}",
+        f"{right / guessed:.0%} of {guessed}" if guessed else "",
+        f"{settings['origin']}: flash attention {flash}, {settings['kv_layout']}, "
+        f"{settings['kv_type']}, ubatch {settings['ubatch_size']}",
+    ]
 
 
 def until(model: dict[str, Any], now_s: float) -> str:

@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--draft-model", "draft_model", "MODEL", "small stored model that guesses"),
         ("--prefix-ram", "prefix_ram_bytes", "SIZE", "memory for prefixes without a slot: 1G, off"),
         ("--prefix-disk", "prefix_disk_bytes", "SIZE", "disk for prefixes of past runs: 4G, off"),
+        ("--tuning", "tuning", "on|off", "measure idle models, and use what was measured"),
     ):
         parser.add_argument(flag, dest=field, metavar=metavar, help=text)
     parser.add_argument(

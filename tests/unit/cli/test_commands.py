@@ -271,3 +271,184 @@ def test_package_sends_absolute_paths(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_package_without_the_file_asks_nobody() -> None:
     code, _, err, remote = run_command({}, "package", "--gguf", "/nope.gguf", "x")
     assert (code, err, remote.requests) == (2, "there is no file /nope.gguf\n", [])
+
+
+SETTINGS = {
+    "context_size": 4096,
+    "total_cells": 32768,
+    "parallel": 8,
+    "slots": 8,
+    "threads": 2,
+    "threads_batch": 4,
+    "batch_size": 512,
+    "ubatch_size": 256,
+    "flash_attention": False,
+    "kv_layout": "streams",
+    "kv_type": "f16",
+    "draft_tokens": 8,
+    "prefix_ram_bytes": 1_500_000_000,
+    "prefix_disk_bytes": 0,
+    "origin": "tuned",
+}
+LOADED = {
+    "model_name": "ai/smollm2",
+    "id": ID,
+    "backend_name": "llama.cpp",
+    "mode": "completion",
+    "keep_alive": "-1",
+    "settings": SETTINGS,
+    "threads": 1,
+    "draft_tokens": 200,
+    "accepted_tokens": 90,
+}
+
+
+def test_ps_tells_of_the_engine_when_asked() -> None:
+    loading = {"model_name": "b", "loading": True, "fraction": 0.5}
+    _, out, _, _ = run_command({"GET /engines/ps": [LOADED, loading]}, "ps", "--verbose")
+    assert out.splitlines() == [
+        "MODEL NAME  BACKEND    MODE        UNTIL           THREADS  ACCEPTED    SETTINGS",
+        "smollm2     llama.cpp  completion  Forever         1 of 4   45% of 200  tuned: flash "
+        "attention off, streams, f16, ubatch 256",
+        "b                                  Loading... 50%",
+    ]
+
+
+def test_show_is_dockers_page_with_the_engine_in_it() -> None:
+    model = SMOLLM | {"created": 1_769_000_000}
+    model["config"] = SMOLLM["config"] | {"gguf": {"b.key": "2", "a.key": "1\x1b"}}
+    answers = {"GET /models/smollm2": model, "GET /engines/ps": [LOADED]}
+    code, out, err, _ = run_command(answers, "show", "smollm2")
+    assert (code, err) == (0, "")
+    assert (
+        out
+        == f"""\
+Model:       {ID}
+Tags:        docker.io/ai/smollm2:latest, docker.io/ai/smollm2:360M
+Created:     2026-01-21T12:53:20Z
+
+Format:        gguf
+Architecture:  llama
+Parameters:    361.82M
+Size:          256.35MiB
+Quantization:  Q4_K_M
+Context Size:  8192
+
+Engine:
+  State:           loaded (forever)
+  Settings:        measured on this machine
+  Context:         4096 tokens a conversation
+  Together:        8 answers, 8 slots
+  Threads:         2/4, 1 in use
+  Flash attention: off
+  KV cache:        streams, f16
+  Batch:           512 rows, 256 at a time
+  Speculation:     up to 8 tokens, 45% of them right
+  Prefixes:        1.50GB of memory
+
+GGUF Metadata:
+  a.key: 1\N{REPLACEMENT CHARACTER}
+  b.key: 2
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "lines"),
+    [
+        (None, ["  Settings:        not measured yet; to do it now: runner tune MODEL"]),
+        (
+            {"settings": SETTINGS},
+            [
+                "  Settings:        measured on this machine",
+                "  Threads:         2/4",
+                "  Flash attention: off",
+                "  KV cache:        streams",
+                "  Batch:           256 rows at a time",
+            ],
+        ),
+    ],
+)
+def test_show_tells_what_is_remembered_of_a_model_that_is_not_loaded(
+    record: Any, lines: list[str]
+) -> None:
+    answers = {
+        f"GET /models/{ID}": OTHER | {"id": ID},
+        "GET /engines/ps": [LOADED | {"id": "sha256:c"}],
+        f"GET /engines/tuned/{ID}": record,
+    }
+    _, out, _, _ = run_command(answers, "show", ID)
+    engine = out.partition("Engine:\n")[2].partition("\n\n")[0]
+    assert engine.splitlines() == ["  State:           not loaded", *lines]
+
+
+def candidate(speed: float, **changes: Any) -> dict[str, Any]:
+    rates = {"one": speed, "one_deep": speed / 2, "many": speed * 3, "prompt": speed * 10}
+    settings = {"flash_attention": False, "kv_layout": "streams", "ubatch_size": 512}
+    return {
+        "settings": settings | {"threads": 2, "threads_batch": 2} | changes,
+        "rates": rates,
+        "rows": 8,
+        "depth": 600,
+    }
+
+
+def lines(*events: dict[str, Any]) -> list[bytes]:
+    return [json.dumps(event).encode() + b"\n" for event in events]
+
+
+BEGUN = {"type": "begun", "settings": SETTINGS}
+FIRST = {"type": "measured"} | candidate(10.0)
+SECOND = {"type": "measured"} | candidate(12.0, flash_attention=True)
+TUNED = {
+    "type": "tuned",
+    "settings": candidate(0, flash_attention=True, threads=1)["settings"],
+    "gain": 1.2,
+    "duration_s": 7.6,
+    "is_disturbed": False,
+    "problem": "",
+}
+
+
+def test_tune_prints_what_was_measured_and_chosen() -> None:
+    answer = {"POST /engines/tune": lines(BEGUN, FIRST, SECOND, TUNED)}
+    code, out, err, remote = run_command(answer, "tune", "smollm2")
+    assert (code, err) == (0, "")
+    assert remote.requests == [("POST /engines/tune", {"model": "smollm2"})]
+    assert out.splitlines() == [
+        "   FLASH ATTENTION  KV LAYOUT  UBATCH  THREADS  ONE ANSWER  AFTER 600  8 TOGETHER  PROMPT",
+        "   off              streams    512     2        10.0        5.0        30.0        100.0",
+        "*  on               streams    512     2        12.0        6.0        36.0        120.0",
+        "",
+        "Chosen in 8 s: flash attention on, KV streams, ubatch 512, threads 1/2; "
+        "1.20 times the speed of the settings in force.",
+    ]
+
+
+def test_tune_as_json_is_all_of_it() -> None:
+    answer = {"POST /engines/tune": lines(BEGUN, FIRST, TUNED)}
+    _, out, _, _ = run_command(answer, "tune", "smollm2", "--json")
+    report = json.loads(out)
+    assert report["measured"] == [candidate(10.0)]
+    assert report["tuned"]["gain"] == 1.2
+
+
+def test_tune_warns_of_a_busy_machine() -> None:
+    answer = {"POST /engines/tune": lines(FIRST, TUNED | {"is_disturbed": True})}
+    _, _, err, _ = run_command(answer, "tune", "smollm2")
+    assert err.startswith("Other programs used the processor")
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([BEGUN, {"type": "error", "message": "no memory"}], "nothing was tuned: no memory"),
+        ([BEGUN, FIRST], "the server broke off before all was measured"),
+        ([], "the server broke off before all was measured"),
+    ],
+)
+def test_tune_without_a_result_fails(events: list[dict[str, Any]], message: str) -> None:
+    answer = {"POST /engines/tune": lines(*events) or [b""]}
+    code, out, err, _ = run_command(answer, "tune", "smollm2")
+    assert (code, out) == (1, "")
+    assert message in err

@@ -14,8 +14,18 @@ from runner.service.engines import EngineLimits, Engines
 from runner.service.lease import Lease
 from runner.service.residency import Phase
 from runner.service.resident import ModelSettings
+from runner.service.tuning import Tuning
 from runner.supervise.death import stopped
-from runner.wire.messages import EngineWishes, Sampling, Submit, TextPrompt
+from runner.wire.messages import (
+    EngineWishes,
+    Measured,
+    Rates,
+    Sampling,
+    Submit,
+    TextPrompt,
+    Tuned,
+    TunedSettings,
+)
 from tests.support.fake_engine import CRASH, FakeModels, FakeSpawn
 
 ASK = Submit(id=0, prompt=TextPrompt(text="hi"), sampling=Sampling())
@@ -32,6 +42,7 @@ class Scene:
         keep_alive_s: float | None = 300.0,
         max_waiting: int = 1024,
         draft_model: str | None = None,
+        tuning: Tuning | None = None,
         available_bytes: Callable[[Iterable[int]], int | None] = lambda pids: None,
     ) -> None:
         self.now_s = 1000.0
@@ -44,6 +55,7 @@ class Scene:
             self.spawn,
             settings_for=lambda model: ModelSettings(self.wishes, self.keep_alive_s, draft_model),
             limits=EngineLimits(max_loaded=max_loaded, max_waiting=max_waiting),
+            tuning=tuning,
             library_path=Path("/lib.so"),
             available_bytes=available_bytes,
             clock=lambda: self.now_s,
@@ -647,5 +659,119 @@ def test_progress_and_waiters_of_a_load_are_shown() -> None:
         assert model.facts is not None
         assert model.in_use
         assert model.tags == ("docker.io/ai/a:latest",)
+
+    play(scene)
+
+
+# ---- tuning ----------------------------------------------------------------------------------
+
+FASTER = TunedSettings(
+    flash_attention=True, kv_layout="streams", ubatch_size=256, threads=2, threads_batch=4
+)
+MEASURED = Measured(
+    settings=FASTER,
+    rates=Rates(one=2.0, one_deep=1.0, many=4.0, prompt=8.0),
+    rows=8,
+    depth=600,
+)
+
+
+async def tuned_at_last(s: Scene) -> None:
+    """Wait for the threads that write and read files."""
+    while (await s.engines.tuned("a")) is None:
+        await asyncio.sleep(0)
+    await settle()
+
+
+def test_without_a_measurement_the_worker_is_to_make_one_and_it_is_used_the_next_time(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        s = Scene(tuning=Tuning(tmp_path, {"cpu": "x"}, after_s=7.0))
+        (await s.engines.lease("a")).release()
+        first = s.spawn.engines["a"]
+        assert (first.load.tuned, first.load.tune_after_s) == (None, 7.0)
+        first.report(MEASURED)
+        first.report(Tuned(settings=FASTER, gain=1.05, duration_s=3.0))
+        await tuned_at_last(s)
+        assert s.spawn.loads == ["a"]  # a small gain is not worth the cached prefixes
+        await s.engines.unload(["a"])
+        (await s.engines.lease("a")).release()
+        second = s.spawn.engines["a"]
+        assert (second.load.tuned, second.load.tune_after_s) == (FASTER, None)
+        record = await s.engines.tuned("a")
+        assert record is not None
+        assert (record.settings, record.measured, record.gain) == (FASTER, (MEASURED,), 1.05)
+
+    play(scene)
+
+
+def test_an_idle_model_is_loaded_anew_for_a_clear_gain(tmp_path: Path) -> None:
+    async def scene() -> None:
+        s = Scene(tuning=Tuning(tmp_path, {}))
+        (await s.engines.lease("a")).release()
+        s.spawn.engines["a"].report(Tuned(settings=FASTER, gain=1.2))
+        while s.spawn.loads != ["a", "a"]:
+            await asyncio.sleep(0)
+        await settle()
+        assert s.spawn.engines["a"].load.tuned == FASTER
+        (model,) = s.engines.running()
+        assert (model.phase, model.leases) == (Phase.READY, 0)
+        await s.engines.close(0)
+
+    play(scene)
+
+
+def test_a_model_in_use_is_loaded_anew_after_its_last_request(tmp_path: Path) -> None:
+    async def scene() -> None:
+        s = Scene(tuning=Tuning(tmp_path, {}))
+        lease = await s.engines.lease("a")
+        s.spawn.engines["a"].report(Tuned(settings=FASTER, gain=1.2))
+        await tuned_at_last(s)
+        assert s.spawn.loads == ["a"]
+        lease.release()
+        while s.spawn.loads != ["a", "a"]:
+            await asyncio.sleep(0)
+        await s.engines.close(0)
+
+    play(scene)
+
+
+def test_a_search_without_a_result_is_not_kept(tmp_path: Path) -> None:
+    async def scene() -> None:
+        s = Scene(tuning=Tuning(tmp_path, {}))
+        (await s.engines.lease("a")).release()
+        s.spawn.engines["a"].report(Tuned(problem="no memory"))
+        await settle()
+        assert await s.engines.tuned("a") is None
+
+    play(scene)
+
+
+def test_with_tuning_off_nothing_is_measured_unasked_or_kept() -> None:
+    async def scene() -> None:
+        s = Scene()
+        (await s.engines.lease("a")).release()
+        assert s.spawn.engines["a"].load.tune_after_s is None
+        s.spawn.engines["a"].report(Tuned(settings=FASTER, gain=2.0))
+        await settle()
+        assert s.spawn.loads == ["a"]
+        assert await s.engines.tuned("a") is None
+
+    play(scene)
+
+
+def test_a_lease_hears_its_search_to_the_end_and_leaves_it() -> None:
+    async def scene() -> None:
+        s = Scene()
+        lease = await s.engines.lease("a")
+        reports = lease.tune()
+        first = asyncio.ensure_future(anext(reports))
+        await settle()
+        s.spawn.engines["a"].report(MEASURED)
+        assert await first == MEASURED
+        s.spawn.engines["a"].report(Tuned(settings=FASTER))
+        assert [report async for report in reports] == [Tuned(settings=FASTER)]
+        assert s.spawn.engines["a"].tuners == []
 
     play(scene)

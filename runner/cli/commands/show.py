@@ -1,0 +1,135 @@
+"""``show``: one stored model on one page, with the engine's settings and where they come from."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from runner.cli.commands.ps import until
+from runner.cli.commands.tune import switch, threads
+from runner.cli.console import Console
+from runner.cli.output import decimal_size, printable
+from runner.cli.parser import add_host
+from runner.cli.remote import model_path
+
+ORIGINS = {"rule": "by rules of thumb", "tuned": "measured on this machine"}
+
+FACTS = (
+    ("Format", "format"),
+    ("Architecture", "architecture"),
+    ("Parameters", "parameters"),
+    ("Size", "size"),
+    ("Quantization", "quantization"),
+    ("Context Size", "context_size"),
+)
+
+Line = tuple[str, str]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", metavar="MODEL")
+    add_host(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the page."""
+    remote = console.remote(args.host)
+    model = remote.call("GET", model_path(args.model))
+    running = remote.call("GET", "/engines/ps")
+    loaded = next((one for one in running if one.get("id") == model["id"]), None)
+    record = None
+    if loaded is None:
+        record = remote.call("GET", model_path(model["id"], under="/engines/tuned"))
+    console.write(render_page(model, loaded, record, console.now_s()))
+    return 0
+
+
+def render_page(
+    model: dict[str, Any],
+    loaded: dict[str, Any] | None,
+    record: dict[str, Any] | None,
+    now_s: float,
+) -> str:
+    """Lay the page out: as Docker's, with the engine's settings before the long metadata."""
+    config = model.get("config") or {}
+    engine = [("State", "not loaded"), *describe_record(record)]
+    if loaded is not None:
+        engine = [("State", state(loaded, now_s)), *describe_engine(loaded)]
+    metadata = sorted((config.get("gguf") or {}).items())
+    sections = [
+        "".join(f"{name + ':':<13}{printable(text)}\n" for name, text in describe_model(model)),
+        "".join(f"{name + ':':<15}{config[key]}\n" for name, key in FACTS if config.get(key)),
+        "Engine:\n" + "".join(f"  {name + ':':<17}{printable(text)}\n" for name, text in engine),
+    ]
+    if metadata:
+        lines = (f"  {printable(name)}: {printable(str(value))}\n" for name, value in metadata)
+        sections.append("GGUF Metadata:\n" + "".join(lines))
+    return "\n".join(section for section in sections if section)
+
+
+def describe_model(model: dict[str, Any]) -> Iterator[Line]:
+    """Tell which model it is."""
+    yield "Model", model["id"]
+    yield "Tags", ", ".join(model.get("tags") or ())
+    if model.get("created"):
+        yield "Created", render_time(model["created"])
+
+
+def state(loaded: dict[str, Any], now_s: float) -> str:
+    """Tell that a model is in memory, and until when."""
+    return f"loaded ({until(loaded, now_s).lower() or 'in use'})"
+
+
+def describe_engine(loaded: dict[str, Any]) -> Iterator[Line]:
+    """Tell the settings in force and what came of them."""
+    settings = loaded.get("settings")
+    if settings is None:
+        return
+    yield "Settings", ORIGINS.get(settings["origin"], settings["origin"])
+    yield "Context", f"{settings['context_size']} tokens a conversation"
+    yield "Together", f"{settings['parallel']} answers, {settings['slots']} slots"
+    in_use = loaded.get("threads")
+    yield "Threads", threads(settings) + (f", {in_use} in use" if in_use else "")
+    yield "Flash attention", switch(settings["flash_attention"])
+    yield "KV cache", f"{settings['kv_layout']}, {settings['kv_type']}"
+    yield "Batch", f"{settings['batch_size']} rows, {settings['ubatch_size']} at a time"
+    yield "Speculation", speculation(loaded)
+    yield (
+        "Prefixes",
+        f"{decimal_size(settings['prefix_ram_bytes'])} of memory"
+        + (
+            f", {decimal_size(settings['prefix_disk_bytes'])} of disk"
+            if settings["prefix_disk_bytes"]
+            else ""
+        ),
+    )
+
+
+def describe_record(record: dict[str, Any] | None) -> Iterator[Line]:
+    """Tell what is remembered of a model that is not loaded."""
+    if record is None:
+        yield "Settings", "not measured yet; to do it now: runner tune MODEL"
+        return
+    settings = record["settings"]
+    yield "Settings", ORIGINS["tuned"]
+    yield "Threads", threads(settings)
+    yield "Flash attention", switch(settings["flash_attention"])
+    yield "KV cache", settings["kv_layout"]
+    yield "Batch", f"{settings['ubatch_size']} rows at a time"
+
+
+def speculation(loaded: dict[str, Any]) -> str:
+    """Tell how many tokens may be guessed, and the share of guesses that were right."""
+    most = loaded["settings"]["draft_tokens"]
+    guessed, right = loaded.get("draft_tokens", 0), loaded.get("accepted_tokens", 0)
+    if not most:
+        return "off"
+    return f"up to {most} tokens" + (f", {right / guessed:.0%} of them right" if guessed else "")
+
+
+def render_time(unix_s: int) -> str:
+    """Write a time as Go does (RFC 3339, UTC)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s))
