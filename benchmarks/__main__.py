@@ -6,11 +6,13 @@ import sys
 
 from benchmarks import (
     conversation,
+    copying,
     decode_depth,
     growth,
     interference,
     memory,
     neighbour,
+    peer,
     quality,
     serving,
     shared_prefix,
@@ -19,11 +21,13 @@ from benchmarks import (
 
 BENCHMARKS = {
     "conversation": conversation.main,
+    "copying": copying.main,
     "decode_depth": decode_depth.main,
     "growth": growth.main,
     "interference": interference.main,
     "memory": memory.main,
     "neighbour": neighbour.main,
+    "peer": peer.main,
     "quality": quality.main,
     "serving": serving.main,
     "shared_prefix": shared_prefix.main,

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from benchmarks import machine
 
 T = TypeVar("T")
+K = TypeVar("K", bound=str)
 
 LOCAL_RESULTS = machine.ROOT / "benchmarks" / "results" / "local"  # not kept by git
 
@@ -59,18 +60,18 @@ class Comparison:
 
 
 def rounds(
-    subjects: Mapping[str, Callable[[], T]],
+    subjects: Mapping[K, Callable[[], T]],
     *,
     count: int,
     limit_s: float = float("inf"),
     clock: Callable[[], float] = time.monotonic,
-) -> dict[str, list[T]]:
+) -> dict[K, list[T]]:
     """Measure the subjects in turn, ``count`` times; every other round in reverse order.
 
     No round begins that would, going by the longest one so far, end after ``limit_s``; the first
     always runs. The caller warms up.
     """
-    results: dict[str, list[T]] = {name: [] for name in subjects}
+    results: dict[K, list[T]] = {name: [] for name in subjects}
     begun, longest = clock(), 0.0
     for number in range(count):
         before = clock()
@@ -165,7 +166,7 @@ def warn_if_busy() -> bool:
 
 
 def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

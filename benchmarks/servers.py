@@ -28,7 +28,7 @@ MODEL = "benchmark:latest"
 
 
 class ServerFailed(Exception):
-    """A server did not start; the last lines of its log say why."""
+    """A server did not start, or did not load the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,16 @@ class Daemon:
         """Store a model."""
         package = {"gguf": str(model.absolute()), "name": MODEL}
         answer = requests.post(f"{self.root}/models/package", json=package, timeout=CALL_S)
-        answer.raise_for_status()
+        if not answer.ok:
+            raise ServerFailed(f"{model} was not added to the store: {answer.text[:500]}")
+
+    def tune(self) -> None:
+        """Have the best settings measured now, not in some idle moment; the next load has them."""
+        body = {"model": MODEL}
+        with requests.post(f"{self.root}/engines/tune", json=body, timeout=CALL_S) as answer:
+            if not answer.ok:
+                raise ServerFailed(f"nothing was tuned: {answer.text[:500]}")
+        requests.post(f"{self.root}/engines/unload", json={"all": True}, timeout=CALL_S)
 
 
 @contextlib.contextmanager
@@ -98,11 +107,18 @@ def daemon(
 
 @contextlib.contextmanager
 def ours(
-    model: Path, folder: Path, *, name: str = "ours", settings: Mapping[str, str] | None = None
+    model: Path,
+    folder: Path,
+    *,
+    name: str = "ours",
+    settings: Mapping[str, str] | None = None,
+    is_tuned: bool = False,
 ) -> Iterator[Server]:
-    """Start our daemon, store the model and load it."""
+    """Start our daemon, store the model, if wished find its best settings, and load it."""
     with daemon(folder, name=name, settings=settings) as started:
         started.add(model)
+        if is_tuned:
+            started.tune()
         ask_once(started.target)
         rows = requests.get(f"{started.root}/engines/ps", timeout=CALL_S).json()
         told = {key: rows[0].get(key) for key in ("settings", "system_info")}
@@ -133,7 +149,8 @@ def ask_once(target: Target) -> None:
         "max_tokens": 4,
     }
     answer = requests.post(f"{target.url}/chat/completions", json=body, timeout=CALL_S)
-    answer.raise_for_status()
+    if not answer.ok:
+        raise ServerFailed(f"{target.url}: HTTP {answer.status_code}: {answer.text[:500]}")
 
 
 def free_port() -> int:
