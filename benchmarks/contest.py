@@ -85,11 +85,11 @@ class Contest:
         print(f"starting {subject}", file=sys.stderr, flush=True)
         match subject:
             case "ours":
-                return servers.ours(self.model, self.folder / "ours")
+                return servers.ours(self.model, self.folder / "ours", is_tuned=True)
             case "ours, plain":
                 off = {"RUNNER_SPECULATION": "off"}
                 folder = self.folder / "plain"
-                return servers.ours(self.model, folder, name=subject, settings=off)
+                return servers.ours(self.model, folder, name=subject, settings=off, is_tuned=True)
             case "defaults":
                 return self._theirs(subject, "defaults", ())
             case "best":
