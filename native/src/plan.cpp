@@ -1,0 +1,136 @@
+#include "plan.hpp"
+
+#include "context.hpp"
+#include "guard.hpp"
+
+namespace rn {
+namespace {
+
+class Planner {
+  public:
+    explicit Planner(rn_ctx & ctx) : ctx_(ctx), next_pos_(ctx.next_pos) {}
+
+    StepPlan plan(const rn_step_in & in) {
+        check_counts(in);
+        for (int32_t i = 0; i < in.n_gen; ++i) {
+            add_decode(in.gen[i]);
+        }
+        for (int32_t i = 0; i < in.n_rows; ++i) {
+            ctx_.model->check_token(in.tok[i], "tok");
+            add_row({in.tok[i], in.pos[i], in.seq[i], nullptr, in.out_gen[i]});
+        }
+        if (plan_.n_outputs > ctx_.n_outputs_max) {
+            fail(RN_E_ARG, "%d rows to sample from, the context allows %d", plan_.n_outputs, ctx_.n_outputs_max);
+        }
+        return std::move(plan_);
+    }
+
+  private:
+    void check_counts(const rn_step_in & in) const {
+        const int64_t total = static_cast<int64_t>(in.n_gen) + in.n_rows;
+        if (in.n_gen < 0 || in.n_rows < 0 || total < 1 || total > ctx_.n_batch) {
+            fail(RN_E_ARG, "%d generators and %d rows: a step has 1 to %d rows", in.n_gen, in.n_rows, ctx_.n_batch);
+        }
+        if (in.n_gen > 0) {
+            need(in.gen, "gen");
+        }
+        if (in.n_rows > 0) {
+            need(in.tok, "tok");
+            need(in.pos, "pos");
+            need(in.seq, "seq");
+            need(in.out_gen, "out_gen");
+        }
+    }
+
+    void add_decode(int32_t id) {
+        const std::shared_ptr<Generator> generator = ctx_.generators.get(id);
+        if (generator->pending < 0) {
+            fail(RN_E_STATE, "generator %d has no token to feed: sample from a prompt row first", id);
+        }
+        add_row({generator->pending, generator->n_past, generator->seq, nullptr, id});
+    }
+
+    void add_row(Row row) {
+        ctx_.check_seq(row.seq, "seq");
+        int32_t & next = next_pos_[static_cast<size_t>(row.seq)];
+        if (row.pos != next) {
+            fail(RN_E_ARG, "sequence %d must go on at position %d, got %d", row.seq, next, row.pos);
+        }
+        if (row.pos >= ctx_.n_ctx_seq) {
+            fail(RN_E_STATE, "sequence %d is full: %d positions", row.seq, ctx_.n_ctx_seq);
+        }
+        ++next;
+        if (row.id >= 0) {
+            row.generator = output_of(row);
+            ++plan_.n_outputs;
+        }
+        plan_.rows.push_back(row);
+    }
+
+    // The generator of a row with an output: bound to this sequence, alive, once in a step, and at its own place.
+    Generator * output_of(const Row & row) {
+        std::shared_ptr<Generator> generator = ctx_.generators.get(row.id);
+        if (generator->ended) {
+            fail(RN_E_STATE, "generator %d has ended", row.id);
+        }
+        if (generator->seq != row.seq) {
+            fail(RN_E_STATE, "generator %d is bound to sequence %d, not %d", row.id, generator->seq, row.seq);
+        }
+        for (const auto & other : plan_.held) {
+            if (other == generator) {
+                fail(RN_E_ARG, "generator %d is twice in one step", row.id);
+            }
+        }
+        // A pending token is not computed yet: its row is the one after the n_past known ones.
+        const int32_t place = generator->pending < 0 ? generator->n_past - 1 : generator->n_past;
+        if (row.pos != place || (generator->pending >= 0 && row.token != generator->pending)) {
+            fail(RN_E_ARG, "generator %d samples at position %d, got token %d at %d", row.id, place, row.token,
+                 row.pos);
+        }
+        plan_.held.push_back(generator);
+        return generator.get();
+    }
+
+    rn_ctx &             ctx_;
+    std::vector<int32_t> next_pos_;
+    StepPlan             plan_;
+};
+
+void check_room(const rn_ctx & ctx, const StepPlan & plan, const rn_step_out & out) {
+    if (out.cap_out < plan.n_outputs) {
+        fail(RN_E_ARG, "cap_out: %d records are needed, there is room for %d", plan.n_outputs, out.cap_out);
+    }
+    if (out.cap_text < ctx.text_per_record * plan.n_outputs) {
+        fail(RN_E_ARG, "cap_text: %lld bytes are needed, there are %lld",
+             static_cast<long long>(ctx.text_per_record * plan.n_outputs), static_cast<long long>(out.cap_text));
+    }
+    need(out.text_off, "text_off");
+    if (plan.n_outputs > 0) {
+        need(out.gen, "gen");
+        need(out.tok, "tok");
+        need(out.flags, "flags");
+        need(out.stop_index, "stop_index");
+        need(out.text, "text");
+        need(out.logprob, "logprob");
+        need(out.n_top, "n_top");
+    }
+    for (const auto & generator : plan.held) {
+        if (generator->top_logprobs > out.cap_top) {
+            fail(RN_E_ARG, "cap_top: %d are needed, there is room for %d", generator->top_logprobs, out.cap_top);
+        }
+        if (generator->top_logprobs > 0) {
+            need(out.top_tok, "top_tok");
+            need(out.top_logprob, "top_logprob");
+        }
+    }
+}
+
+} // namespace
+
+StepPlan make_plan(rn_ctx & ctx, const rn_step_in & in, const rn_step_out & out) {
+    StepPlan plan = Planner(ctx).plan(in);
+    check_room(ctx, plan, out);
+    return plan;
+}
+
+} // namespace rn
