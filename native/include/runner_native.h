@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 1
+#define RN_ABI 2
 
 enum {
     RN_OK = 0,
@@ -121,6 +121,7 @@ typedef struct {
     /* decode part: generators that continue; the shim feeds each its own pending token at its own position */
     int32_t         n_gen;
     const int32_t * gen;
+    const int32_t * n_draft; /* by generator: most tokens to guess behind its own and to check in this step; NULL: none */
     /* prompt part: rows in compute order, positions of a sequence consecutive                              */
     int32_t         n_rows;
     const int32_t * tok;
@@ -134,7 +135,8 @@ typedef struct {
     int32_t   rc;         /* llama_process: 0 ok, 1 no KV slot, 2 aborted, < 0 failed; on rc != 0 nothing was sampled, generators are as before, and so is the
                            * memory where it can give back a part (seq_rm "part"; otherwise ask rn_seq_range)   */
     int32_t   cap_out;    /* records the arrays below can hold; must be >= n_gen + rows with out_gen       */
-    int32_t   n_out;      /* records written: one a generator, decode part first                           */
+    int32_t   n_out;      /* records written: decode part first; one a generator, and one more for each guess that was right, right behind it */
+    int32_t * n_drafted;  /* by generator of the decode part: guesses computed; may be NULL when n_draft is */
     int32_t * gen;
     int32_t * tok;
     int32_t * flags;      /* RN_OUT_*                                                                      */
@@ -151,6 +153,11 @@ typedef struct {
     int64_t   us_sample;
 } rn_step_out;
 
+/* Guesses. A sequence's own tokens are searched for the place that agrees with its end for longest; what followed there is computed in this step, in
+ * rows of their own. Then the generator samples as ever, row by row, while the token it chooses is the guess in the next row; the rest leaves memory
+ * within the call. So tokens, texts, log-probabilities and ends are those of one token a step (as far as the kernels compute a row alike alone and
+ * among others). Guesses fill what n_batch, n_outputs_max, cap_out, cap_text, max_tokens and the context leave free, and are dropped when no KV cell is
+ * free for them: no step fails for them. There are none where memory cannot give back a part (seq_rm is not "part"). */
 RN_API int32_t rn_step(rn_ctx * ctx, const rn_step_in * in, rn_step_out * out);
 /* logprob[i], 0 <= i < n - 1: log-probability over the raw logits of tok[i + 1] after tok[0..i]. In pieces of at most n_outputs_max rows. The sequence must be
  * empty, and is so again. RN_E_STATE: no room; RN_E_CANCEL: rn_abort. */

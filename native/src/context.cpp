@@ -154,7 +154,7 @@ rn_ctx::rn_ctx(std::shared_ptr<rn::Model> shared, llama_context_ptr made, std::u
     n_outputs_max(static_cast<int32_t>(params.n_outputs_max)),
     // Text held back for a stop string, and one token whose every byte may become a U+FFFD of three.
     text_per_record(static_cast<int64_t>(rn::MAX_STOP_BYTES + 3 * (3 + model->max_piece))),
-    kv_unified(params.kv_unified), next_pos(params.n_seq_max, 0) {}
+    kv_unified(params.kv_unified), tokens(params.n_seq_max) {}
 
 void rn_ctx::check_seq(int32_t seq, const char * name) const {
     if (seq < 0 || seq >= n_seq_max) {
@@ -163,7 +163,8 @@ void rn_ctx::check_seq(int32_t seq, const char * name) const {
 }
 
 void rn_ctx::refresh(int32_t seq) {
-    next_pos[static_cast<size_t>(seq)] = llama_memory_seq_pos_max(memory, seq) + 1;
+    const llama_pos last = llama_memory_seq_pos_max(memory, seq);
+    tokens[static_cast<size_t>(seq)].resize(static_cast<size_t>(last + 1), LLAMA_TOKEN_NULL);
 }
 
 rn_ctx * rn_ctx_new(rn_model * model, const char * json) {

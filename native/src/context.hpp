@@ -42,7 +42,10 @@ struct rn_ctx {
     // Throw Failure(RN_E_ARG) naming the argument.
     void check_seq(int32_t seq, const char * name) const;
 
-    // Asks llama.cpp again where a sequence ends; next_pos saves the question in every step.
+    // The position that must come next.
+    int32_t next_pos(int32_t seq) const { return static_cast<int32_t>(tokens[static_cast<size_t>(seq)].size()); }
+
+    // Asks llama.cpp again where a sequence ends. Its tokens follow: what is new there is not known.
     void refresh(int32_t seq);
 
     std::shared_ptr<rn::Model>       model;
@@ -65,7 +68,7 @@ struct rn_ctx {
     bool        kv_unified;
     common_context_seq_rm_type seq_rm = COMMON_CONTEXT_SEQ_RM_TYPE_NO;
 
-    std::vector<int32_t>          next_pos; // by sequence: the position that must come next
-    std::vector<llama_token_data> scratch;  // of the sampler
-    rn::Generators                generators;
+    std::vector<std::vector<int32_t>> tokens; // by sequence: what its positions hold, LLAMA_TOKEN_NULL: not known
+    std::vector<llama_token_data>     scratch; // of the sampler
+    rn::Generators                    generators;
 };

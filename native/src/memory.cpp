@@ -20,7 +20,7 @@ int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1
         if (src == dst) {
             rn::fail(RN_E_ARG, "src and dst are both sequence %d", src);
         }
-        if (ctx->next_pos[static_cast<size_t>(dst)] != 0) {
+        if (ctx->next_pos(dst) != 0) {
             rn::fail(RN_E_STATE, "dst: sequence %d is not empty", dst);
         }
         const bool is_whole = p0 <= 0 && p1 < 0;
@@ -29,6 +29,7 @@ int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1
             rn::fail(RN_E_ARG, "this memory copies whole sequences only: p0 must be 0 and p1 -1");
         }
         llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : std::max(p0, 0), p1);
+        ctx->tokens[static_cast<size_t>(dst)] = ctx->tokens[static_cast<size_t>(src)];
         ctx->refresh(dst);
         return RN_OK;
     });
@@ -46,7 +47,7 @@ int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos
 int32_t rn_kv_clear(rn_ctx * ctx) {
     return rn::guard([&] {
         llama_memory_clear(rn::need(ctx, "ctx").memory, true); // with the pages: see footprint.hpp
-        std::fill(ctx->next_pos.begin(), ctx->next_pos.end(), 0);
+        ctx->tokens.assign(ctx->tokens.size(), {});
         return RN_OK;
     });
 }

@@ -2,13 +2,20 @@
 
 #include "context.hpp"
 #include "guard.hpp"
+#include "lookup.hpp"
+
+#include <algorithm>
 
 namespace rn {
 namespace {
 
 class Planner {
   public:
-    explicit Planner(rn_ctx & ctx) : ctx_(ctx), next_pos_(ctx.next_pos) {}
+    explicit Planner(rn_ctx & ctx) : ctx_(ctx) {
+        for (int32_t seq = 0; seq < ctx.n_seq_max; ++seq) {
+            next_pos_.push_back(ctx.next_pos(seq));
+        }
+    }
 
     StepPlan plan(const rn_step_in & in) {
         check_counts(in);
@@ -22,6 +29,7 @@ class Planner {
         if (plan_.n_outputs > ctx_.n_outputs_max) {
             fail(RN_E_ARG, "%d rows to sample from, the context allows %d", plan_.n_outputs, ctx_.n_outputs_max);
         }
+        plan_.n_asked = plan_.rows.size();
         return std::move(plan_);
     }
 
@@ -33,6 +41,11 @@ class Planner {
         }
         if (in.n_gen > 0) {
             need(in.gen, "gen");
+        }
+        for (int32_t i = 0; in.n_draft != nullptr && i < in.n_gen; ++i) {
+            if (in.n_draft[i] < 0) {
+                fail(RN_E_ARG, "n_draft: %d for generator %d", in.n_draft[i], in.gen[i]);
+            }
         }
         if (in.n_rows > 0) {
             need(in.tok, "tok");
@@ -96,7 +109,7 @@ class Planner {
     StepPlan             plan_;
 };
 
-void check_room(const rn_ctx & ctx, const StepPlan & plan, const rn_step_out & out) {
+void check_room(const rn_ctx & ctx, const rn_step_in & in, const StepPlan & plan, const rn_step_out & out) {
     if (out.cap_out < plan.n_outputs) {
         fail(RN_E_ARG, "cap_out: %d records are needed, there is room for %d", plan.n_outputs, out.cap_out);
     }
@@ -105,6 +118,9 @@ void check_room(const rn_ctx & ctx, const StepPlan & plan, const rn_step_out & o
              static_cast<long long>(ctx.text_per_record * plan.n_outputs), static_cast<long long>(out.cap_text));
     }
     need(out.text_off, "text_off");
+    if (in.n_draft != nullptr && in.n_gen > 0) {
+        need(out.n_drafted, "n_drafted");
+    }
     if (plan.n_outputs > 0) {
         need(out.gen, "gen");
         need(out.tok, "tok");
@@ -125,11 +141,64 @@ void check_room(const rn_ctx & ctx, const StepPlan & plan, const rn_step_out & o
     }
 }
 
+// Rows beyond those asked for: no step fails for its guesses.
+int64_t spare_rows(const rn_ctx & ctx, const StepPlan & plan, const rn_step_out & out) {
+    const int64_t records = std::min<int64_t>({ctx.n_outputs_max, out.cap_out, out.cap_text / ctx.text_per_record});
+    return std::min(records - plan.n_outputs, ctx.n_batch - static_cast<int64_t>(plan.rows.size()));
+}
+
+// Tokens behind the pending one that this generator may still take, and its sequence hold.
+int64_t room_after(const rn_ctx & ctx, const Row & pending) {
+    const Generator & generator = *pending.generator;
+    const int64_t     positions = ctx.n_ctx_seq - 1 - pending.pos;
+    return generator.max_tokens < 0 ? positions : std::min(positions, generator.max_tokens - generator.sampled - 1);
+}
+
+// What follows an end is never computed.
+void cut_at_end(const llama_vocab * vocab, std::vector<int32_t> & guesses) {
+    const auto is_end = [vocab](int32_t token) { return llama_vocab_is_eog(vocab, token); };
+    guesses.erase(std::find_if(guesses.begin(), guesses.end(), is_end), guesses.end());
+}
+
+void add_guesses(const rn_ctx & ctx, const rn_step_in & in, int64_t spare, StepPlan & plan) {
+    std::vector<int32_t> guesses;
+    for (int32_t i = 0; i < in.n_gen; ++i) {
+        const Row     pending = plan.rows[static_cast<size_t>(i)];
+        const int64_t most    = std::min({static_cast<int64_t>(in.n_draft[i]), room_after(ctx, pending), spare});
+        guesses.clear();
+        if (most > 0) {
+            look_up(ctx.tokens[static_cast<size_t>(pending.seq)], pending.token, static_cast<int32_t>(most), guesses);
+            cut_at_end(ctx.model->vocab, guesses);
+        }
+        plan.guesses.push_back({plan.rows.size(), static_cast<int32_t>(guesses.size())});
+        Row row = pending;
+        for (const int32_t guess : guesses) {
+            row.token = guess;
+            ++row.pos;
+            plan.rows.push_back(row);
+        }
+        spare -= static_cast<int64_t>(guesses.size());
+    }
+}
+
 } // namespace
+
+bool StepPlan::drop_guesses() {
+    if (rows.size() == n_asked) {
+        return false;
+    }
+    rows.resize(n_asked);
+    guesses.clear();
+    return true;
+}
 
 StepPlan make_plan(rn_ctx & ctx, const rn_step_in & in, const rn_step_out & out) {
     StepPlan plan = Planner(ctx).plan(in);
-    check_room(ctx, plan, out);
+    check_room(ctx, in, plan, out);
+    // Where memory cannot be cut back a wrong guess would stay in it.
+    if (in.n_draft != nullptr && ctx.seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_PART) {
+        add_guesses(ctx, in, spare_rows(ctx, plan, out), plan);
+    }
     return plan;
 }
 

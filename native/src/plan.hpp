@@ -17,10 +17,21 @@ struct Row {
     int32_t     id;        // of the generator
 };
 
+// The rows that hold guesses of what follows one generator's pending token.
+struct Guesses {
+    size_t  first;
+    int32_t count;
+};
+
 struct StepPlan {
-    std::vector<Row>                        rows;
-    std::vector<std::shared_ptr<Generator>> held; // keeps the generators alive until the step is over
-    int32_t                                 n_outputs = 0;
+    std::vector<Row>                        rows;     // as asked: decode part, prompt part; then the guesses
+    size_t                                  n_asked = 0;
+    std::vector<Guesses>                    guesses;  // one for each row of the decode part, or empty: none at all
+    std::vector<std::shared_ptr<Generator>> held;     // keeps the generators alive until the step is over
+    int32_t                                 n_outputs = 0; // of the rows asked
+
+    // Without its guesses; false when it has none.
+    bool drop_guesses();
 };
 
 // Throws Failure for everything that llama.cpp would abort on, and for a place of the caller that is too small.

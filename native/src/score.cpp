@@ -19,7 +19,7 @@ void check_text(const rn_ctx & ctx, int32_t seq, const int32_t * tokens, int32_t
     for (int32_t i = 0; i < count; ++i) {
         ctx.model->check_token(tokens[i], "tok");
     }
-    if (ctx.next_pos[static_cast<size_t>(seq)] != 0) {
+    if (ctx.next_pos(seq) != 0) {
         fail(RN_E_STATE, "sequence %d is not empty", seq);
     }
 }

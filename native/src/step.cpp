@@ -1,4 +1,4 @@
-// The hot path: one batch through the model, and one token out for each generator in it.
+// The hot path: one batch through the model, and one token out for each generator in it, or more where guesses were right.
 #include "context.hpp"
 #include "guard.hpp"
 #include "recorder.hpp"
@@ -29,9 +29,8 @@ void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
     }
 }
 
-int32_t compute(rn_ctx & ctx, const std::vector<Row> & rows) {
+int32_t decode(rn_ctx & ctx, const std::vector<Row> & rows) {
     fill_batch(ctx, rows);
-    ctx.abort.store(false);
     const int32_t rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, ctx.batch.get());
     if (rc != 0) {
         roll_back(ctx, rows);
@@ -40,29 +39,76 @@ int32_t compute(rn_ctx & ctx, const std::vector<Row> & rows) {
     llama_synchronize(ctx.llama.get());
     ctx.retired.clear();
     for (const Row & row : rows) {
-        ctx.next_pos[static_cast<size_t>(row.seq)] = row.pos + 1;
+        ctx.tokens[static_cast<size_t>(row.seq)].push_back(row.token);
     }
     return rc;
 }
 
+int32_t compute(rn_ctx & ctx, StepPlan & plan) {
+    ctx.abort.store(false);
+    const int32_t rc = decode(ctx, plan.rows);
+    const bool    no_cell = rc == 1;
+    return no_cell && plan.drop_guesses() ? decode(ctx, plan.rows) : rc;
+}
+
+// When sampling is over, or has thrown, memory holds no more than what the generators went past: every guess that was
+// not confirmed goes.
+class CutBack {
+  public:
+    CutBack(rn_ctx & ctx, const StepPlan & plan) : ctx_(ctx), plan_(plan) {}
+    CutBack(const CutBack &)             = delete;
+    CutBack & operator=(const CutBack &) = delete;
+
+    ~CutBack() {
+        for (const auto & generator : plan_.held) {
+            if (ctx_.next_pos(generator->seq) > generator->n_past) {
+                llama_memory_seq_rm(ctx_.memory, generator->seq, generator->n_past, -1);
+                ctx_.refresh(generator->seq);
+            }
+        }
+    }
+
+  private:
+    rn_ctx &         ctx_;
+    const StepPlan & plan_;
+};
+
+// One token from each row that was asked for, and from the guesses behind it for as long as they are what was sampled.
+void sample(rn_ctx & ctx, const StepPlan & plan, rn_step_out & out) {
+    const CutBack cut_back(ctx, plan);
+    Recorder      recorder(ctx, out);
+    for (size_t i = 0; i < plan.n_asked; ++i) {
+        const Generator * generator = plan.rows[i].generator;
+        if (generator == nullptr) {
+            continue;
+        }
+        recorder.record(plan.rows[i], static_cast<int32_t>(i));
+        const Guesses guesses = i < plan.guesses.size() ? plan.guesses[i] : Guesses{i, 0};
+        for (size_t at = guesses.first; at < guesses.first + static_cast<size_t>(guesses.count); ++at) {
+            if (generator->ended || generator->pending != plan.rows[at].token) {
+                break;
+            }
+            recorder.record(plan.rows[at], static_cast<int32_t>(at));
+        }
+    }
+}
+
 void run_step(rn_ctx & ctx, const rn_step_in & in, rn_step_out & out) {
-    const StepPlan plan = make_plan(ctx, in, out);
-    const int64_t  began = ggml_time_us();
-    out.n_out            = 0;
-    out.rc               = compute(ctx, plan.rows);
+    const int64_t began    = ggml_time_us();
+    StepPlan      plan     = make_plan(ctx, in, out);
+    out.n_out              = 0;
+    out.rc                 = compute(ctx, plan);
     const int64_t computed = ggml_time_us();
     out.us_decode          = computed - began;
     out.us_sample          = 0;
-    if (out.rc != 0) {
-        return;
+    for (int32_t i = 0; in.n_draft != nullptr && i < in.n_gen; ++i) {
+        const bool is_checked = out.rc == 0 && !plan.guesses.empty();
+        out.n_drafted[i]      = is_checked ? plan.guesses[static_cast<size_t>(i)].count : 0;
     }
-    Recorder recorder(ctx, out);
-    for (size_t i = 0; i < plan.rows.size(); ++i) {
-        if (plan.rows[i].generator != nullptr) {
-            recorder.record(plan.rows[i], static_cast<int32_t>(i));
-        }
+    if (out.rc == 0) {
+        sample(ctx, plan, out);
+        out.us_sample = ggml_time_us() - computed;
     }
-    out.us_sample = ggml_time_us() - computed;
 }
 
 } // namespace

@@ -18,7 +18,7 @@
         }                                                                                                     \
     } while (0)
 
-static int32_t step_gen[MAX_OUT];
+static int32_t step_gen[MAX_OUT], step_draft[MAX_OUT], out_drafted[MAX_OUT];
 static int32_t step_tok[MAX_ROWS], step_pos[MAX_ROWS], step_seq[MAX_ROWS], step_out[MAX_ROWS];
 static int32_t out_gen[MAX_OUT], out_tok[MAX_OUT], out_flags[MAX_OUT], out_stop[MAX_OUT], out_n_top[MAX_OUT];
 static int32_t out_top_tok[MAX_OUT * TOP];
@@ -35,6 +35,7 @@ static rn_step_in in = {.size    = sizeof(rn_step_in),
 
 static rn_step_out out = {.size        = sizeof(rn_step_out),
                           .cap_out     = MAX_OUT,
+                          .n_drafted   = out_drafted,
                           .gen         = out_gen,
                           .tok         = out_tok,
                           .flags       = out_flags,
@@ -254,6 +255,41 @@ static void test_answers(rn_model * model, rn_ctx * ctx) {
     CHECK(rn_grammar_check(model, "root ::= \"a\"") == RN_OK && rn_grammar_check(model, "root ::= (") == RN_E_GRAMMAR);
 }
 
+/* A forced answer that repeats itself: its guesses are right, and the end lies within them. */
+static void test_guesses(rn_model * model, rn_ctx * ctx) {
+    int32_t       tokens[MAX_ROWS];
+    char          text[256] = "";
+    int32_t       steps = 0, records = 1, drafted = 0;
+    const int32_t count = tokenize(model, "Say:", tokens);
+    const int32_t gen   = rn_gen_new(ctx, "{\"grammar\":\"root ::= \\\" a b a b a b a b a b a b\\\"\",\"temperature\":0}");
+    CHECK(gen >= 0 && rn_gen_bind(ctx, gen, 0, count, tokens, count) == RN_OK);
+    add_prompt(0, tokens, 0, count, gen);
+    run(ctx);
+    strncat(text, out_text, (size_t) out_off[1]);
+    in.n_draft    = step_draft;
+    step_draft[0] = -1;
+    add_decode(gen);
+    CHECK(rn_step(ctx, &in, &out) == RN_E_ARG && strstr(rn_last_error(), "n_draft") != NULL);
+    step_draft[0] = 4;
+    out.n_drafted = NULL;
+    CHECK(rn_step(ctx, &in, &out) == RN_E_ARG && strstr(rn_last_error(), "n_drafted") != NULL);
+    out.n_drafted = out_drafted;
+    reset();
+    while (!(out_flags[out.n_out - 1] & RN_OUT_LAST)) {
+        add_decode(gen);
+        run(ctx);
+        strncat(text, out_text, (size_t) out_off[out.n_out]);
+        CHECK(out_drafted[0] >= out.n_out - 1 && out_drafted[0] <= 4);
+        drafted += out_drafted[0];
+        records += out.n_out;
+        ++steps;
+    }
+    in.n_draft = NULL;
+    CHECK(strcmp(text, " a b a b a b a b a b a b") == 0 && out_flags[out.n_out - 1] == RN_OUT_EOS);
+    CHECK(drafted > 0 && steps < records - 1);
+    CHECK(rn_gen_free(ctx, gen) == RN_OK && rn_seq_rm(ctx, 0, 0, -1) == 1);
+}
+
 static void test_chat(rn_model * model) {
     rn_buf    buf  = {0};
     rn_tmpl * tmpl = rn_tmpl_new(model, NULL, &buf);
@@ -290,6 +326,7 @@ int main(int argc, char ** argv) {
     test_sequences(model, ctx);
     test_score(model, ctx);
     test_answers(model, ctx);
+    test_guesses(model, ctx);
     test_chat(model);
     CHECK(rn_perf(ctx, &buf, 1) == RN_OK);
     check_json(&buf, "n_reused");

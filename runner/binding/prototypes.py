@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 1
+ABI = 2
 
 
 class Buf(c.Structure):
@@ -25,6 +25,7 @@ class StepIn(c.Structure):
         ("flags", c.c_uint32),
         ("n_gen", c.c_int32),
         ("gen", c.c_void_p),
+        ("n_draft", c.c_void_p),
         ("n_rows", c.c_int32),
         ("tok", c.c_void_p),
         ("pos", c.c_void_p),
@@ -41,6 +42,7 @@ class StepOut(c.Structure):
         ("rc", c.c_int32),
         ("cap_out", c.c_int32),
         ("n_out", c.c_int32),
+        ("n_drafted", c.c_void_p),
         ("gen", c.c_void_p),
         ("tok", c.c_void_p),
         ("flags", c.c_void_p),

@@ -48,12 +48,17 @@ class Record(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a step ended: ``rc`` 0 ok, 1 no KV cell, 2 aborted, < 0 failed; records only when 0."""
+    """How a step ended: ``rc`` 0 ok, 1 no KV cell, 2 aborted, < 0 failed; records only when 0.
+
+    ``drafted`` counts the guesses that were computed for each generator of the decode part; it is
+    empty when none were allowed.
+    """
 
     rc: int
     records: list[Record]
     decode_us: int
     sample_us: int
+    drafted: tuple[int, ...] = ()
 
 
 class Stepper:
@@ -68,6 +73,7 @@ class Stepper:
         self._cap_top = max_top_logprobs
 
         self._gen = np.empty(info.n_batch, np.int32)  # too many are for the library to refuse
+        self._drafts = np.empty((2, info.n_batch), np.int32)  # n_draft, n_drafted
         self._rows = np.empty((4, info.n_batch), np.int32)  # tok, pos, seq, out_gen
         self._out_ints = np.empty((5, outputs), np.int32)  # gen, tok, flags, stop_index, n_top
         self._text_off = np.empty(outputs + 1, np.int64)
@@ -78,6 +84,7 @@ class Stepper:
 
         # Read and written without numpy: on a handful of numbers its calls cost more than they do.
         self._view_gen = self._gen.data
+        self._view_draft, self._view_drafted = (row.data for row in self._drafts)
         self._view_ints = [row.data for row in self._out_ints]
         self._view_off = self._text_off.data
         self._view_text = self._text.data
@@ -87,14 +94,38 @@ class Stepper:
         self._out = self._make_out(outputs)
         self._in_ref, self._out_ref = c.byref(self._in), c.byref(self._out)
 
-    def run(self, decode: Sequence[int], prompts: Iterable[Prompt] = ()) -> Outcome:
+    def run(
+        self,
+        decode: Sequence[int],
+        prompts: Iterable[Prompt] = (),
+        drafts: Sequence[int] = (),
+    ) -> Outcome:
         """Feed each generator of ``decode`` its own last token, then the prompt rows, in one batch.
 
-        Raises NativeError, with nothing done, for what the library refuses.
+        ``drafts`` allows each generator of ``decode`` so many guesses; empty: none. A generator has
+        a record more for each guess that was right. Raises NativeError, with nothing done, for what
+        the library refuses.
         """
         for at, generator in enumerate(decode):
             self._view_gen[at] = generator
         self._in.n_gen = len(decode)
+        if drafts:
+            return self._run_with_guesses(drafts, prompts)
+        return self._run(prompts)
+
+    def _run_with_guesses(self, drafts: Sequence[int], prompts: Iterable[Prompt]) -> Outcome:
+        if len(drafts) != self._in.n_gen:
+            raise ValueError(f"{len(drafts)} drafts for {self._in.n_gen} generators")
+        for at, most in enumerate(drafts):
+            self._view_draft[at] = most
+        self._in.n_draft = _address(self._drafts[0])
+        try:
+            outcome = self._run(prompts)
+        finally:
+            self._in.n_draft = None
+        return outcome._replace(drafted=tuple(self._view_drafted[: len(drafts)].tolist()))
+
+    def _run(self, prompts: Iterable[Prompt]) -> Outcome:
         self._in.n_rows = self._put_rows(prompts)
         self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
         out = self._out
@@ -167,6 +198,7 @@ class Stepper:
         return StepOut(
             size=c.sizeof(StepOut),
             cap_out=outputs,
+            n_drafted=_address(self._drafts[1]),
             gen=gen,
             tok=tok,
             flags=flags,

@@ -50,7 +50,7 @@ class LlamaBackend:
             for operation in plan.memory:
                 self._operate(operation)
             prompts = [Prompt(p.slot, p.start, p.tokens, p.generator) for p in plan.prefill]
-            step = self._stepper.run(plan.decode, prompts)
+            step = self._stepper.run(plan.decode, prompts, plan.drafts)
         except NativeError as error:
             return StepResult(Outcome.FAILED, (), 0.0, error.message)
         duration_s = (step.decode_us + step.sample_us) / 1e6
@@ -64,7 +64,7 @@ class LlamaBackend:
             else _sampled(record)
             for record in step.records
         ]
-        return StepResult(Outcome.OK, tuple(sampled), duration_s)
+        return StepResult(Outcome.OK, tuple(sampled), duration_s, drafted=step.drafted)
 
     def free(self, generator: GeneratorId) -> None:
         """Give a generator back."""
