@@ -18,6 +18,7 @@ from runner.store.blobs import is_present
 from runner.store.index import Index
 from runner.store.layout import Layout, replace_file
 from runner.store.lock import locked
+from runner.store.stamp import Stamp, stamp
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +41,16 @@ class _Latest:
     """What the file said when it was last read. Threads may read at the same time."""
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[int, ...], Index] | None = None
+        self._known: tuple[Stamp, Index] | None = None
 
     def parse(self, path: Path) -> Index | None:
         """Return the index at ``path``; None when it is missing or damaged."""
-        try:
-            # The facts are older than the content that is read, so they never vouch for too much.
-            facts = path.stat()
-        except FileNotFoundError:
-            return None
-        version = (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        if (known := self._known) is not None and known[0] == version:
+        now = stamp(path)  # before the content, so that it never vouches for more than was read
+        if (known := self._known) is not None and known[0] == now:
             return known[1]
         index = _parse(path)
-        if index is not None:
-            self._known = (version, index)
+        if index is not None and now is not None:
+            self._known = (now, index)
         return index
 
 

@@ -15,18 +15,16 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata, describe
 from runner.oci import (
-    MAX_MANIFEST_BYTES,
     Descriptor,
     Digest,
     Manifest,
-    ModelConfig,
     Reference,
     media,
 )
-from runner.oci.config import MAX_CONFIG_BYTES
 from runner.store import lookup
-from runner.store.blobs import broken, check_blob, is_present, read_blob, stored_s
+from runner.store.blobs import broken, check_blob, is_present, stored_s
 from runner.store.bundle import open_bundle, plan_files
+from runner.store.documents import Documents
 from runner.store.faults import storage_errors
 from runner.store.index import Entry, Index
 from runner.store.indexfile import Draft, IndexFile
@@ -50,6 +48,7 @@ class Store:
         with storage_errors("opening it", self._layout.root):
             self._is_writable = open_layout(self._layout)
             self._index = IndexFile(self._layout, is_writable=self._is_writable)
+            self._documents = Documents(self._layout)
             self._index.read()  # makes a missing one and repairs a damaged one
 
     @property
@@ -209,11 +208,7 @@ class Store:
     def _load(self, entry: Entry) -> StoredModel:
         """Read a model's documents and see that its blobs are there."""
         descriptor = entry.descriptor
-        raw = read_blob(self._layout, descriptor, limit_bytes=MAX_MANIFEST_BYTES)
-        manifest = Manifest.parse(raw)
-        config = ModelConfig.parse(
-            read_blob(self._layout, manifest.config, limit_bytes=MAX_CONFIG_BYTES)
-        )
+        manifest, config = self._documents.read(descriptor)
         missing = [layer for layer in manifest.layers if not is_present(self._layout, layer)]
         if missing:
             raise broken(missing[0].digest, "is missing or of the wrong size")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from runner.oci import Descriptor, Digest, media
@@ -16,6 +17,7 @@ X = "docker.io/ai/x:latest"
 
 def test_an_index_that_did_not_change_is_not_parsed_again(tmp_path: Path) -> None:
     Store(tmp_path)
+    os.utime(tmp_path / "index.json", (0, 0))
     file = IndexFile(Layout(tmp_path), is_writable=True)
     assert file.read() is file.read()
 
@@ -31,6 +33,7 @@ def test_what_another_process_changed_is_seen_at_once(tmp_path: Path) -> None:
 
 def test_an_index_written_in_place_by_another_tool_is_seen(tmp_path: Path) -> None:
     Store(tmp_path)
+    os.utime(tmp_path / "index.json", (0, 0))
     file = IndexFile(Layout(tmp_path), is_writable=True)
     assert file.read() == Index()
     (tmp_path / "index.json").write_bytes(Index((Entry(A, (X,)),)).render())
