@@ -137,6 +137,8 @@ class EngineLoop:
             steps=totals.steps,
             resident_bytes=resident_bytes,
             threads=threads,
+            draft_tokens=totals.drafted,
+            accepted_tokens=totals.accepted,
         )
 
     def _patience_s(self) -> float | None:
