@@ -77,6 +77,7 @@ RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
 RN_API rn_ctx * rn_ctx_new(rn_model * model, const char * json);
 RN_API void     rn_ctx_free(rn_ctx * ctx);
 /* {"n_ctx","n_ctx_seq","n_batch","n_ubatch","n_seq_max","n_outputs_max","kv_unified","can_shift","seq_rm":"part|full|rs","text_per_record" (see rn_step_out.cap_text),
+ *  "state_bytes","token_bytes": rn_seq_state_size of n tokens is at most state_bytes + n * token_bytes,
  *  "memory_bytes":{"model","context","compute"}} actual values */
 RN_API int32_t  rn_ctx_info(rn_ctx * ctx, rn_buf * out);
 RN_API int32_t  rn_threads_set(rn_ctx * ctx, int32_t n_threads, int32_t n_threads_batch);
@@ -94,6 +95,12 @@ RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1); /* 
 RN_API int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 RN_API int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max); /* -1, -1: empty */
 RN_API int32_t rn_kv_clear(rn_ctx * ctx);
+/* A sequence's memory as bytes. They fit a context of the same model and settings in the same library: llama.cpp checks their shape and trusts their content, so
+ * give back only what came from rn_seq_state_get unchanged. get: cap >= rn_seq_state_size; returns the bytes written. */
+RN_API int64_t rn_seq_state_size(rn_ctx * ctx, int32_t seq);
+RN_API int64_t rn_seq_state_get(rn_ctx * ctx, int32_t seq, void * dst, int64_t cap);
+/* seq must be empty, and is so after a failure. tokens: the text that the state stands for. RN_E_STATE: no room, or another context's; RN_E_ARG: wrong sizes. */
+RN_API int32_t rn_seq_state_set(rn_ctx * ctx, int32_t seq, const void * src, int64_t len, const int32_t * tokens, int64_t n_tokens);
 
 /* ---- generators: sampler + history + UTF-8 hold-back + stop scan, named by a small int ---- */
 /* {"seed","temperature","top_k",... (names of wire.Sampling), "samplers":[...],"logit_bias":[[id, bias or false: never]],"ignore_eos","json_schema" (text)|"grammar" (GBNF),

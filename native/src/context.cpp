@@ -93,11 +93,7 @@ std::unique_ptr<rn_ctx> make_context(const std::shared_ptr<Model> & model, const
     pools->attach(llama.get());
     auto ctx = std::make_unique<rn_ctx>(model, std::move(llama), std::move(pools), poll, params);
     llama_set_abort_callback(ctx->llama.get(), should_abort, &ctx->abort);
-    // Decodes two tokens, which also touches all weights: the warm-up.
-    ctx->seq_rm = common_context_can_seq_rm(ctx->llama.get());
-    if (ctx->seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_NO) {
-        fail(RN_E_EXC, "the first decode failed");
-    }
+    ctx->probe();
     llama_perf_context_reset(ctx->llama.get());
     return ctx;
 }
@@ -167,6 +163,30 @@ void rn_ctx::refresh(int32_t seq) {
     tokens[static_cast<size_t>(seq)].resize(static_cast<size_t>(last + 1), LLAMA_TOKEN_NULL);
 }
 
+void rn_ctx::probe() {
+    llama_memory_clear(memory, true);
+    const int64_t one = state_bytes_after_token(0);
+    const int64_t two = state_bytes_after_token(1);
+    token_bytes       = two - one;
+    state_bytes       = one - token_bytes;
+    seq_rm            = llama_n_rs_seq(llama.get()) > 0             ? COMMON_CONTEXT_SEQ_RM_TYPE_RS
+                        : llama_memory_seq_rm(memory, 0, 1, -1) ? COMMON_CONTEXT_SEQ_RM_TYPE_PART
+                                                                : COMMON_CONTEXT_SEQ_RM_TYPE_FULL;
+    llama_memory_clear(memory, true);
+}
+
+int64_t rn_ctx::state_bytes_after_token(llama_pos pos) {
+    llama_batch_ext_clear(batch.get());
+    const int32_t row = llama_batch_ext_add_token(batch.get(), 0, 0);
+    llama_batch_ext_set_pos(batch.get(), row, &pos);
+    llama_batch_ext_set_output_logits(batch.get(), row, true);
+    if (llama_process(llama.get(), LLAMA_PROCESS_TYPE_DECODE, batch.get()) != 0) {
+        rn::fail(RN_E_EXC, "the first decode failed");
+    }
+    llama_synchronize(llama.get());
+    return static_cast<int64_t>(llama_state_seq_get_size(llama.get(), 0));
+}
+
 rn_ctx * rn_ctx_new(rn_model * model, const char * json) {
     return rn::guard_new<rn_ctx>([&] { return rn::make_context(rn::need(model, "model").shared, json).release(); });
 }
@@ -189,6 +209,8 @@ int32_t rn_ctx_info(rn_ctx * ctx, rn_buf * out) {
         info["kv_unified"]      = ctx->kv_unified;
         info["can_shift"]       = llama_memory_can_shift(ctx->memory);
         info["seq_rm"]          = rn::seq_rm_name(ctx->seq_rm);
+        info["state_bytes"]     = ctx->state_bytes;
+        info["token_bytes"]     = ctx->token_bytes;
         info["memory_bytes"]    = rn::memory_of(ctx->llama.get());
         rn::fill(out, info.dump_safe());
         return RN_OK;

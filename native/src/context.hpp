@@ -48,6 +48,10 @@ struct rn_ctx {
     // Asks llama.cpp again where a sequence ends. Its tokens follow: what is new there is not known.
     void refresh(int32_t seq);
 
+    // Decodes two tokens and clears the memory: finds out seq_rm, state_bytes and token_bytes. Touches all weights: the
+    // warm-up.
+    void probe();
+
     std::shared_ptr<rn::Model>       model;
     std::unique_ptr<rn::ThreadPools> threads; // outlives llama, which computes on it
     // The pools before the last rn_threads_set: the CPU backend pauses them when it first computes on the new ones.
@@ -68,7 +72,13 @@ struct rn_ctx {
     bool        kv_unified;
     common_context_seq_rm_type seq_rm = COMMON_CONTEXT_SEQ_RM_TYPE_NO;
 
+    int64_t state_bytes = 0; // of a sequence written down by rn_seq_state_get: so many,
+    int64_t token_bytes = 0; // and so many more for each token
+
     std::vector<std::vector<int32_t>> tokens; // by sequence: what its positions hold, LLAMA_TOKEN_NULL: not known
     std::vector<llama_token_data>     scratch; // of the sampler
     rn::Generators                    generators;
+
+  private:
+    int64_t state_bytes_after_token(llama_pos pos);
 };

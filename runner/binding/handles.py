@@ -165,6 +165,8 @@ class ContextInfo:
     seq_rm: Literal[
         "part", "full", "rs"
     ]  # what seq_rm can do: any range, whole sequences, a short tail
+    state_bytes: int  # of a sequence's saved state: so many,
+    token_bytes: int  # and so many more for each token
     memory_bytes: dict[str, int]  # model, context, compute
 
 
@@ -203,6 +205,34 @@ class Context(_Handle):
             self.library.rn_seq_range(self.pointer, seq, c.byref(first), c.byref(last))
         )
         return first.value, last.value
+
+    def state_size(self, seq: int) -> int:
+        """Bytes that :meth:`state` gives now."""
+        return self.library.check(self.library.rn_seq_state_size(self.pointer, seq))
+
+    def state(self, seq: int) -> NDArray[np.uint8]:
+        """Write a sequence's memory down: bytes for :meth:`set_state` of this very context.
+
+        Or of one with the same model, settings and library. The sequence stays as it is.
+        """
+        data = np.empty(self.state_size(seq), np.uint8)
+        self.library.check(
+            self.library.rn_seq_state_get(self.pointer, seq, data.ctypes.data, data.nbytes)
+        )
+        return data
+
+    def set_state(self, seq: int, state: NDArray[np.uint8], tokens: Sequence[int]) -> None:
+        """Put a state back into an empty sequence; ``tokens`` is the text that it stands for.
+
+        Raises NativeError when it does not fit or there is no room; the sequence is empty then.
+        The library trusts the content: give it only what :meth:`state` gave.
+        """
+        array = (c.c_int32 * len(tokens))(*tokens)
+        self.library.check(
+            self.library.rn_seq_state_set(
+                self.pointer, seq, state.ctypes.data, state.nbytes, array, len(tokens)
+            )
+        )
 
     def clear(self) -> None:
         """Empty all sequences."""
