@@ -6,12 +6,14 @@ contract suite runs on both.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 SlotId = int  # a native sequence id, 0 <= slot < slots
 GeneratorId = int  # a native sampler with its text state
+SavedKey = int  # of a slot's content that the backend keeps outside of the KV
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,48 @@ class Bind:
     tail: tuple[int, ...]
 
 
-MemoryOp = Trim | Copy | Bind
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Keep a slot's content outside of the KV, as ``key``. The slot stays as it is.
+
+    ``tokens`` is that content. A save that fails stops nothing: its key is missing from
+    ``StepResult.saved``.
+    """
+
+    slot: SlotId
+    key: SavedKey
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Make ``slot`` (empty) hold the first ``length`` positions of what was saved as ``key``."""
+
+    key: SavedKey
+    slot: SlotId
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget what was saved as ``key``; a key that is not there is ignored."""
+
+    key: SavedKey
+
+
+MemoryOp = Trim | Copy | Bind | Save | Restore | Drop
+
+
+def changed_slots(operations: Iterable[MemoryOp]) -> set[SlotId]:
+    """Slots of which nobody knows the content when an operation among these failed."""
+    slots: set[SlotId] = set()
+    for operation in operations:
+        match operation:
+            case Trim(slot) | Bind(_, slot) | Restore(_, slot) | Copy(_, slot):
+                slots.add(slot)
+            case Save() | Drop():
+                pass
+    return slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +167,9 @@ class StepResult:
     It is the scheduler's only clock for adapting its budget. ``drafted`` counts, for each generator
     of the plan's ``decode``, the guessed tokens that were checked; empty when none was asked for.
     Several :class:`Sampled` of one generator follow each other: all but the first were guessed.
+
+    ``saved`` are the keys whose :class:`Save` was done. ``copied_bytes`` were moved by saves and
+    restores, in ``copy_s``, which ``duration_s`` does not hold. All three are told of any outcome.
     """
 
     outcome: Outcome
@@ -131,6 +177,9 @@ class StepResult:
     duration_s: float
     message: str = ""
     drafted: tuple[int, ...] = ()
+    saved: tuple[SavedKey, ...] = ()
+    copied_bytes: int = 0
+    copy_s: float = 0.0
 
 
 class Backend(Protocol):

@@ -14,11 +14,15 @@ from itertools import zip_longest
 from runner.engine.backend import (
     Bind,
     Copy,
+    Drop,
     GeneratorId,
     MemoryOp,
     Outcome,
     Plan,
+    Restore,
     Sampled,
+    Save,
+    SavedKey,
     StepResult,
     Stop,
     Trim,
@@ -59,7 +63,8 @@ class FakeBackend:
     ``outcomes`` names the steps (from 0) that end otherwise than OK. An aborted or failed step
     leaves some of its rows behind, as a real one does. ``cost_s`` tells the time that a step seems
     to take, of its decode rows (guessed ones as well) and its prompt rows. One guess in
-    ``wrong_every`` is wrong. ``can_end`` False: no text ends before its last token.
+    ``wrong_every`` is wrong. ``can_end`` False: no text ends before its last token. Saved texts are
+    copied at ``bytes_per_s``, or not at all (``can_save``).
     """
 
     capacity: Capacity
@@ -67,11 +72,14 @@ class FakeBackend:
     cost_s: Callable[[int, int], float] = lambda decode, prompt: 0.005 + 0.001 * (decode + prompt)
     wrong_every: int = 4
     can_end: bool = True
+    bytes_per_s: float = 1e9
+    can_save: bool = True
     steps: int = 0
 
     def __post_init__(self) -> None:
         self.slots: list[list[Cell]] = [[] for _ in range(self.capacity.slots)]
         self.generators: dict[GeneratorId, Generator] = {}
+        self.saved: dict[SavedKey, list[Cell]] = {}
         self._next_generator = 0
 
     def new_generator(
@@ -95,6 +103,8 @@ class FakeBackend:
         """Carry out a plan."""
         for operation in plan.memory:
             self._operate(operation)
+        saves = tuple(op.key for op in plan.memory if isinstance(op, Save) and self.can_save)
+        copied_bytes = sum(map(self._copied_bytes, plan.memory))
         self._refuse_what_aborts(plan)
         outcome = self.outcomes.get(self.steps, Outcome.OK)
         self.steps += 1
@@ -108,7 +118,16 @@ class FakeBackend:
             self._leave_debris(plan)
         decode_rows = len(plan.decode) + sum(drafted)
         duration_s = self.cost_s(decode_rows, plan.rows - len(plan.decode) - sum(plan.drafts))
-        return StepResult(outcome, sampled, duration_s, "made to fail", drafted)
+        return StepResult(
+            outcome,
+            sampled,
+            duration_s,
+            "made to fail",
+            drafted,
+            saved=saves,
+            copied_bytes=copied_bytes,
+            copy_s=copied_bytes / self.bytes_per_s,
+        )
 
     def _operate(self, operation: MemoryOp) -> None:
         match operation:
@@ -120,12 +139,34 @@ class FakeBackend:
                 _require(not self.slots[target], f"slot {target} is not empty")
                 _require(0 < length <= len(self.slots[source]), f"slot {source} is too short")
                 cells = self.slots[source][:length]
-                if not self.capacity.shares_cells:
-                    cells = [Cell(cell.position, cell.state) for cell in cells]
-                self.slots[target] = cells
+                self.slots[target] = cells if self.capacity.shares_cells else _copies(cells)
             case Bind(generator, slot, n_past, _):
                 state = self.generators[generator]
                 state.slot, state.n_past = slot, n_past
+            case Save(slot, key, tokens):
+                _require(key not in self.saved, f"key {key} is in use")
+                _require(_states(tokens) == [c.state for c in self.slots[slot]], "another text")
+                if self.can_save:
+                    self.saved[key] = _copies(self.slots[slot])
+            case Restore(key, slot, length):
+                cells = self.saved[key]
+                _require(not self.slots[slot], f"slot {slot} is not empty")
+                _require(0 < length <= len(cells), f"the text {key} is too short")
+                _require(self.capacity.can_trim or length == len(cells), "cannot be cut")
+                self.slots[slot] = _copies(cells[:length])
+                _require(self.cells_used <= self.capacity.cells, "no cells for a saved text")
+            case Drop(key):
+                self.saved.pop(key, None)
+
+    def _copied_bytes(self, operation: MemoryOp) -> int:
+        match operation:
+            case Save(tokens=tokens):
+                length = len(tokens)
+            case Restore(length=length):
+                pass
+            case _:
+                return 0
+        return self.capacity.state_bytes + self.capacity.token_bytes * length
 
     def _refuse_what_aborts(self, plan: Plan) -> None:
         _require(0 < plan.rows <= self.capacity.batch_size, f"{plan.rows} rows")
@@ -193,9 +234,7 @@ class FakeBackend:
 
     def _write(self, slot: int, token: int) -> None:
         cells = self.slots[slot]
-        before = cells[-1].state if cells else 1
-        state = (before * 1_000_003 + token * 8191 + len(cells)) % (2**61 - 1)
-        cells.append(Cell(len(cells), state))
+        cells.append(Cell(len(cells), _state(cells[-1].state if cells else 1, token, len(cells))))
 
     def _sample(self, generator: GeneratorId) -> Sampled:
         state = self.generators[generator]
@@ -212,6 +251,22 @@ class FakeBackend:
                 text, stop = text + state.held, Stop.LENGTH
         state.is_done = stop is not None
         return Sampled(generator, token, text, stop, stop_index)
+
+
+def _state(before: int, token: int, position: int) -> int:
+    return (before * 1_000_003 + token * 8191 + position) % (2**61 - 1)
+
+
+def _copies(cells: list[Cell]) -> list[Cell]:
+    return [Cell(cell.position, cell.state) for cell in cells]
+
+
+def _states(tokens: tuple[int, ...]) -> list[int]:
+    """What the cells of a text hold."""
+    states: list[int] = []
+    for position, token in enumerate(tokens):
+        states.append(_state(states[-1] if states else 1, token, position))
+    return states
 
 
 def _scan(state: Generator, piece: str) -> tuple[str, int | None]:

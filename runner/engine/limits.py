@@ -13,6 +13,9 @@ class Capacity:
     all of them and a copied prefix costs none; without (one stream a slot) each slot has room
     for ``context_size`` tokens of its own and a copy takes time. ``can_trim`` False: the memory
     forgets a whole sequence or nothing (recurrent models).
+
+    ``prefix_bytes`` may hold texts that lost their slot (0: none are saved), each of which takes
+    ``state_bytes`` and ``token_bytes`` a token.
     """
 
     slots: int
@@ -22,6 +25,9 @@ class Capacity:
     batch_size: int
     shares_cells: bool
     can_trim: bool = True
+    prefix_bytes: int = 0
+    state_bytes: int = 0
+    token_bytes: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.parallel <= min(self.slots, self.batch_size):
@@ -40,5 +46,6 @@ class Policy:
     max_queue: int = 256  # sequences waiting before new ones are refused
     copy_min_tokens: int = 16  # copying a stream costs as much as computing so many, or less
     follow_min_tokens: int = 16  # worth waiting for when a running prompt computes them
+    save_min_tokens: int = 32  # a text that loses so few tokens with its slot is not worth saving
     headroom_tokens: int = 64  # cells free beyond a prompt before it is admitted
     draft_tokens: int = 0  # most guesses a stream and step; 0: no speculation

@@ -20,6 +20,8 @@ prompt takes its length over p of such steps. So:
 
 from __future__ import annotations
 
+from math import inf
+
 from runner.engine.cost import Cost
 from runner.engine.limits import Policy
 
@@ -59,6 +61,15 @@ class Pace:
             self._prompt_s.observe(prompt_rows, duration_s - self.decode_s(decode_rows))
         else:
             self.decode_s.observe(decode_rows, duration_s - self._prompt_s(prompt_rows))
+
+    @property
+    def row_s(self) -> float:
+        """What one prompt row adds to a step of many."""
+        return self._prompt_s.best_row_s
+
+    def patience_s(self, decode_rows: int) -> float:
+        """Say how long a step may be held up before it computes."""
+        return self._policy.target_gap_s - self.decode_s(decode_rows) if decode_rows else inf
 
     def prompt_rows(self, decode_rows: int, *, prompts: int = 1) -> int:
         """Say how many rows of some prompts the next step may hold beside ``decode_rows``."""

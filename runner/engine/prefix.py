@@ -11,14 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from runner.engine.backend import SlotId
+from runner.engine.backend import SavedKey, SlotId
 
 
 class Match(NamedTuple):
-    """The longest stored prefix of some tokens, and a slot that holds it."""
+    """The longest stored prefix of some tokens, and who has it: a slot, or a saved text."""
 
     length: int
     slot: SlotId | None
+    key: SavedKey | None = None
+
+    @property
+    def shared(self) -> int:
+        """Tokens of it that are in cells, which a new owner can share."""
+        return self.length if self.slot is not None else 0
 
 
 NO_MATCH = Match(0, None)

@@ -22,6 +22,7 @@ from runner.engine.backend import (
     Sampled,
     StepResult,
     Stop,
+    changed_slots,
 )
 from runner.engine.events import Begun, Ended, EndReason, Event, Failed, Piece, SequenceId, Totals
 from runner.engine.limits import Capacity, Policy
@@ -113,6 +114,8 @@ class Scheduler:
     def plan(self, now_s: float) -> Plan | None:
         """Decide the next step; None when there is nothing to compute."""
         self.expire(now_s)
+        decode_rows = len(self._running.decode)
+        self._slots.prepare(self._pace.patience_s(decode_rows), row_s=self._pace.row_s)
         if self._waiting:
             self._admit(now_s)
         running = self._running
@@ -132,6 +135,7 @@ class Scheduler:
     def settle(self, plan: Plan, result: StepResult, now_s: float) -> None:
         """Account for a step that the backend has run."""
         self.totals.steps += 1
+        self._slots.confirm(plan.memory, result)
         match result.outcome:
             case Outcome.OK:
                 self._observe(plan, result)
@@ -161,6 +165,11 @@ class Scheduler:
         """KV cells that hold tokens, of cached texts as well."""
         return self._slots.tree.cells
 
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes of the texts that lost their slot and were saved."""
+        return self._slots.shelf.bytes
+
     def check(self) -> None:
         """Assert the invariants of the books. For tests, after every call."""
         self._slots.check()
@@ -170,8 +179,7 @@ class Scheduler:
         self._running.check()
         known = sorted(s.request.id for s in (*self._waiting, *self._running))
         assert known == sorted(self._sequences), "an id is lost or has two states"
-        for sequence in self._waiting:
-            assert sequence.phase is Phase.WAITING
+        assert all(s.phase is Phase.WAITING for s in self._waiting)
         for sequence in self._running:
             assert 0 <= sequence.accepted <= sequence.drafted, "more guesses right than made"
             held = self._slots.tree.tokens(sequence.slot)
@@ -207,7 +215,7 @@ class Scheduler:
     def _cells_needed(self, sequence: Sequence, match: Match) -> int:
         """Cells for its own rows, for rows promised to running prompts, and some to grow."""
         headroom = sequence.growth(self._policy.headroom_tokens)
-        return self._running.rows_left() + len(sequence.tokens) - match.length + headroom
+        return self._running.rows_left() + len(sequence.tokens) - match.shared + headroom
 
     def _start(self, sequence: Sequence, match: Match, now_s: float) -> bool:
         """Give a waiting sequence its slot; say whether another slot's content was copied."""
@@ -341,9 +349,8 @@ class Scheduler:
 
     def _give_up(self, plan: Plan, kind: Kind, message: str, now_s: float) -> None:
         """Fail everyone the step touched: nobody knows how far the backend came with it."""
-        touched = {part.slot for part in plan.prefill}
+        touched = changed_slots(plan.memory) | {part.slot for part in plan.prefill}
         touched.update(self._running.decoding[generator].slot for generator in plan.decode)
-        touched.update(op.target if isinstance(op, Copy) else op.slot for op in plan.memory)
         for sequence in tuple(self._running):
             if sequence.slot in touched:
                 self._fail(sequence, kind, message)

@@ -2,18 +2,34 @@
 
 Every change of a slot's content is noted in the tree and written down as a memory operation for
 the next step, so the tree always tells what the backend's KV will hold when that step computes.
+A text whose slot is needed goes to the shelf, from where it comes back, when copying it twice
+costs less than computing it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import NamedTuple
 
-from runner.engine.backend import Copy, MemoryOp, SlotId, Trim
+from runner.engine.backend import (
+    Copy,
+    Drop,
+    MemoryOp,
+    Outcome,
+    Restore,
+    Save,
+    SavedKey,
+    SlotId,
+    StepResult,
+    Trim,
+)
 from runner.engine.limits import Capacity, Policy
 from runner.engine.prefix import NO_MATCH, Match, PrefixTree
+from runner.engine.shelf import CopyPace, Shelf
 
 KEEP_SHARE = 0.75  # of a stream: above, losing its tail is cheaper than copying it
+SAVE_SHARE = 1 / 8  # of a text must be its own: bytes for what others hold as well are wasted
 
 
 class Taken(NamedTuple):
@@ -36,6 +52,16 @@ class Slots:
         self._held: dict[SlotId, None] = {}  # least recently used first
         self._busy: set[SlotId] = set()
         self._operations: list[MemoryOp] = []
+        self._save_min_tokens = policy.save_min_tokens
+        self._copy_pace = CopyPace()
+        self._patience_s = inf
+        self._row_s = 0.0
+        self.shelf = Shelf(
+            capacity.prefix_bytes,
+            state_bytes=capacity.state_bytes,
+            token_bytes=capacity.token_bytes,
+            can_trim=capacity.can_trim,
+        )
         self.tree = PrefixTree(capacity.slots)
         self.append = self.tree.append
 
@@ -54,10 +80,33 @@ class Slots:
         self._operations.clear()
         return operations
 
+    def prepare(self, patience_s: float, *, row_s: float) -> None:
+        """Begin a plan: copies may take ``patience_s`` in all; to compute a row takes ``row_s``."""
+        self._patience_s, self._row_s = patience_s, row_s
+
+    def confirm(self, operations: Iterable[MemoryOp], result: StepResult) -> None:
+        """Learn what became of the operations of a plan."""
+        self._copy_pace.observe(result.copied_bytes, result.copy_s)
+        has_failed = result.outcome is Outcome.FAILED
+        for operation in operations:
+            match operation:
+                case Save(key=key) if key not in result.saved:
+                    self._drop(key)
+                case Restore(key) | Drop(key) if has_failed:  # it is faulty, or still there
+                    self._drop(key)
+
     def find(self, tokens: list[int], limit: int) -> Match:
-        """Find the longest prefix of ``tokens[:limit]`` that a new sequence can start from."""
+        """Find the longest prefix of ``tokens[:limit]`` that a new sequence can start from.
+
+        A saved text counts where restoring it costs less than computing what it has more.
+        """
         if limit == 0:
             return NO_MATCH
+        held = self._find_held(tokens, limit)
+        saved = self.shelf.find(tokens, limit)
+        return saved if self._pays(saved, held) else held
+
+    def _find_held(self, tokens: list[int], limit: int) -> Match:
         if self._capacity.can_trim:
             return self.tree.match(tokens, limit)
         whole = [
@@ -75,17 +124,19 @@ class Slots:
 
     def take(self, tokens: list[int], limit: int, match: Match) -> Taken:
         """Make a slot busy with a prefix of ``tokens[:limit]``."""
+        if match.key is not None:
+            return self._take_saved(match.key, tokens, match)
         slot = self._choose(match)
         kept = self.tree.common(slot, tokens, limit)
         if not self._capacity.can_trim and kept < self.tree.length(slot):
             kept = 0
         is_copied = match.slot is not None and match.length - kept >= self.copy_min_tokens
         if match.slot is not None and is_copied:
-            self._trim(slot, 0)
+            self._lose(slot, 0)
             self._copy(match.slot, slot, match.length)
             kept = match.length
         else:
-            self._trim(slot, kept)
+            self._lose(slot, kept)
         if limit == 0:
             self.tree.hide(slot)
         self._busy.add(slot)
@@ -114,12 +165,12 @@ class Slots:
         return min(rows, self._capacity.cells - self.tree.cells)
 
     def evict(self) -> bool:
-        """Forget the cached text that was used longest ago; False when there is none."""
+        """Take the slot of the cached text that was used longest ago; False when there is none."""
         if not self._held:
             return False
         slot = next(iter(self._held))
         del self._held[slot]
-        self._trim(slot, 0)
+        self._lose(slot, 0)
         self._free.append(slot)
         return True
 
@@ -135,6 +186,7 @@ class Slots:
     def check(self) -> None:
         """Assert that every slot has one state and the books match the capacity."""
         self.tree.check()
+        self.shelf.check()
         states = [*self._free, *self._held, *self._busy]
         assert sorted(states) == list(range(self._capacity.slots)), "a slot is lost or owned twice"
         assert self.tree.cells <= self._capacity.cells, "more cells than there are"
@@ -163,6 +215,61 @@ class Slots:
         lost = length - match.length
         is_short = lost < self.copy_min_tokens and lost <= match.length
         return is_short or match.length >= self._keep_share * length
+
+    def _take_saved(self, key: SavedKey, tokens: list[int], match: Match) -> Taken:
+        self.shelf.pinned = key
+        slot = self._choose(match)
+        self._lose(slot, 0)
+        self.room(match.length)
+        self.shelf.pinned = None
+        self._patience_s -= self._copy_s(self.shelf.length(key))
+        self.note(Restore(key, slot, match.length))
+        self.tree.append(slot, tuple(tokens[: match.length]))
+        if self._capacity.can_trim and match.length == self.shelf.length(key):
+            self._drop(key)  # the slot has it now, and is about to have more
+        else:
+            self.shelf.touch(key)
+        self._busy.add(slot)
+        return Taken(slot, match.length, is_copied=False)
+
+    def _lose(self, slot: SlotId, length: int) -> None:
+        """Cut a held text back to ``length``; save it first where that is worth while."""
+        if self.tree.length(slot) <= length:
+            return
+        text = self.tree.tokens(slot) if self._capacity.prefix_bytes else []
+        self.tree.trim(slot, length)
+        if text and self._is_worth_saving(text):
+            self._patience_s -= self._copy_s(len(text))
+            key, dropped = self.shelf.add(text)
+            self._operations += map(Drop, dropped)
+            self.note(Save(slot, key, tuple(text)))
+        self.note(Trim(slot, length))
+
+    def _is_worth_saving(self, text: list[int]) -> bool:
+        length = len(text)
+        known = max(self._find_held(text, length).length, self.shelf.find(text, length).length)
+        lost, copy_s = length - known, self._copy_s(length)
+        return (
+            lost >= max(self._save_min_tokens, length * SAVE_SHARE)
+            and 2 * copy_s < lost * self._row_s
+            and copy_s <= self._patience_s
+            and self.shelf.fits(length)
+        )
+
+    def _pays(self, saved: Match, held: Match) -> bool:
+        """Whether restoring a saved text costs less than computing what it has more."""
+        if saved.key is None or saved.length <= held.length:
+            return False
+        copy_s = self._copy_s(self.shelf.length(saved.key))
+        return copy_s < (saved.length - held.length) * self._row_s and copy_s <= self._patience_s
+
+    def _copy_s(self, length: int) -> float:
+        """Seconds to save or restore a text."""
+        return self._copy_pace.seconds(self.shelf.size_bytes(length))
+
+    def _drop(self, key: SavedKey) -> None:
+        self.shelf.remove(key)
+        self.note(Drop(key))
 
     def _trim(self, slot: SlotId, length: int) -> None:
         if self.tree.length(slot) > length:

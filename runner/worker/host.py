@@ -188,7 +188,13 @@ class Host:
     def _assemble(self, loaded: Loaded, message: Load) -> Engine:
         settings = loaded.ready.settings
         scheduler = Scheduler(
-            choosing.capacity(settings, can_trim=loaded.can_trim), choosing.policy(settings)
+            choosing.capacity(
+                settings,
+                can_trim=loaded.can_trim,
+                state_bytes=loaded.context.info.state_bytes,
+                token_bytes=loaded.context.info.token_bytes,
+            ),
+            choosing.policy(settings),
         )
         preparer = self._make_preparer(loaded)
         backend = LlamaBackend(

@@ -6,15 +6,19 @@ from runner.binding import Code, Context, Flag, NativeError, Prompt, Record, Ste
 from runner.engine.backend import (
     Bind,
     Copy,
+    Drop,
     GeneratorId,
     MemoryOp,
     Outcome,
     Plan,
+    Restore,
     Sampled,
+    Save,
     StepResult,
     Stop,
     Trim,
 )
+from runner.worker.saved import SavedTexts
 
 MAX_TOP_LOGPROBS = 20
 
@@ -40,10 +44,14 @@ class LlamaBackend:
         self._most = (threads, threads_batch)
         self._context = context
         self._is_unified = context.info.kv_unified
+        self._saved = SavedTexts(context)
         self._stepper = Stepper(context, max_top_logprobs=MAX_TOP_LOGPROBS)
 
     def run(self, plan: Plan) -> StepResult:
         """Carry out a plan; see :class:`runner.engine.Backend`."""
+        return self._saved.report(self._run(plan))
+
+    def _run(self, plan: Plan) -> StepResult:
         try:
             if self.threads != self._threads:
                 self._use_threads(self.threads)
@@ -90,6 +98,12 @@ class LlamaBackend:
                 self._trim(target, length)
             case Bind(generator, slot, n_past, tail):
                 self._context.bind(generator, slot, n_past, tail)
+            case Save(slot, key, tokens):
+                self._saved.save(slot, key, tokens)
+            case Restore(key, slot, length):
+                self._saved.restore(key, slot, length)
+            case Drop(key):
+                self._saved.drop(key)
 
     def _trim(self, slot: int, length: int) -> None:
         if not self._context.seq_rm(slot, length):

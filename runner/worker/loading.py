@@ -89,7 +89,7 @@ def _load(
     ready = Ready(
         pid=os.getpid(),
         model=_facts(info, metadata, template.info if template else {}),
-        settings=_in_force(wanted, context.info),
+        settings=_in_force(wanted, context.info, has_window=info["n_swa"] > 0),
         system_info=system["system_info"],
         devices=tuple(f"{d['name']}: {d['description']}" for d in system["devices"]),
         load_ms=0.0,
@@ -107,8 +107,13 @@ def _load(
     )
 
 
-def _in_force(wanted: EngineSettings, info: binding.ContextInfo) -> EngineSettings:
-    """What the context really has: llama.cpp rounds and bounds some of the numbers."""
+def _in_force(
+    wanted: EngineSettings, info: binding.ContextInfo, *, has_window: bool
+) -> EngineSettings:
+    """What the context really has: llama.cpp rounds and bounds some of the numbers.
+
+    A saved state holds of a sliding window only the last tokens, so it could not be cut.
+    """
     return structs.replace(
         wanted,
         context_size=min(wanted.context_size, info.n_ctx_seq),
@@ -116,6 +121,7 @@ def _in_force(wanted: EngineSettings, info: binding.ContextInfo) -> EngineSettin
         batch_size=info.n_batch,
         ubatch_size=info.n_ubatch,
         draft_tokens=wanted.draft_tokens if info.seq_rm == "part" else 0,
+        prefix_ram_bytes=0 if has_window else wanted.prefix_ram_bytes,
     )
 
 

@@ -139,6 +139,7 @@ class EngineLoop:
             threads=threads,
             draft_tokens=totals.drafted,
             accepted_tokens=totals.accepted,
+            prefix_ram_bytes=scheduler.saved_bytes,
         )
 
     def _patience_s(self) -> float | None:

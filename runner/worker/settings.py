@@ -159,8 +159,10 @@ def context_options(settings: EngineSettings) -> dict[str, Any]:
     }
 
 
-def capacity(settings: EngineSettings, *, can_trim: bool) -> Capacity:
-    """Write the settings as the scheduler takes them."""
+def capacity(
+    settings: EngineSettings, *, can_trim: bool, state_bytes: int, token_bytes: int
+) -> Capacity:
+    """Write the settings as the scheduler takes them; the rest is the context's to know."""
     return Capacity(
         slots=settings.slots,
         parallel=settings.parallel,
@@ -169,6 +171,9 @@ def capacity(settings: EngineSettings, *, can_trim: bool) -> Capacity:
         batch_size=settings.batch_size,
         shares_cells=settings.kv_layout == "unified",
         can_trim=can_trim,
+        prefix_bytes=settings.prefix_ram_bytes,
+        state_bytes=state_bytes,
+        token_bytes=token_bytes,
     )
 
 

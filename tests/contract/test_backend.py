@@ -9,7 +9,19 @@ import pytest
 
 from runner.binding import Context, Model
 from runner.engine import Backend, Capacity, Plan, StepResult
-from runner.engine.backend import Bind, Copy, MemoryOp, Outcome, Prefill, Sampled, Stop, Trim
+from runner.engine.backend import (
+    Bind,
+    Copy,
+    Drop,
+    MemoryOp,
+    Outcome,
+    Prefill,
+    Restore,
+    Sampled,
+    Save,
+    Stop,
+    Trim,
+)
 from runner.engine.fake import FakeBackend
 from runner.worker.llama import LlamaBackend
 from tests.support.embedded import find_model, open_library
@@ -78,7 +90,9 @@ def text(answer: list[Sampled]) -> str:
 
 def make_fake(*, shares_cells: bool) -> Subject:
     cells = 2 * CONTEXT if shares_cells else SLOTS * CONTEXT
-    backend = FakeBackend(Capacity(SLOTS, SLOTS, cells, CONTEXT, BATCH, shares_cells))
+    backend = FakeBackend(
+        Capacity(SLOTS, SLOTS, cells, CONTEXT, BATCH, shares_cells, token_bytes=1)
+    )
     prompt, other = tuple(range(10, 28)), tuple(range(100, 114))
     return Subject(backend, backend.new_generator, prompt, other, shares_cells)
 
@@ -197,6 +211,31 @@ def test_an_emptied_slot_begins_anew(subject: Subject) -> None:
     assert ids(answer) == subject.expected(subject.prompt)
 
 
+def test_a_saved_text_goes_on_like_a_computed_one_in_whole_or_in_part(subject: Subject) -> None:
+    prompt = subject.prompt
+    subject.fill(0, prompt)
+    expected = subject.expected(prompt)
+    subject.answer(0, subject.other, Save(0, 7, prompt), Trim(0, 0))
+    for slot, length in ((0, len(prompt) - 1), (1, 4), (2, len(prompt) - 1)):
+        answer = subject.answer(slot, prompt, Trim(slot, 0), Restore(7, slot, length), start=length)
+        assert ids(answer) == expected
+
+
+def test_a_result_tells_of_the_copies(subject: Subject) -> None:
+    subject.fill(0, subject.prompt)
+    row = Prefill(1, 0, (5,), None)
+    result = subject.backend.run(Plan((Save(0, 3, subject.prompt),), (), (row,)))
+    assert result.saved == (3,)
+    assert result.copied_bytes > 0
+    assert result.copy_s > 0
+    restore = Restore(3, 2, len(subject.prompt))
+    result = subject.backend.run(Plan((restore,), (), (Prefill(1, 1, (5,), None),)))
+    assert result.saved == ()
+    assert result.copied_bytes > 0
+    result = subject.backend.run(Plan((Drop(3), Drop(4)), (), (Prefill(1, 2, (5,), None),)))
+    assert (result.outcome, result.saved, result.copied_bytes) == (Outcome.OK, (), 0)
+
+
 def test_operations_are_done_in_their_order(subject: Subject) -> None:
     prompt = subject.prompt
     subject.fill(0, prompt)
@@ -302,5 +341,8 @@ def test_what_cannot_be_true_is_refused(subject: Subject) -> None:
     assert refused(subject, prefill=(Prefill(1, 1, (5,), None),))
     assert refused(subject, Bind(generator, 0, length, ()), decode=(generator,))
     assert refused(subject, Copy(0, 1, 3), Copy(0, 1, 3), prefill=(Prefill(1, 3, (5,), None),))
+    row = Prefill(1, 0, (5,), None)
+    assert refused(subject, Save(0, 1, subject.prompt), Restore(1, 0, length), prefill=(row,))
+    assert refused(subject, Drop(1), Restore(1, 2, length), prefill=(row,))
     subject.backend.free(generator)
     assert refused(subject, Bind(generator, 0, length, ()))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
+from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from runner.wire.messages import (
     Beat,
@@ -108,6 +110,25 @@ def test_equal_prompts_that_come_together_are_computed_once(worker: WorkerClient
     cached = sorted(begun(worker, id).cached_tokens for id in ids)
     assert cached == [0, length - 1, length - 1, length - 1]
     assert len({worker.text(id) for id in ids}) == 1
+
+
+@pytest.mark.parametrize("layout", ["streams", "unified"])
+def test_a_text_that_lost_its_slot_comes_back_from_memory_with_the_same_answer(
+    layout: Literal["streams", "unified"],
+) -> None:
+    limit_bytes = 64 * 1024**2
+    wishes = replace(WISHES, parallel=1, kv_layout=layout, prefix_ram_bytes=limit_bytes)
+    prompts = [f"Story number {n}: {STORY} Ann. " * 4 for n in range(5)]
+    with WorkerClient() as worker:
+        worker.load(model_path(), wishes)
+        worker.wait_for(Ready)
+        for n, prompt in enumerate(prompts):
+            assert ended(worker, text(n, prompt, max_tokens=6)).cached_tokens < 16
+        for n, prompt in enumerate(prompts):
+            event = ended(worker, text(100 + n, prompt, max_tokens=6))
+            assert event.cached_tokens == event.prompt_tokens - 1
+            assert worker.text(100 + n) == worker.text(n)
+        assert 0 < worker.wait_for(Beat).prefix_ram_bytes <= limit_bytes
 
 
 def test_a_stop_string_ends_the_text_and_is_named(worker: WorkerClient) -> None:

@@ -39,6 +39,9 @@ def capacities(draw: st.DrawFn) -> Capacity:
         batch_size=draw(st.sampled_from([parallel, 8, 40, 256])) if parallel < 5 else 40,
         shares_cells=shares,
         can_trim=draw(st.sampled_from([True, True, True, False])),
+        prefix_bytes=draw(st.sampled_from([0, 0, 300, 1000, 10_000])),
+        state_bytes=draw(st.sampled_from([0, 100])),
+        token_bytes=draw(st.sampled_from([1, 10])),
     )
 
 
@@ -48,6 +51,7 @@ policies = st.builds(
     max_queue=st.sampled_from([0, 2, 100]),
     copy_min_tokens=st.sampled_from([4, 32]),
     follow_min_tokens=st.sampled_from([1, 8]),
+    save_min_tokens=st.sampled_from([1, 4]),
     headroom_tokens=st.sampled_from([1, 16]),
     draft_tokens=st.sampled_from([0, 0, 1, 8]),
 )
@@ -73,11 +77,16 @@ def expected(prompt: tuple[int, ...], max_tokens: int | None) -> tuple[str, str]
     return alone(prompt, context_size=CONTEXT, max_tokens=max_tokens)
 
 
-@given(capacities(), policies, scripts, st.one_of(st.just({}), st.just({}), faults))
+@given(capacities(), policies, scripts, st.one_of(st.just({}), st.just({}), faults), st.booleans())
 def test_every_id_ends_once_with_the_text_it_has_alone(
-    capacity: Capacity, policy: Policy, script: list[tuple], outcomes: dict[int, Outcome]
+    capacity: Capacity,
+    policy: Policy,
+    script: list[tuple],
+    outcomes: dict[int, Outcome],
+    can_save: bool,
 ) -> None:
     driver = Driver(capacity, policy, outcomes)
+    driver.backend.can_save = can_save
     asked: list[tuple[tuple[int, ...], int | None]] = []
     for verb, *arguments in script:
         if verb == "submit":

@@ -119,6 +119,9 @@ class Driver:
         lengths = [slots.tree.length(slot) for slot in range(len(self.backend.slots))]
         assert lengths == [len(cells) for cells in self.backend.slots]
         assert slots.tree.cells == self.backend.cells_used
+        texts = {key: slots.shelf.length(key) for key in self.backend.saved}
+        assert texts == {key: len(cells) for key, cells in self.backend.saved.items()}
+        assert len(texts) == len(slots.shelf)
 
     def text(self, id: SequenceId) -> str:
         """What an id has shown so far."""

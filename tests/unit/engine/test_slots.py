@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from runner.engine.backend import Copy, MemoryOp, Trim
+from runner.engine.backend import (
+    Copy,
+    Drop,
+    MemoryOp,
+    Outcome,
+    Restore,
+    Save,
+    StepResult,
+    Trim,
+)
 from runner.engine.limits import Policy
 from runner.engine.prefix import NO_MATCH, Match
 from runner.engine.slots import Slots
@@ -172,3 +181,118 @@ def test_streams_have_room_of_their_own() -> None:
 def test_numbers_that_cannot_be_true_together_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"parallel|context_size"):
         capacity(**changes)
+
+
+def shelved(**changes: object) -> Slots:
+    """One slot, beside which texts can be saved at a byte a token."""
+    values = {"slots": 1, "parallel": 1, "prefix_bytes": 1000, "token_bytes": 1, **changes}
+    slots = streams(**values)
+    slots.prepare(1.0, row_s=0.001)
+    return slots
+
+
+def test_a_text_whose_slot_is_needed_is_saved_and_comes_back() -> None:
+    slots = shelved()
+    leave(slots, A)
+    assert start(slots, [9, 9]) == (0, 0, (Save(0, 0, tuple(A)), Trim(0, 0)))
+    slots.release(0, keep=False)
+    slots.take_operations()
+    assert start(slots, [*A, 1]) == (0, 40, (Restore(0, 0, 40), Drop(0)))
+    assert (len(slots.shelf), slots.shelf.bytes) == (0, 0)
+
+
+def test_a_saved_text_of_which_a_part_is_used_stays_saved() -> None:
+    slots = shelved()
+    leave(slots, A)
+    start(slots, [9, 9])
+    slots.release(0, keep=False)
+    slots.take_operations()
+    assert start(slots, [*A[:30], 1]) == (0, 30, (Restore(0, 0, 30),))
+    assert slots.shelf.bytes == 40
+
+
+def test_a_text_that_comes_back_pushes_another_one_out() -> None:
+    slots = shelved(prefix_bytes=100)
+    leave(slots, A)
+    leave(slots, [1, *A])
+    assert start(slots, [*A, 1]) == (
+        0,
+        40,
+        (Save(0, 1, (1, *A)), Trim(0, 0), Restore(0, 0, 40), Drop(0)),
+    )
+
+
+def test_a_short_text_is_not_saved() -> None:
+    slots = shelved()
+    leave(slots, A[:31])
+    assert start(slots, [9, 9]) == (0, 0, (Trim(0, 0),))
+
+
+def test_a_text_that_is_held_elsewhere_but_for_its_end_is_not_saved() -> None:
+    slots = shelved(slots=2, parallel=2)
+    long = list(range(1000, 1240))
+    leave(slots, long)
+    slots._held.clear()
+    slots._busy.add(0)
+    leave(slots, [*long[:210], *A[:30]])
+    assert start(slots, [9, 9]) == (1, 0, (Trim(1, 0),))
+
+
+def test_a_text_that_is_cheaper_to_compute_than_to_copy_twice_is_not_saved() -> None:
+    slots = shelved()
+    leave(slots, A)
+    slots.prepare(1.0, row_s=1.9e-9)
+    assert start(slots, [9, 9]) == (0, 0, (Trim(0, 0),))
+
+
+def test_copies_take_no_longer_in_all_than_streams_are_patient() -> None:
+    slots = shelved(token_bytes=10**6, prefix_bytes=10**9)
+    leave(slots, A)
+    slots.prepare(0.039, row_s=1.0)
+    assert start(slots, [9, 9]) == (0, 0, (Trim(0, 0),))
+    slots.release(0, keep=False)
+    leave(slots, A)
+    slots.prepare(0.079, row_s=1.0)
+    assert start(slots, [9, 9]) == (0, 0, (Save(0, 0, tuple(A)), Trim(0, 0)))
+    slots.release(0, keep=False)
+    assert start(slots, [*A, 1]) == (0, 0, ())
+    slots.release(0, keep=False)
+    slots.prepare(0.041, row_s=1.0)
+    assert start(slots, [*A, 1]) == (0, 40, (Restore(0, 0, 40), Drop(0)))
+
+
+def test_cells_are_made_free_before_a_text_comes_back() -> None:
+    slots = unified(slots=3, parallel=1, context_size=50, cells=60, batch_size=60,
+                    prefix_bytes=1000, token_bytes=1)  # fmt: skip
+    slots.prepare(1.0, row_s=0.001)
+    leave(slots, A)
+    slots.evict()
+    leave(slots, [1, *A])
+    slots.take_operations()
+    assert start(slots, [*A, 1])[2] == (
+        Save(0, 1, (1, *A)),
+        Trim(0, 0),
+        Restore(0, 1, 40),
+        Drop(0),
+    )
+
+
+def test_what_was_not_saved_is_not_looked_for() -> None:
+    slots = shelved()
+    leave(slots, A)
+    _, _, operations = start(slots, [9, 9])
+    slots.confirm(operations, StepResult(Outcome.OK, (), 0.1))
+    assert len(slots.shelf) == 0
+    assert slots.take_operations() == (Drop(0),)
+
+
+def test_a_text_that_could_not_be_restored_is_forgotten() -> None:
+    slots = shelved()
+    leave(slots, A)
+    start(slots, [9, 9])
+    slots.release(0, keep=False)
+    slots.take_operations()
+    _, _, operations = start(slots, [*A[:30], 1])
+    slots.confirm(operations, StepResult(Outcome.FAILED, (), 0.1))
+    assert len(slots.shelf) == 0
+    assert slots.take_operations() == (Drop(0),)

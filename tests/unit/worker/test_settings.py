@@ -210,7 +210,7 @@ def test_every_choice_is_a_capacity_the_scheduler_takes(
 ) -> None:
     wishes = EngineWishes(parallel=parallel, kv_layout=layout, context_size=context_size)
     settings = chosen(wishes, on=machine(available_bytes=0))
-    made = capacity(settings, can_trim=True)
+    made = capacity(settings, can_trim=True, state_bytes=0, token_bytes=1)
     assert made.shares_cells is (layout == "unified")
     options = context_options(settings)
     assert options["n_batch"] >= options["n_outputs_max"] >= options["n_seq_max"]
