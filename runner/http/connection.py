@@ -275,10 +275,11 @@ class Connection:
 
     def send_data(self, data: bytes) -> bytes:
         """Render a piece of a body of unknown length; empty data renders nothing."""
-        self._outbound = self._after(_DATA)
-        if self._is_mute:
+        if self._outbound not in _DATA:
+            raise self._out_of_place()
+        if self._is_mute or not data:  # an empty chunk would end the body
             return b""
-        return writer.render_chunk(data) if self._is_chunked else data
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
 
     def send_end(self) -> bytes:
         """Render the end of a body of unknown length."""
@@ -301,5 +302,8 @@ class Connection:
     def _after(self, move: dict[Phase, Phase]) -> Phase:
         phase = move.get(self._outbound)
         if phase is None:
-            raise LocalProtocolError(f"that cannot be sent in phase {self._outbound}")
+            raise self._out_of_place()
         return phase
+
+    def _out_of_place(self) -> LocalProtocolError:
+        return LocalProtocolError(f"that cannot be sent in phase {self._outbound}")

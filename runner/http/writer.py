@@ -84,11 +84,6 @@ def status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {_REASONS.get(status, '')}"
 
 
-def render_chunk(data: bytes) -> bytes:
-    """Render one chunk; no data is no chunk, for an empty one would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-
 @lru_cache(maxsize=256)
 def _check_name(name: str) -> str:
     if not IS_TOKEN.fullmatch(name):

@@ -14,6 +14,7 @@ class Stream:
         self.sent_bytes = 0
         self.is_finished = False
         self._session = session
+        self._http = session.http
         self._heartbeat = heartbeat
         self._was_quiet_since_s = time.monotonic()
         self._has_spoken = False  # since the last tick
@@ -28,7 +29,8 @@ class Stream:
     def write(self, data: bytes) -> None:
         """Send one piece now, whether or not the client is behind. Never raises."""
         self._has_spoken = True
-        self._write(data)
+        self.sent_bytes += len(data)
+        self._session.write(self._http.send_data(data))
 
     async def send(self, data: bytes) -> None:
         """Send one piece now, and wait while the client is behind by the high-water mark.
@@ -36,7 +38,9 @@ class Stream:
         Raises ``RunnerError``: ``CANCELLED`` when the connection is lost, ``TIMEOUT`` when the
         client took nothing for ``Limits.write_stall_s`` (the connection is cut then).
         """
-        self.write(data)
+        self._has_spoken = True
+        self.sent_bytes += len(data)
+        self._session.write(self._http.send_data(data))
         if self._session.is_behind:
             await self._session.drained()
 
@@ -44,12 +48,8 @@ class Stream:
         """End the body: the client knows that it is whole. Raises as :meth:`send` does."""
         self.is_finished = True
         self._session.beat = None
-        self._session.write(self._session.http.send_end())
+        self._session.write(self._http.send_end())
         await self._session.drained()
-
-    def _write(self, data: bytes) -> None:
-        self.sent_bytes += len(data)
-        self._session.write(self._session.http.send_data(data))
 
     def _beat(self, now_s: float) -> None:
         if self._has_spoken:
@@ -58,4 +58,5 @@ class Stream:
         elif now_s - self._was_quiet_since_s >= self._session.limits.heartbeat_s:
             self._was_quiet_since_s = now_s
             if not self._session.is_behind:
-                self._write(self._heartbeat)
+                self.write(self._heartbeat)
+                self._has_spoken = False

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+READ_BYTES = 64 * 1024  # a larger buffer is mapped and unmapped by the C library for each read
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -30,7 +31,7 @@ class Pipe:
 
     def read(self) -> bytes:
         """Wait for the next bytes; none means that the parent is gone."""
-        return os.read(self._input_fd, 1 << 18)
+        return os.read(self._input_fd, READ_BYTES)
 
     def write(self, data: bytes) -> None:
         """Write all bytes; waits while the parent does not read."""

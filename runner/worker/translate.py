@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from runner import engine
@@ -63,8 +63,10 @@ def _ended(event: engine.Ended, stops: Sequence[str]) -> wire.Ended:
     )
 
 
-def coalesce(events: Iterable[wire.Event]) -> tuple[wire.Event, ...]:
+def coalesce(events: Sequence[wire.Event]) -> tuple[wire.Event, ...]:
     """Join the pieces of each id; the order within an id stays."""
+    if len({event.id for event in events}) == len(events):
+        return tuple(events)  # the rule: a step gives each stream one token
     joined: list[wire.Event | list[wire.Piece]] = []
     pieces: dict[wire.RequestId, list[wire.Piece]] = {}
     for event in events:
