@@ -35,7 +35,7 @@ fix: $(STAMPS)/test
 	$(BIN)/ruff format
 
 # Against a server that is running, by default the one at port 12434: make bench OPTIONS="--url ... --model ..."
-bench: $(STAMPS)/runtime
+bench: $(STAMPS)/bench
 	$(PY) -m benchmarks serving $(OPTIONS)
 
 # Ours, as `make native` built it, against llama-server, which is built here: ten minutes once, then 25 for the table.
@@ -66,6 +66,10 @@ $(STAMPS)/runtime: pyproject.toml | $(STAMPS)
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)
 	$(call install,test)
+	@touch $(STAMPS)/runtime $@
+
+$(STAMPS)/bench: pyproject.toml | $(STAMPS)
+	$(call install,bench)
 	@touch $(STAMPS)/runtime $@
 
 $(STAMPS)/tools: | $(STAMPS)

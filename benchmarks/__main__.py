@@ -9,6 +9,7 @@ from benchmarks import (
     copying,
     decode_depth,
     growth,
+    http_core,
     interference,
     memory,
     neighbour,
@@ -17,6 +18,7 @@ from benchmarks import (
     serving,
     shared_prefix,
     startup,
+    step,
 )
 
 BENCHMARKS = {
@@ -24,6 +26,7 @@ BENCHMARKS = {
     "copying": copying.main,
     "decode_depth": decode_depth.main,
     "growth": growth.main,
+    "http_core": http_core.main,
     "interference": interference.main,
     "memory": memory.main,
     "neighbour": neighbour.main,
@@ -32,6 +35,7 @@ BENCHMARKS = {
     "serving": serving.main,
     "shared_prefix": shared_prefix.main,
     "startup": startup.main,
+    "step": step.main,
 }
 
 
