@@ -31,6 +31,7 @@ from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
 from runner.worker.preparer import Preparer
 from runner.worker.prompts import Prepared, Prompter
+from runner.worker.tokenizing import PrefixTokenizer
 from runner.worker.translate import Translator
 from runner.worker.tuner import Tuner, make_tuner
 
@@ -218,7 +219,7 @@ class Host:
 
     def _make_preparer(self, loaded: Loaded) -> Preparer:
         prompter = Prompter(
-            loaded.model,
+            PrefixTokenizer(loaded.model),
             loaded.template,
             loaded.no_template,
             loaded.context,
