@@ -69,9 +69,14 @@ class Contest:
     @property
     def base_flags(self) -> tuple[str, ...]:
         """What every llama-server gets: the cores, and our streams with our context each."""
+        cells, streams = self.shape
+        return ("-t", str(machine.cores()), "-np", str(streams), "-c", str(cells))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells in all, and streams, that ours has chosen: enough for each one's whole context."""
         ours = self.server("ours").settings["settings"]
-        cells = ours["parallel"] * ours["context_size"]
-        return ("-t", str(machine.cores()), "-np", str(ours["parallel"]), "-c", str(cells))
+        return ours["parallel"] * ours["context_size"], ours["parallel"]
 
     @property
     def best_flags(self) -> tuple[str, ...]:

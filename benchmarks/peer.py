@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import copying, decode_depth, harness, models, peers
+from benchmarks import copying, decode_depth, harness, memory, models, others, peers
 from benchmarks.alone import Figures, Measure
 from benchmarks.client import RequestFailed
 from benchmarks.contest import BareEngine, Contest, Subject
@@ -33,10 +33,10 @@ LIMIT_S = 1500.0
 RIVALS: tuple[Subject, ...] = ("defaults", "best")
 
 
-EXTRA = ("memory", "bare_engine", "copying")
+EXTRA = ("memory", "command", "bare_engine", "copying")
 DEFAULT_ROWS = (
     "memory", "decode_depth", "bare_engine", "serving_8", "shared_prefix", "interference",
-    "neighbour", "copying",
+    "neighbour", "copying", "command",
 )  # fmt: skip
 IDLE_SHARE = 0.45
 COPYING_GAIN, BARE_SHARE = 1.5, 0.97
@@ -59,7 +59,10 @@ class Table:
             begun_s = time.monotonic()
             match name:
                 case "memory":
-                    self._memory()
+                    shape = memory.Shape(*self._contest.shape)
+                    self.lines.append(others.resident_memory(self._contest.model, shape))
+                case "command":
+                    self.lines.append(others.command(self._pairs))
                 case "copying":
                     self._copying(limit_s)
                 case "bare_engine":
@@ -67,15 +70,6 @@ class Table:
                 case _:
                     self._row(rows[name], limit_s)
             print(f"{name}: {time.monotonic() - begun_s:.0f} s", file=sys.stderr, flush=True)
-
-    def _memory(self) -> None:
-        """What is resident now: after the load and a short answer, before anything is cached."""
-        ours, *theirs = (
-            [self._contest.server(name).resident_bytes / 1e6] for name in ("ours", *RIVALS)
-        )
-        ratios = [Comparison(tuple(their), tuple(ours)) for their in theirs]
-        text = "resident memory at equal context, MB"
-        self.lines.append(render(text, ours, theirs, ratios, (1.0, None)))
 
     def _row(self, row: Row, limit_s: float) -> None:
         calls = {name: self._call(name, row.measure) for name in ("ours", *RIVALS)}

@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks import (
     conversation,
     decode_depth,
-    harness,
     interference,
     neighbour,
     plot,
@@ -22,7 +21,9 @@ from benchmarks import (
     shared_prefix,
 )  # fmt: skip
 from benchmarks.alone import Measure
-from benchmarks.harness import Comparison
+from benchmarks.harness import Comparison, median
+
+NOTHING = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,11 @@ def render(
     ]
     return {
         "row": text,
-        "ours": harness.median(ours),
-        "its defaults": harness.median(theirs[0]),
+        "ours": median(ours),
+        "its defaults": median(theirs[0]),
         "ratio": ratios[0].ratio,
         "range": ratios[0].spread,
-        "its best flags": harness.median(theirs[1]),
+        "its best flags": median(theirs[1]),
         "ratio to best": ratios[1].ratio,
         "range to best": ratios[1].spread,
         "target": " / ".join(f">= {target:g}" for target in wanted) or "-",
@@ -121,19 +122,31 @@ def render(
 
 def own(text: str, comparison: Comparison, target: float | None) -> dict[str, Any]:
     """One line about ours against something that is not one of the two rivals."""
-    nothing = float("nan")
-    return {
-        "row": text,
-        "ours": harness.median(comparison.a),
-        "its defaults": nothing,
-        "ratio": comparison.ratio,
+    line = told(text, ours=median(comparison.a), theirs=NOTHING, ratio=comparison.ratio)
+    return line | {
         "range": comparison.spread,
-        "its best flags": nothing,
-        "ratio to best": nothing,
-        "range to best": "-",
         "target": "-" if target is None else f">= {target:g}",
         "met": verdict([] if target is None else [comparison.ratio >= target]),
         "pairs": len(comparison.a),
+    }
+
+
+def told(
+    text: str, *, ours: float, theirs: float, ratio: float, at_most: float | None = None
+) -> dict[str, Any]:
+    """One line out of another benchmark's figures; its ratio is ours over theirs."""
+    return {
+        "row": text,
+        "ours": ours,
+        "its defaults": theirs,
+        "ratio": ratio,
+        "range": "-",
+        "its best flags": NOTHING,
+        "ratio to best": NOTHING,
+        "range to best": "-",
+        "target": "-" if at_most is None else f"<= {at_most:g}",
+        "met": verdict([] if at_most is None else [ratio <= at_most]),
+        "pairs": 1,
     }
 
 

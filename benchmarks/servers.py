@@ -73,14 +73,9 @@ class Daemon:
             raise ServerFailed(f"{model} was not added to the store: {answer.text[:500]}")
 
     def tune(self) -> None:
-        """Have the best settings measured now, not in some idle moment; the next load has them.
-
-        A daemon that cannot measure keeps its rules.
-        """
+        """Have the best settings measured now, not in some idle moment; the next load has them."""
         body = {"model": MODEL}
         with requests.post(f"{self.root}/engines/tune", json=body, timeout=CALL_S) as answer:
-            if answer.status_code == requests.codes.not_found:
-                return
             if not answer.ok:
                 raise ServerFailed(f"nothing was tuned: {answer.text[:500]}")
         requests.post(f"{self.root}/engines/unload", json={"all": True}, timeout=CALL_S)

@@ -42,6 +42,11 @@ def test_a_line_about_ours_alone_has_no_rivals() -> None:
     ElementTree.fromstring(rows.drawn([line]))
 
 
+def test_a_line_of_another_benchmark_may_have_a_ratio_at_most() -> None:
+    line = rows.told("memory", ours=90.0, theirs=100.0, ratio=0.9, at_most=1.0)
+    assert (line["target"], line["met"], line["ratio"]) == ("<= 1", "yes", 0.9)
+
+
 def test_copies_are_compared_by_speed_and_by_text() -> None:
     fast = {task: Copy("same", 30.0, 10, 8) for task in TASKS}
     slow = {task: Copy("same", 20.0, 0, 0) for task in TASKS}
