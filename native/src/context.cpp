@@ -1,5 +1,6 @@
 #include "context.hpp"
 
+#include "footprint.hpp"
 #include "guard.hpp"
 #include "json.hpp"
 #include "kernels/kernels.hpp"
@@ -193,6 +194,7 @@ rn_ctx * rn_ctx_new(rn_model * model, const char * json) {
 
 void rn_ctx_free(rn_ctx * ctx) {
     delete ctx;
+    rn::trim_heap();
 }
 
 int32_t rn_ctx_info(rn_ctx * ctx, rn_buf * out) {

@@ -9,6 +9,9 @@
 #include <map>
 #include <vector>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #include <unistd.h>
@@ -117,5 +120,11 @@ void clear_buffers_lazily() {}
 void forget_repacked(const llama_model *) {}
 
 #endif
+
+void trim_heap() {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+}
 
 } // namespace rn

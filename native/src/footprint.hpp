@@ -17,4 +17,8 @@ void clear_buffers_lazily();
 // Linux only.
 void forget_repacked(const llama_model * model);
 
+// Gives the free pages of the heap back, which the allocator keeps for the next time: some MiB for each context that
+// was made and freed, as a search for the best settings does it. glibc only; others do so by themselves.
+void trim_heap();
+
 } // namespace rn

@@ -71,6 +71,20 @@ def test_answers_are_the_same_in_memory_that_was_given_back(
     assert engine.complete(PROMPT, temperature=0).tokens == first.tokens
 
 
+def test_contexts_that_were_closed_leave_nothing_behind(model: Model) -> None:
+    def use(*, flash: bool) -> None:
+        settings = {"n_ctx": 4096, "n_seq_max": 4, "n_threads": 1, "kv_unified": False}
+        with Context(model, settings | {"flash_attn": flash}) as context:
+            context.score(0, [1] * 16)
+
+    for flash in (False, True):
+        use(flash=flash)
+    before = resident_bytes()
+    for flash in (False, True) * 3:
+        use(flash=flash)
+    assert resident_bytes() - before < 4 * MIB
+
+
 def test_weights_that_were_repacked_are_not_held_twice(library: Library, tmp_path: Path) -> None:
     path = tmp_path / "tiny.gguf"
     write_models(path, tmp_path / "plain.gguf")
