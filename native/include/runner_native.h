@@ -80,6 +80,9 @@ RN_API void     rn_ctx_free(rn_ctx * ctx);
  *  "state_bytes","token_bytes": rn_seq_state_size of n tokens is at most state_bytes + n * token_bytes,
  *  "memory_bytes":{"model","context","compute"}} actual values */
 RN_API int32_t  rn_ctx_info(rn_ctx * ctx, rn_buf * out);
+/* The draft guesses where the text itself gives nothing to guess from (see rn_step). It must have the same vocabulary (RN_E_UNSUP), as many sequences and a
+ * memory that can be cut back. From then on it belongs to ctx, which frees it, and rn_threads_set is for both. Between steps. */
+RN_API int32_t  rn_ctx_set_draft(rn_ctx * ctx, rn_ctx * draft);
 RN_API int32_t  rn_threads_set(rn_ctx * ctx, int32_t n_threads, int32_t n_threads_batch);
 
 /* ---- tokens ---- */
@@ -161,7 +164,7 @@ typedef struct {
 } rn_step_out;
 
 /* Guesses. A sequence's own tokens are searched for the place that agrees with its end for longest; what followed there is computed in this step, in
- * rows of their own. Then the generator samples as ever, row by row, while the token it chooses is the guess in the next row; the rest leaves memory
+ * rows of their own; where there is none, a draft model's likeliest tokens are (rn_ctx_set_draft). Then the generator samples as ever, row by row, while the token it chooses is the guess in the next row; the rest leaves memory
  * within the call. So tokens, texts, log-probabilities and ends are those of one token a step (as far as the kernels compute a row alike alone and
  * among others). Guesses fill what n_batch, n_outputs_max, cap_out, cap_text, max_tokens and the context leave free, and are dropped when no KV cell is
  * free for them: no step fails for them. There are none where memory cannot give back a part (seq_rm is not "part"). */

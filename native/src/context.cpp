@@ -225,10 +225,12 @@ int32_t rn_threads_set(rn_ctx * ctx, int32_t n_threads, int32_t n_threads_batch)
         if (std::min(n_threads, n_threads_batch) < 1 || std::max(n_threads, n_threads_batch) > rn::MAX_THREADS) {
             rn::fail(RN_E_ARG, "threads: %d and %d are not in 1..%d", n_threads, n_threads_batch, rn::MAX_THREADS);
         }
-        auto pools = std::make_unique<rn::ThreadPools>(n_threads, n_threads_batch, ctx->poll);
-        pools->attach(ctx->llama.get());
-        ctx->threads.swap(pools);
-        ctx->retired.push_back(std::move(pools));
+        for (rn_ctx * each = ctx; each != nullptr; each = each->draft.get()) {
+            auto pools = std::make_unique<rn::ThreadPools>(n_threads, n_threads_batch, each->poll);
+            pools->attach(each->llama.get());
+            each->threads.swap(pools);
+            each->retired.push_back(std::move(pools));
+        }
         return RN_OK;
     });
 }

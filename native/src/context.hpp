@@ -78,6 +78,7 @@ struct rn_ctx {
     std::vector<std::vector<int32_t>> tokens; // by sequence: what its positions hold, LLAMA_TOKEN_NULL: not known
     std::vector<llama_token_data>     scratch; // of the sampler
     rn::Generators                    generators;
+    std::unique_ptr<rn_ctx>           draft;   // of the model that guesses, sequence for sequence; or none
 
   private:
     int64_t state_bytes_after_token(llama_pos pos);

@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include "context.hpp"
+#include "draft.hpp"
 #include "guard.hpp"
 #include "lookup.hpp"
 
@@ -74,7 +75,8 @@ class Planner {
         }
         ++next;
         if (row.id >= 0) {
-            row.generator = output_of(row);
+            row.generator  = output_of(row);
+            row.has_output = true;
             ++plan_.n_outputs;
         }
         plan_.rows.push_back(row);
@@ -160,24 +162,37 @@ void cut_at_end(const llama_vocab * vocab, std::vector<int32_t> & guesses) {
     guesses.erase(std::find_if(guesses.begin(), guesses.end(), is_end), guesses.end());
 }
 
-void add_guesses(const rn_ctx & ctx, const rn_step_in & in, int64_t spare, StepPlan & plan) {
-    std::vector<int32_t> guesses;
+// Most tokens to guess for each generator: no step fails for its guesses.
+std::vector<Wish> wishes_of(const rn_ctx & ctx, const rn_step_in & in, const StepPlan & plan, int64_t spare) {
+    std::vector<Wish> wishes;
     for (int32_t i = 0; i < in.n_gen; ++i) {
-        const Row     pending = plan.rows[static_cast<size_t>(i)];
-        const int64_t most    = std::min({static_cast<int64_t>(in.n_draft[i]), room_after(ctx, pending), spare});
-        guesses.clear();
-        if (most > 0) {
-            look_up(ctx.tokens[static_cast<size_t>(pending.seq)], pending.token, static_cast<int32_t>(most), guesses);
-            cut_at_end(ctx.model->vocab, guesses);
-        }
+        const Row &   row  = plan.rows[static_cast<size_t>(i)];
+        const int64_t most = std::min({static_cast<int64_t>(in.n_draft[i]), room_after(ctx, row), spare});
+        wishes.push_back({row.seq, row.token, static_cast<int32_t>(std::max<int64_t>(most, 0)), {}});
+    }
+    return wishes;
+}
+
+void add_guesses(rn_ctx & ctx, const rn_step_in & in, int64_t spare, StepPlan & plan) {
+    std::vector<Wish> wishes = wishes_of(ctx, in, plan, spare);
+    for (Wish & wish : wishes) {
+        look_up(ctx.tokens[static_cast<size_t>(wish.seq)], wish.pending, wish.count, wish.guesses);
+    }
+    if (ctx.draft != nullptr) {
+        ask_draft_model(ctx, *ctx.draft, wishes);
+    }
+    for (size_t i = 0; i < wishes.size(); ++i) {
+        std::vector<int32_t> & guesses = wishes[i].guesses;
+        cut_at_end(ctx.model->vocab, guesses);
+        guesses.resize(std::min(guesses.size(), static_cast<size_t>(spare)));
+        spare -= static_cast<int64_t>(guesses.size());
         plan.guesses.push_back({plan.rows.size(), static_cast<int32_t>(guesses.size())});
-        Row row = pending;
+        Row row = plan.rows[i];
         for (const int32_t guess : guesses) {
             row.token = guess;
             ++row.pos;
             plan.rows.push_back(row);
         }
-        spare -= static_cast<int64_t>(guesses.size());
     }
 }
 

@@ -15,6 +15,7 @@ struct Row {
     int32_t     seq;
     Generator * generator; // samples from this row, or nullptr
     int32_t     id;        // of the generator
+    bool        has_output = false;
 };
 
 // The rows that hold guesses of what follows one generator's pending token.

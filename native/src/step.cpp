@@ -1,4 +1,5 @@
 // The hot path: one batch through the model, and one token out for each generator in it, or more where guesses were right.
+#include "batch.hpp"
 #include "context.hpp"
 #include "guard.hpp"
 #include "recorder.hpp"
@@ -6,49 +7,9 @@
 namespace rn {
 namespace {
 
-void fill_batch(rn_ctx & ctx, const std::vector<Row> & rows) {
-    llama_batch_ext * batch = ctx.batch.get();
-    llama_batch_ext_clear(batch);
-    for (const Row & row : rows) {
-        const int32_t index = llama_batch_ext_add_token(batch, row.seq, row.token);
-        if (index < 0) {
-            fail(RN_E_EXC, "the batch did not take a row (%d)", index);
-        }
-        llama_batch_ext_set_pos(batch, index, &row.pos);
-        llama_batch_ext_set_output_logits(batch, index, row.generator != nullptr);
-    }
-}
-
-// After an abort or a failure the parts of the batch that were computed stay in memory: take them out again.
-void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
-    for (const Row & row : rows) {
-        if (llama_memory_seq_pos_max(ctx.memory, row.seq) >= row.pos) {
-            llama_memory_seq_rm(ctx.memory, row.seq, row.pos, -1);
-        }
-        ctx.refresh(row.seq);
-    }
-}
-
-int32_t decode(rn_ctx & ctx, const std::vector<Row> & rows) {
-    fill_batch(ctx, rows);
-    const int32_t rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, ctx.batch.get());
-    if (rc != 0) {
-        roll_back(ctx, rows);
-        return rc;
-    }
-    llama_synchronize(ctx.llama.get());
-    ctx.retired.clear();
-    for (const Row & row : rows) {
-        ctx.tokens[static_cast<size_t>(row.seq)].push_back(row.token);
-    }
-    return rc;
-}
-
 int32_t compute(rn_ctx & ctx, StepPlan & plan) {
-    ctx.abort.store(false);
-    const int32_t rc = decode(ctx, plan.rows);
-    const bool    no_cell = rc == 1;
-    return no_cell && plan.drop_guesses() ? decode(ctx, plan.rows) : rc;
+    const int32_t rc = compute(ctx, plan.rows);
+    return rc == NO_CELL && plan.drop_guesses() ? compute(ctx, plan.rows) : rc;
 }
 
 // When sampling is over, or has thrown, memory holds no more than what the generators went past: every guess that was
@@ -94,7 +55,8 @@ void sample(rn_ctx & ctx, const StepPlan & plan, rn_step_out & out) {
 }
 
 void run_step(rn_ctx & ctx, const rn_step_in & in, rn_step_out & out) {
-    const int64_t began    = ggml_time_us();
+    const int64_t began = ggml_time_us();
+    ctx.abort.store(false);
     StepPlan      plan     = make_plan(ctx, in, out);
     out.n_out              = 0;
     out.rc                 = compute(ctx, plan);

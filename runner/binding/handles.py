@@ -186,6 +186,14 @@ class Context(_Handle):
         super().__init__(library, library.check_handle(handle))
         self.info = ContextInfo(**library.read(library.rn_ctx_info, self.pointer))
 
+    def take_draft(self, draft: Context) -> None:
+        """Let ``draft``, a context of a smaller model with the same vocabulary, guess tokens.
+
+        It belongs to this one from then on. Raises NativeError(UNSUPPORTED) where it cannot.
+        """
+        self.library.check(self.library.rn_ctx_set_draft(self.pointer, draft.pointer))
+        draft._pointer = None
+
     def set_threads(self, threads: int, batch_threads: int) -> None:
         """Threads for a step of one row, and for every other."""
         self.library.check(self.library.rn_threads_set(self.pointer, threads, batch_threads))

@@ -82,6 +82,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_ctx_new": (_handle, [_handle, _text]),
     "rn_ctx_free": (None, [_handle]),
     "rn_ctx_info": (_i32, [_handle, _out]),
+    "rn_ctx_set_draft": (_i32, [_handle, _handle]),
     "rn_threads_set": (_i32, [_handle, _i32, _i32]),
     "rn_tokenize": (_i64, [_handle, _text, _u64, _i32, _i32, _i32s, _i64]),
     "rn_token_piece": (_i64, [_handle, _i32, _i32, _text, _i64]),

@@ -85,6 +85,8 @@ def _load(
     traits = choosing.traits(metadata, has_state=info["recurrent"] or info["hybrid"])
     wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
+    if wishes.draft_model_path is not None and context.info.seq_rm == "part":
+        _take_draft(context, Path(wishes.draft_model_path), wanted)
     template, no_template = _make_template(model, wishes.chat_template)
     ready = Ready(
         pid=os.getpid(),
@@ -105,6 +107,24 @@ def _load(
         machine=machine,
         ready=ready,
     )
+
+
+def _take_draft(context: binding.Context, path: Path, wanted: EngineSettings) -> None:
+    """Open a draft model with the same room; raise RunnerError(INVALID_REQUEST) if it is no fit."""
+    check_model_file(path)
+    options = choosing.context_options(wanted) | {"n_outputs_max": wanted.slots}
+    with binding.Model(context.library, path, gpu_layers=wanted.gpu_layers) as model:
+        draft = binding.Context(model, options)  # keeps what it needs of the model
+    try:
+        context.take_draft(draft)
+    except NativeError as error:
+        draft.close()
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"{path.name} cannot guess for this model: {error.message}",
+            hint="a draft model must be of the same family, with the same vocabulary",
+            param="draft_model",
+        ) from error
 
 
 def _in_force(

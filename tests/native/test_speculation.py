@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.binding import Code, Context, Flag, Model, NativeError, Prompt, Record, Stepper
+from native.builder.tiny_model import write_models
+from runner.binding import Code, Context, Flag, Library, Model, NativeError, Prompt, Record, Stepper
 from runner.engine.backend import Bind, Plan, Prefill
 from runner.worker.llama import LlamaBackend
 
@@ -92,7 +94,12 @@ def engine(model: Model, request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def exact(engine: Engine) -> Engine:
-    """The engine, where this build computes a row alike alone and among others."""
+    require_exact(engine)
+    return engine
+
+
+def require_exact(engine: Engine) -> None:
+    """Skip where this build does not compute a row alike alone and among others."""
     tokens = engine.tokens(REPEATS)
     seen = set()
     for rows in (1, 2, 5, 9):
@@ -101,9 +108,9 @@ def exact(engine: Engine) -> Engine:
         generator, record = engine.begin(0, tokens, temperature=0, top_logprobs=10)
         engine.context.free_generator(generator)
         seen.add(record.top)
+    engine.context.clear()
     if len(seen) > 1:
         pytest.skip("the kernels of this build round a row otherwise among others than alone")
-    return engine
 
 
 @pytest.mark.parametrize(
@@ -286,6 +293,73 @@ def test_without_flash_attention_forced_answers_are_the_same(make_engine: MakeEn
     assert guessed.steps < without.steps
     for one, other in zip(guessed.records, without.records, strict=True):
         assert one.logprob == pytest.approx(other.logprob, abs=0.5)
+
+
+@pytest.fixture
+def assisted(model: Model, make_engine: MakeEngine) -> Engine:
+    """An engine whose model guesses for itself: nothing it wants most is ever guessed wrong."""
+    engine = make_engine(n_batch=32, **EXACT)
+    settings = {"n_ctx": 1024, "n_batch": 32, "n_seq_max": 4, "n_threads": 1, "flash_attn": True}
+    require_exact(engine)
+    engine.context.take_draft(Context(model, settings))
+    return engine
+
+
+def test_a_draft_model_guesses_where_the_text_does_not(assisted: Engine) -> None:
+    settings = {"temperature": 0, "max_tokens": 20, "top_logprobs": 3}
+    without = answer(assisted, VARIED, 0, **settings)
+    guessed = answer(assisted, VARIED, 4, **settings)
+    assert [record.token for record in guessed.records] == [r.token for r in without.records]
+    assert guessed.drafted > 0
+    assert guessed.accepted >= guessed.drafted // 2
+    assert guessed.steps < without.steps
+
+
+def test_a_draft_model_follows_what_happens_to_sequences(assisted: Engine) -> None:
+    settings = {"temperature": 0, "max_tokens": 10}
+    prompts = [VARIED, "The seven days of the week are Monday, Tuesday,", REPEATS]
+    expected = [answer(assisted, prompt, 0, **settings) for prompt in prompts]
+    runs = [begin(assisted, prompt, seq, **settings) for seq, prompt in enumerate(prompts)]
+    finish(assisted, runs, [3, 3, 3])
+    assisted.context.clear()
+    again = begin(assisted, prompts[1], 0, **settings)  # another text in the first one's place
+    finish(assisted, [again], [3])
+    for run, want in zip([*runs, again], [*expected, expected[1]], strict=True):
+        assert [record.token for record in run.records] == [r.token for r in want.records]
+    assert again.accepted > 0
+
+
+def test_a_draft_model_reads_a_long_prompt_over_several_steps(assisted: Engine) -> None:
+    tokens = [token for token in range(1000, 1100) if token % 7]  # nothing in it repeats
+    generator = assisted.context.new_generator({"temperature": 0, "seed": 1})
+    assisted.context.bind(generator, 0, len(tokens))
+    for at in range(0, len(tokens), 32):
+        part = tokens[at : at + 32]
+        last = generator if at + 32 >= len(tokens) else None
+        records = assisted.step([], Prompt(0, at, part, last))
+    assert len(records) == 1
+    drafted = [assisted.stepper.run([generator], (), [2]).drafted[0] for _ in range(2)]
+    assert drafted == [0, 0]  # 32 of 85 tokens a step
+    assert assisted.context.seq_range(0) == (0, len(tokens) + 1)
+
+
+def test_a_draft_model_with_another_vocabulary_is_refused(
+    library: Library, make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    engine = make_engine()
+    quantised, plain = tmp_path / "quantised.gguf", tmp_path / "plain.gguf"
+    write_models(quantised, plain)
+    with Model(library, plain) as other:
+        small = {"n_ctx": 256, "n_batch": 32, "n_seq_max": 4}
+        with Context(other, small) as draft:
+            with pytest.raises(NativeError, match="the draft model's vocabulary is") as caught:
+                engine.context.take_draft(draft)
+            assert caught.value.code == Code.UNSUPPORTED
+    narrow = Context(engine.model, {"n_ctx": 256, "n_batch": 32, "n_seq_max": 2})
+    with narrow, pytest.raises(NativeError, match="2 sequences, the model has 4"):
+        engine.context.take_draft(narrow)
+    with pytest.raises(NativeError, match="another context"):
+        engine.context.take_draft(engine.context)
 
 
 def test_a_plan_with_drafts_tells_what_was_checked(engine: Engine) -> None:

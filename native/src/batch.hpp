@@ -1,0 +1,14 @@
+// Rows through a model: the one place where a batch is computed, and undone when that fails.
+#pragma once
+
+#include "plan.hpp"
+
+namespace rn {
+
+constexpr int32_t NO_CELL = 1; // what llama_process answers when KV memory is full
+
+// Computes the rows and enters their tokens into their sequences. Returns llama_process's answer; on other than 0 memory
+// is as before, where it can give back a part.
+int32_t compute(rn_ctx & ctx, const std::vector<Row> & rows);
+
+} // namespace rn
