@@ -63,7 +63,8 @@ class Running:
             self._end_prompt(sequence)
         sequence.phase = Phase.DECODE
         streams = {**self.decoding, sequence.request.generator: sequence}
-        self.decoding = dict(sorted(streams.items(), key=lambda item: item[1].slot))
+        self.decoding.clear()
+        self.decoding.update(sorted(streams.items(), key=lambda item: item[1].slot))
         self.decode = tuple(self.decoding)
 
     def remove(self, sequence: Sequence) -> None:

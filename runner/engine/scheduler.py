@@ -24,7 +24,7 @@ from runner.engine.backend import (
     Stop,
     changed_slots,
 )
-from runner.engine.events import Begun, Ended, EndReason, Event, Failed, Piece, SequenceId, Totals
+from runner.engine.events import EndReason, Event, Failed, Piece, SequenceId, Totals
 from runner.engine.limits import Capacity, Policy
 from runner.engine.pace import Pace
 from runner.engine.prefix import Match
@@ -255,12 +255,12 @@ class Scheduler:
     # ---- accounting ----------------------------------------------------------------------------
 
     def _observe(self, plan: Plan, result: StepResult) -> None:
-        if any(isinstance(operation, Copy) for operation in plan.memory):
+        if plan.memory and any(isinstance(operation, Copy) for operation in plan.memory):
             return  # its time tells of the copy, not of rows
-        prompt_rows = sum(len(part.tokens) for part in plan.prefill)
-        self._pace.observe(
-            len(plan.decode), prompt_rows, result.duration_s, guessed_rows=sum(result.drafted)
-        )
+        prompt_rows = sum(len(part.tokens) for part in plan.prefill) if plan.prefill else 0
+        guessed_rows = sum(result.drafted) if result.drafted else 0
+        decode_rows = len(plan.decode)
+        self._pace.observe(decode_rows, prompt_rows, result.duration_s, guessed_rows=guessed_rows)
 
     def _account(self, plan: Plan, result: StepResult, now_s: float) -> None:
         firsts: dict[GeneratorId, Sequence] = {}
@@ -271,17 +271,26 @@ class Scheduler:
         if result.drafted:
             self._count_guesses(plan, result)
         self.totals.completion_tokens += len(result.sampled)
-        append, decoding = self._slots.append, self._running.decoding
-        for sampled in result.sampled:
-            found = decoding.get(sampled.generator)
+        decoding, hold, tell = self._running.decoding, self._slots.append, self._events.append
+        context_size = self._capacity.context_size
+        for sampled in result.sampled:  # the only work for each token: nothing is called twice
+            generator, token, text, stop, _, logprob, top = sampled
+            found = decoding.get(generator)
             if found is None:
-                found = firsts[sampled.generator]
+                found = firsts[generator]
                 found.first_token_s = now_s
                 self._running.begin_decode(found)
             else:  # the token before it was fed
-                append(found.slot, (found.tokens[-1],))
+                hold(found.slot, (found.tokens[-1],))
                 found.computed += 1
-            self._receive(found, sampled, now_s)
+            found.tokens.append(token)
+            found.generated += 1
+            if text or stop is None or stop is Stop.LENGTH:
+                tell(Piece(found.request.id, text, token, logprob, top))
+            if stop is not None:
+                self._stop(found, sampled, now_s)
+            elif found.computed >= context_size:
+                self._end(found, "context", now_s)
 
     def _count_guesses(self, plan: Plan, result: StepResult) -> None:
         sampled = Counter(one.generator for one in result.sampled)
@@ -302,10 +311,9 @@ class Scheduler:
         sequence.computed += len(part.tokens)
         if not sequence.has_begun:
             sequence.has_begun = True
-            length = len(sequence.request.prompt)
-            self.totals.prompt_tokens += length
+            self.totals.prompt_tokens += len(sequence.request.prompt)
             self.totals.cached_tokens += sequence.cached
-            self._events.append(Begun(sequence.request.id, length, sequence.cached))
+            self._events.append(sequence.begun())
         if sequence.computed == sequence.prompt_end:
             if sequence.generated:
                 self._running.begin_decode(sequence)
@@ -314,22 +322,13 @@ class Scheduler:
                 self._end(sequence, "length", now_s)
         return sequence
 
-    def _receive(self, sequence: Sequence, sampled: Sampled, now_s: float) -> None:
-        """Take a new token: show its text, and end the sequence if it was the last."""
-        sequence.tokens.append(sampled.token)
-        sequence.generated += 1
-        stop = sampled.stop
-        if sampled.text or stop is None or stop is Stop.LENGTH:
-            piece = (sampled.text, sampled.token, sampled.logprob, sampled.top)
-            self._events.append(Piece(sequence.request.id, *piece))
-        if stop is None:
-            if sequence.computed >= self._capacity.context_size:
-                self._end(sequence, "context", now_s)
-        elif stop is Stop.GRAMMAR:
+    def _stop(self, sequence: Sequence, last: Sampled, now_s: float) -> None:
+        assert last.stop is not None
+        if last.stop is Stop.GRAMMAR:
             message = "the grammar allows no token after what was generated"
             self._fail(sequence, Kind.INVALID_REQUEST, message, param="response_format")
         else:
-            self._end(sequence, REASONS[stop], now_s, stop_index=sampled.stop_index)
+            self._end(sequence, REASONS[last.stop], now_s, stop_index=last.stop_index)
 
     def _relieve(self, now_s: float) -> None:
         """The backend found no cells where the books said there were: make room and go on.
@@ -359,28 +358,10 @@ class Scheduler:
     # ---- endings -------------------------------------------------------------------------------
 
     def _end(
-        self,
-        sequence: Sequence,
-        reason: EndReason,
-        now_s: float,
-        *,
-        stop_index: int | None = None,
+        self, sequence: Sequence, reason: EndReason, now_s: float, *, stop_index: int | None = None
     ) -> None:
         self._leave(sequence)
-        self._events.append(
-            Ended(
-                sequence.request.id,
-                reason,
-                prompt_tokens=len(sequence.request.prompt),
-                cached_tokens=sequence.cached,
-                completion_tokens=sequence.generated,
-                prompt_s=sequence.first_token_s - sequence.started_s,
-                predicted_s=now_s - sequence.first_token_s,
-                stop_index=stop_index,
-                drafted=sequence.drafted,
-                accepted=sequence.accepted,
-            )
-        )
+        self._events.append(sequence.ended(reason, now_s, stop_index=stop_index))
 
     def _fail(self, sequence: Sequence, kind: Kind, message: str, **more: Any) -> None:
         self._leave(sequence)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from runner.engine.backend import GeneratorId, Prefill, SlotId
-from runner.engine.events import SequenceId
+from runner.engine.events import Begun, Ended, EndReason, SequenceId
 
 
 class Phase(Enum):
@@ -114,3 +114,22 @@ class Sequence:
         samples = stop == end and not self.generated
         generator = self.request.generator if samples else None
         return Prefill(self.slot, start, tuple(self.tokens[start:stop]), generator)
+
+    def begun(self) -> Begun:
+        """Tell that the first rows of its prompt are computed."""
+        return Begun(self.request.id, len(self.request.prompt), self.cached)
+
+    def ended(self, reason: EndReason, now_s: float, *, stop_index: int | None) -> Ended:
+        """Tell that it is complete."""
+        return Ended(
+            self.request.id,
+            reason,
+            prompt_tokens=len(self.request.prompt),
+            cached_tokens=self.cached,
+            completion_tokens=self.generated,
+            prompt_s=self.first_token_s - self.started_s,
+            predicted_s=now_s - self.first_token_s,
+            stop_index=stop_index,
+            drafted=self.drafted,
+            accepted=self.accepted,
+        )

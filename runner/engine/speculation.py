@@ -21,6 +21,7 @@ from runner.engine.sequence import Sequence
 
 GAIN = 1.1  # what guesses must give for what they cost
 REVIEW_STEPS = 8  # steps a decision stands while the same streams run
+LONG = 1 << 30  # tokens
 TRIAL_STEPS = 256  # steps without a guess after which one is made to measure its cost again
 
 
@@ -32,7 +33,8 @@ class Speculation:
         self._context_size = capacity.context_size
         self._pace = pace
         self._decode: tuple[GeneratorId, ...] = ()  # the streams of the latest decision
-        self._guesses: dict[GeneratorId, int] = {}  # the decision; who may not guess is left out
+        self._drafts: tuple[int, ...] = ()  # the decision
+        self._rows = 0  # and its sum
         self._steps_left = 0
         self._steps_idle = 0
         self._known = 1  # guesses a stream: up to twice as many as were tried may be tried next
@@ -51,13 +53,9 @@ class Speculation:
         self._steps_left -= 1
         self._steps_idle += 1
         if self._steps_left < 0 or decode is not self._decode:
-            self._decode, self._steps_left = decode, REVIEW_STEPS
-            self._guesses = self._choose(decoding)
-        if not self._guesses:
-            return ()
-        guesses = self._guesses
-        drafts = tuple(self._clamp(decoding[g], guesses[g]) if g in guesses else 0 for g in decode)
-        return drafts if 0 < sum(drafts) <= spare_rows else ()
+            self._decode = decode
+            self._review(decoding)
+        return self._drafts if 0 < self._rows <= spare_rows else ()
 
     def settle(self, sequence: Sequence, drafted: int, accepted: int) -> None:
         """Learn how many of a stream's guesses were right."""
@@ -66,6 +64,25 @@ class Speculation:
         sequence.guessing.learn(drafted, accepted, sequence.generated)
         if accepted < drafted:
             self._steps_left = 0  # it may not pay any more
+
+    def _review(self, decoding: Mapping[GeneratorId, Sequence]) -> None:
+        """Decide anew, for no more steps than nobody can come to the end of a text in."""
+        self._steps_left = REVIEW_STEPS
+        chosen = self._choose(decoding)
+        if not chosen and self._steps_idle >= TRIAL_STEPS:
+            self._steps_idle = self._steps_left = 0
+            self._trials += 1
+            sizes = list(self._sizes())
+            chosen = dict.fromkeys(decoding, sizes[self._trials % len(sizes)])
+        drafts = []
+        for generator, sequence in decoding.items():
+            k = chosen.get(generator, 0)
+            if k:
+                room = min(self._context_size - sequence.computed, sequence.growth(LONG)) - 1
+                k = max(0, min(k, room))
+                self._steps_left = min(self._steps_left, room // (k + 1) - 1)
+            drafts.append(k)
+        self._drafts, self._rows = tuple(drafts), sum(drafts)
 
     def _choose(self, decoding: Mapping[GeneratorId, Sequence]) -> dict[GeneratorId, int]:
         """Find who guesses how much, so that tokens come fastest."""
@@ -83,11 +100,6 @@ class Speculation:
                 if step_s < least_s * tokens:
                     least_s = step_s / tokens
                     best = dict.fromkeys(gains, k)
-        if not best and self._steps_idle >= TRIAL_STEPS:
-            self._trials += 1
-            sizes = list(self._sizes())
-            best = dict.fromkeys(shares, sizes[self._trials % len(sizes)])
-            self._steps_idle = self._steps_left = 0  # once
         return best
 
     def _sizes(self) -> Iterator[int]:
@@ -96,11 +108,6 @@ class Speculation:
             yield k
             k *= 2
         yield most
-
-    def _clamp(self, sequence: Sequence, k: int) -> int:
-        """Leave out guesses behind the end of the context or of what may be generated."""
-        room = self._context_size - sequence.computed - 1
-        return max(0, min(k, room, sequence.growth(k + 1) - 1))
 
 
 def _gain(share: float, k: int) -> float:
