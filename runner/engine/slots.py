@@ -196,17 +196,24 @@ class Slots:
             assert self.tree.length(slot) <= self._capacity.context_size, "over the context"
 
     def _choose(self, match: Match) -> SlotId:
-        """Pick the slot to fill: the match itself where little is lost, a free one, the oldest."""
-        if match.slot in self._held and self._is_used_up(match):
-            slot = match.slot
-        elif self._free:
-            return self._free.pop()
-        else:
-            others = (slot for slot in self._held if slot != match.slot)
-            slot = next(others, next(iter(self._held)))
-        assert slot is not None
+        """Pick the slot to fill: the match itself where little is lost, a free one, an old one."""
+        if match.slot is not None and match.slot in self._held and self._is_used_up(match):
+            del self._held[match.slot]
+            return match.slot
+        if self._free:
+            slot = max(reversed(self._free), key=self._busy_neighbours)
+            self._free.remove(slot)
+            return slot
+        others = [slot for slot in self._held if slot != match.slot] or list(self._held)
+        slot = max(others[: (len(others) + 1) // 2], key=self._busy_neighbours)
         del self._held[slot]
         return slot
+
+    def _busy_neighbours(self, slot: SlotId) -> int:
+        """Count them where it matters: neighbouring streams are computed in one pass."""
+        if self._capacity.shares_cells:
+            return 0
+        return (slot - 1 in self._busy) + (slot + 1 in self._busy)
 
     def _is_used_up(self, match: Match) -> bool:
         """Whether what the match leaves over is worth less than a copy of what it takes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from runner.engine.backend import (
@@ -95,6 +97,26 @@ def test_without_a_free_slot_the_text_used_longest_ago_gives_way() -> None:
     for at in range(3):
         leave(slots, [at, *A])
     assert start(slots, [9, 9]) == (0, 0, (Trim(0, 0),))
+
+
+@pytest.mark.parametrize(("make", "slot"), [(streams, 1), (unified, 0)])
+def test_streams_are_put_beside_each_other(make: Callable[..., Slots], slot: int) -> None:
+    slots = make(slots=4, parallel=4)
+    assert [start(slots, [at, *A])[0] for at in range(3)] == [0, 1, 2]
+    slots.release(1, keep=False)
+    slots.release(0, keep=False)
+    assert start(slots, [9, *A])[0] == slot  # one pass computes streams 1 and 2, not 0 and 2
+
+
+def test_of_the_older_texts_one_beside_a_running_stream_gives_way() -> None:
+    slots = streams(slots=4, parallel=4)
+    for at in (3, 2, 1, 0):
+        leave(slots, [at] * 40)
+    assert start(slots, [0] * 44)[0] == 3
+    assert start(slots, [9] * 40)[0] == 0  # of 0 and 1, used before 2
+    slots.append(0, (9,) * 40)
+    slots.release(0, keep=True)
+    assert start(slots, [8] * 40)[0] == 2
 
 
 def test_a_text_that_was_shared_is_the_last_to_give_way() -> None:
