@@ -102,6 +102,9 @@ class FakeBackend:
     def run(self, plan: Plan) -> StepResult:
         """Carry out a plan."""
         for operation in plan.memory:
+            if isinstance(operation, Restore) and not self._has_cells_for(operation):
+                self.steps += 1
+                return StepResult(Outcome.FAILED, (), 0.001, "no cells for a saved text")
             self._operate(operation)
         saves = tuple(op.key for op in plan.memory if isinstance(op, Save) and self.can_save)
         copied_bytes = sum(map(self._copied_bytes, plan.memory))
@@ -154,9 +157,11 @@ class FakeBackend:
                 _require(0 < length <= len(cells), f"the text {key} is too short")
                 _require(self.capacity.can_trim or length == len(cells), "cannot be cut")
                 self.slots[slot] = _copies(cells[:length])
-                _require(self.cells_used <= self.capacity.cells, "no cells for a saved text")
             case Drop(key):
                 self.saved.pop(key, None)
+
+    def _has_cells_for(self, restore: Restore) -> bool:
+        return self.cells_used + restore.length <= self.capacity.cells
 
     def _copied_bytes(self, operation: MemoryOp) -> int:
         match operation:
