@@ -62,6 +62,27 @@ def make_q4_1(random: Random) -> tuple[bytes, list[float]]:
     return scale + least + packed, [d * q + m for q in nibbles(packed)]
 
 
+def make_q5_0(random: Random) -> tuple[bytes, list[float]]:
+    """Scale, 32 fifth bits, 32 nibbles: 5-bit numbers around 16."""
+    scale, d = jitter(random, SPREAD / 9.2)
+    fifth, packed = random.randbytes(4), random.randbytes(16)
+    return scale + fifth + packed, [d * (q - 16) for q in five_bits(fifth, packed)]
+
+
+def make_q5_1(random: Random) -> tuple[bytes, list[float]]:
+    """Scale, minimum, 32 fifth bits, 32 nibbles."""
+    scale, d = jitter(random, SPREAD / 9.2)
+    least, m = half(-15.5 * d)
+    fifth, packed = random.randbytes(4), random.randbytes(16)
+    return scale + least + fifth + packed, [d * q + m for q in five_bits(fifth, packed)]
+
+
+def five_bits(fifth: bytes, packed: bytes) -> list[int]:
+    """Put the fifth bits, the first in the lowest place, above the nibbles."""
+    high = int.from_bytes(fifth, "little")
+    return [low | (high >> i & 1) << 4 for i, low in enumerate(nibbles(packed))]
+
+
 def make_q8_0(random: Random) -> tuple[bytes, list[float]]:
     """Scale, 32 signed bytes."""
     scale, d = jitter(random, SPREAD / 74)
@@ -81,6 +102,21 @@ def make_q4_k(random: Random) -> tuple[bytes, list[float]]:
         shift = 4 * (group % 2)
         values += [d * sc * (byte >> shift & 15) - dmin * m for byte in stretch]
     return scale + least + packed_scales + packed, values
+
+
+def make_q5_k(random: Random) -> tuple[bytes, list[float]]:
+    """As Q4_K, with 256 fifth bits: bit g of byte i is of the i-th value of group g."""
+    scale, d = jitter(random, SPREAD / 514)
+    least, dmin = half(15.5 * d)
+    packed_scales, fifth, packed = (random.randbytes(size) for size in (12, 32, 128))
+    values: list[float] = []
+    for group in range(8):
+        sc, m = scale_and_min(packed_scales, group)
+        stretch = packed[32 * (group // 2) : 32 * (group // 2) + 32]
+        for byte, high in zip(stretch, fifth, strict=True):
+            q = byte >> 4 * (group % 2) & 15 | (high >> group & 1) << 4
+            values.append(d * sc * q - dmin * m)
+    return scale + least + packed_scales + fifth + packed, values
 
 
 def scale_and_min(packed: bytes, group: int) -> tuple[int, int]:
@@ -106,12 +142,11 @@ def make_q6_k(random: Random) -> tuple[bytes, list[float]]:
     return low + high + scales + scale, values
 
 
-Q4_0, Q4_1, Q8_0 = (
-    Quant(2, 32, make_q4_0),
-    Quant(3, 32, make_q4_1),
-    Quant(8, 32, make_q8_0),
-)
-Q4_K, Q6_K = Quant(12, 256, make_q4_k), Quant(14, 256, make_q6_k)
+Q4_0, Q4_1 = Quant(2, 32, make_q4_0), Quant(3, 32, make_q4_1)
+Q5_0, Q5_1 = Quant(6, 32, make_q5_0), Quant(7, 32, make_q5_1)
+Q8_0 = Quant(8, 32, make_q8_0)
+Q4_K, Q5_K = Quant(12, 256, make_q4_k), Quant(13, 256, make_q5_k)
+Q6_K = Quant(14, 256, make_q6_k)
 
 # Every type meets a matrix product of every step. Two layers, so that one's errors reach another.
 MATRICES = {
@@ -125,12 +160,12 @@ MATRICES = {
     "blk.0.ffn_up.weight": (Q6_K, WIDTH),
     "blk.0.ffn_down.weight": (Q4_0, WIDTH),
     "blk.1.attn_q.weight": (Q4_K, WIDTH),
-    "blk.1.attn_k.weight": (Q4_0, WIDTH),
+    "blk.1.attn_k.weight": (Q5_0, WIDTH),
     "blk.1.attn_v.weight": (Q8_0, WIDTH),
     "blk.1.attn_output.weight": (Q4_1, WIDTH),
     "blk.1.ffn_gate.weight": (Q8_0, WIDTH),
-    "blk.1.ffn_up.weight": (Q4_0, WIDTH),
-    "blk.1.ffn_down.weight": (Q4_K, WIDTH),
+    "blk.1.ffn_up.weight": (Q5_1, WIDTH),
+    "blk.1.ffn_down.weight": (Q5_K, WIDTH),
 }
 NORMS = (
     "output_norm.weight",
