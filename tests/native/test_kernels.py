@@ -31,7 +31,7 @@ library = load()
 library.init(log_level=2, kernels=sys.argv[2] == "own")
 with Model(library, sys.argv[1]) as model:
     tokens = model.tokenize(sys.argv[3], add_special=True, parse_special=False)
-    settings = {"n_ctx": 256, "n_batch": 128, "n_seq_max": 1, "n_threads": 2, "n_outputs_max": 128}
+    settings = {"n_ctx": 256, "n_batch": 128, "n_seq_max": 1, "n_threads": 1, "n_outputs_max": 128}
     with Context(model, settings) as context:
         scores = context.score(0, tokens)
 print(json.dumps([library.system()["kernels"], [float(score) for score in scores]]))
@@ -40,7 +40,7 @@ print(json.dumps([library.system()["kernels"], [float(score) for score in scores
 
 def score(model: Path, kind: str) -> tuple[list[str], NDArray[np.float64]]:
     command = [sys.executable, "-c", SCORE, str(model), kind, TEXT]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     kernels, scores = json.loads(done.stdout)
     return kernels, np.array(scores)
 

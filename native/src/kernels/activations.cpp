@@ -46,10 +46,12 @@ void quantise(const float * x, Activations & out) {
     for (int i = 0; i < 4; ++i) {
         codes[i] = _mm256_cvtps_epi32(_mm256_mul_ps(values[i], inverse)); // to the nearest, ties to even
     }
-    const float   scale = top / 127.0F;
-    const __m256i sums  = _mm256_add_epi32(_mm256_add_epi32(codes[0], codes[1]), _mm256_add_epi32(codes[2], codes[3]));
-    out.scale           = coarse(scale);
-    out.sum             = coarse(scale * static_cast<float>(sum_of(sums)));
+    const int32_t low  = sum_of(_mm256_add_epi32(codes[0], codes[1]));
+    const int32_t high = sum_of(_mm256_add_epi32(codes[2], codes[3]));
+    out.scale          = coarse(top / 127.0F);
+    out.sum            = out.scale * static_cast<float>(low + high);
+    out.half[0]        = static_cast<int16_t>(low);
+    out.half[1]        = static_cast<int16_t>(high);
     // Packing works within halves of a register; the permutation puts the groups of four back in order.
     const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(codes[0], codes[1]), _mm256_packs_epi32(codes[2], codes[3]));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
