@@ -85,6 +85,7 @@ async def _service(settings: Settings, store: Store) -> AsyncIterator[tuple[Cata
         settings_for=partial(choose_settings, settings),
         limits=build_engine_limits(settings),
         tuning=build_tuning(settings),
+        prefixes_path=settings.state_path / "prefixes",
         available_bytes=available_bytes,
     )
     try:

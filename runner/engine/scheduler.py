@@ -166,9 +166,9 @@ class Scheduler:
         return self._slots.tree.cells
 
     @property
-    def saved_bytes(self) -> int:
-        """Bytes of the texts that lost their slot and were saved."""
-        return self._slots.shelf.bytes
+    def prefixes(self) -> Slots:
+        """What is cached: for those who keep texts beyond the life of the memory."""
+        return self._slots
 
     def check(self) -> None:
         """Assert the invariants of the books. For tests, after every call."""

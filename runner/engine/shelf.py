@@ -115,6 +115,10 @@ class Shelf:
         self.bytes += size_bytes
         return Added(key, dropped)
 
+    def texts(self) -> list[tuple[SavedKey, list[int]]]:
+        """List all texts, the one used longest ago first."""
+        return [(key, self._tree.tokens(place)) for key, place in self._place_of.items()]
+
     def touch(self, key: SavedKey) -> None:
         """Make a text the last to give way."""
         self._place_of[key] = self._place_of.pop(key)

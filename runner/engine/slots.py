@@ -23,6 +23,7 @@ from runner.engine.backend import (
     SlotId,
     StepResult,
     Trim,
+    changed_slots,
 )
 from runner.engine.limits import Capacity, Policy
 from runner.engine.prefix import NO_MATCH, Match, PrefixTree
@@ -83,6 +84,26 @@ class Slots:
     def prepare(self, patience_s: float, *, row_s: float) -> None:
         """Begin a plan: copies may take ``patience_s`` in all; to compute a row takes ``row_s``."""
         self._patience_s, self._row_s = patience_s, row_s
+
+    def stock(self, tokens: list[int]) -> SavedKey | None:
+        """Enter a text that was saved before and is at hand again; None where it is of no use."""
+        length = len(tokens)
+        if not self.shelf.fits(length) or self._known(tokens) == length:
+            return None
+        key, dropped = self.shelf.add(tokens)
+        self._operations += map(Drop, dropped)
+        return key
+
+    def kept(self) -> list[tuple[SlotId | None, SavedKey | None, list[int]]]:
+        """List the texts in slots, then the saved ones, the latest used first.
+
+        What the backend does not hold yet, as its operation is still to be done, is left out.
+        """
+        pending = changed_slots(self._operations)
+        saving = {op.key for op in self._operations if isinstance(op, Save)}
+        held = [(slot, None, self.tree.tokens(slot)) for slot in self._held if slot not in pending]
+        saved = [(None, key, text) for key, text in self.shelf.texts() if key not in saving]
+        return [*reversed(held), *reversed(saved)]
 
     def confirm(self, operations: Iterable[MemoryOp], result: StepResult) -> None:
         """Learn what became of the operations of a plan."""
@@ -254,14 +275,18 @@ class Slots:
 
     def _is_worth_saving(self, text: list[int]) -> bool:
         length = len(text)
-        known = max(self._find_held(text, length).length, self.shelf.find(text, length).length)
-        lost, copy_s = length - known, self._copy_s(length)
+        lost, copy_s = length - self._known(text), self._copy_s(length)
         return (
             lost >= max(self._save_min_tokens, length * SAVE_SHARE)
             and 2 * copy_s < lost * self._row_s
             and copy_s <= self._patience_s
             and self.shelf.fits(length)
         )
+
+    def _known(self, text: list[int]) -> int:
+        """Tokens at the start of a text that a new sequence could have without computing them."""
+        length = len(text)
+        return max(self._find_held(text, length).length, self.shelf.find(text, length).length)
 
     def _pays(self, saved: Match, held: Match) -> bool:
         """Whether restoring a saved text costs less than computing what it has more."""

@@ -72,6 +72,7 @@ class Engines:
         limits: EngineLimits | None = None,
         tuning: Tuning | None = None,
         library_path: Path | None = None,
+        prefixes_path: Path | None = None,
         available_bytes: Callable[[Iterable[int]], int | None] = lambda pids: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -84,7 +85,7 @@ class Engines:
         self._settings_for = settings_for
         self._limits = limits or EngineLimits()
         self._tuning = tuning
-        self._loads = Loads(models, tuning, library_path=library_path)
+        self._loads = Loads(models, tuning, library_path=library_path, prefixes_path=prefixes_path)
         self._available_bytes = available_bytes
         self._clock = clock
         self._residents: dict[ModelKey, Resident] = {}

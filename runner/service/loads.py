@@ -28,8 +28,17 @@ class Models(Protocol):
 class Loads:
     """Says what a worker is told: files, wishes, and what was measured before."""
 
-    def __init__(self, models: Models, tuning: Tuning | None, *, library_path: Path | None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        tuning: Tuning | None,
+        *,
+        library_path: Path | None,
+        prefixes_path: Path | None = None,
+    ) -> None:
+        """``prefixes_path`` has a folder for each model whose prefixes are kept on disk."""
         self._models = models
+        self._prefixes_path = prefixes_path
         self._tuning = tuning
         self._library_path = library_path
 
@@ -49,7 +58,13 @@ class Loads:
             wishes=wishes,
             tuned=None if record is None else record.settings,
             tune_after_s=after_s,
+            prefix_dir=self._prefix_dir(model, wishes),
         )
+
+    def _prefix_dir(self, model: StoredModel, wishes: EngineWishes) -> str | None:
+        if self._prefixes_path is None or not wishes.prefix_disk_bytes:
+            return None
+        return str(self._prefixes_path / str(model.id).replace(":", "-"))
 
     async def tuned(self, model: StoredModel, settings: ModelSettings) -> Record | None:
         """Return what was measured of a model here, with the wishes of today; None: nothing."""

@@ -68,6 +68,7 @@ class Load(Message, frozen=True, tag="load"):
     model_path: str
     library_path: str | None  # None: the library inside the package
     wishes: EngineWishes
+    prefix_dir: str | None = None  # of this model's prefixes that are kept on disk
     tuned: TunedSettings | None = None  # what was measured here for these wishes
     tune_after_s: float | None = None  # idle time after which to measure unasked; None: never
 

@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +30,8 @@ from runner.worker.loop import EngineLoop, Inbox
 from runner.worker.machine import count_cpus, cpu_time, resident_bytes
 from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
+from runner.worker.prefix_files import PrefixFiles
+from runner.worker.prefix_tier import keep, open_prefix_files, stock, with_stored
 from runner.worker.preparer import Preparer
 from runner.worker.prompts import Prepared, Prompter
 from runner.worker.tokenizing import PrefixTokenizer
@@ -55,6 +58,7 @@ class Engine:
     tuner: Tuner
     max_preparing: int
     total_cells: int
+    keep_prefixes: Callable[[], None] | None  # for the next load; None: nobody wants that
 
 
 class Host:
@@ -106,6 +110,8 @@ class Host:
             self._outbox.send(loaded.ready)
         LOG.info("loaded in %.1f s: %s", loaded.ready.load_ms / 1000, loaded.ready.settings)
         engine.loop.run()
+        if engine.keep_prefixes is not None:
+            engine.keep_prefixes()
         return True
 
     def pulse(self) -> None:
@@ -197,7 +203,8 @@ class Host:
             ),
             choosing.policy(settings),
         )
-        preparer = self._make_preparer(loaded)
+        files = open_prefix_files(message, loaded)
+        preparer = self._make_preparer(loaded, files)
         backend = LlamaBackend(
             loaded.context, threads=settings.threads, threads_batch=settings.threads_batch
         )
@@ -209,15 +216,21 @@ class Host:
             translator=Translator(lambda token: loaded.model.piece(token, special=True)),
             emit=self._outbox.emit,
             is_preparing=lambda: len(preparer) > 0,
+            stock=partial(stock, scheduler.prefixes, backend.saved),
             pastime=tuner,
         )
         limit = settings.parallel + settings.max_queue
         neighbours = None
         if message.wishes.threads is None:
             neighbours = Neighbours(cpus=count_cpus(), most=backend.threads)
-        return Engine(loop, backend, neighbours, preparer, tuner, limit, settings.total_cells)
+        keep_prefixes = (
+            None if files is None else partial(keep, files, scheduler.prefixes, backend.saved)
+        )
+        return Engine(
+            loop, backend, neighbours, preparer, tuner, limit, settings.total_cells, keep_prefixes
+        )
 
-    def _make_preparer(self, loaded: Loaded) -> Preparer:
+    def _make_preparer(self, loaded: Loaded, files: PrefixFiles | None) -> Preparer:
         prompter = Prompter(
             PrefixTokenizer(loaded.model),
             loaded.template,
@@ -233,7 +246,7 @@ class Host:
                 loaded.context.free_generator(prepared.request.generator)
 
         return Preparer(
-            prompter.prepare,
+            prompter.prepare if files is None else with_stored(prompter.prepare, files),
             deliver=self._inbox.put,
             refuse=lambda failed: self._outbox.emit([failed]),
             discard=discard,

@@ -36,6 +36,7 @@ class LlamaBackend:
     """Runs plans on one context. The engine thread owns it.
 
     ``threads`` may be set by any thread: the next step is computed with so many at most.
+    ``saved`` are the texts that lost their slot.
     """
 
     def __init__(self, context: Context, *, threads: int, threads_batch: int) -> None:
@@ -44,12 +45,12 @@ class LlamaBackend:
         self._most = (threads, threads_batch)
         self._context = context
         self._is_unified = context.info.kv_unified
-        self._saved = SavedTexts(context)
+        self.saved = SavedTexts(context)
         self._stepper = Stepper(context, max_top_logprobs=MAX_TOP_LOGPROBS)
 
     def run(self, plan: Plan) -> StepResult:
         """Carry out a plan; see :class:`runner.engine.Backend`."""
-        return self._saved.report(self._run(plan))
+        return self.saved.report(self._run(plan))
 
     def _run(self, plan: Plan) -> StepResult:
         try:
@@ -99,11 +100,11 @@ class LlamaBackend:
             case Bind(generator, slot, n_past, tail):
                 self._context.bind(generator, slot, n_past, tail)
             case Save(slot, key, tokens):
-                self._saved.save(slot, key, tokens)
+                self.saved.save(slot, key, tokens)
             case Restore(key, slot, length):
-                self._saved.restore(key, slot, length)
+                self.saved.restore(key, slot, length)
             case Drop(key):
-                self._saved.drop(key)
+                self.saved.drop(key)
 
     def _trim(self, slot: int, length: int) -> None:
         if not self._context.seq_rm(slot, length):

@@ -14,6 +14,7 @@ from runner.engine.events import SequenceId
 from runner.errors import Kind
 from runner.wire.messages import Beat, Cancel, Event, Stop, Tune
 from runner.worker.prompts import Prepared
+from runner.worker.saved import SavedText
 from runner.worker.translate import Translator
 
 Item = Prepared | Cancel | Tune | Stop
@@ -83,15 +84,20 @@ class EngineLoop:
         translator: Translator,
         emit: Emit,
         is_preparing: Callable[[], bool],
+        stock: Callable[[SavedText], None] = lambda text: None,
         pastime: Pastime | None = None,
     ) -> None:
-        """``emit`` takes a step's events; ``is_preparing`` tells of requests on their way here."""
+        """``stock`` takes the text that a request brings along.
+
+        ``emit`` takes a step's events; ``is_preparing`` tells of requests on their way here.
+        """
         self._scheduler = scheduler
         self._backend = backend
         self._inbox = inbox
         self._translator = translator
         self._emit = emit
         self._is_preparing = is_preparing
+        self._stock = stock
         self._pastime = pastime
         self._generators: dict[SequenceId, GeneratorId | None] = {}  # of open ids
         self._stop_s: float | None = None  # when to stop, finished or not
@@ -139,7 +145,7 @@ class EngineLoop:
             threads=threads,
             draft_tokens=totals.drafted,
             accepted_tokens=totals.accepted,
-            prefix_ram_bytes=scheduler.saved_bytes,
+            prefix_ram_bytes=scheduler.prefixes.shelf.bytes,
         )
 
     def _patience_s(self) -> float | None:
@@ -159,7 +165,9 @@ class EngineLoop:
         if self._pastime is not None:
             self._pastime.leave()
         match item:
-            case Prepared(request, stops):
+            case Prepared(request, stops, stored):
+                if stored is not None:
+                    self._stock(stored)
                 self._generators[request.id] = request.generator
                 self._translator.open(request.id, stops)
                 self._scheduler.submit(request)

@@ -17,6 +17,7 @@ from runner.engine import SequenceRequest
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt, Sampling, Submit
 from runner.worker.llama import MAX_TOP_LOGPROBS
+from runner.worker.saved import SavedText
 
 TAIL_TOKENS = 64  # llama.cpp keeps at least so many for its penalties
 
@@ -49,10 +50,14 @@ class Generators(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request the scheduler can take, and the stop strings that its generator scans for."""
+    """A request the scheduler can take, and the stop strings that its generator scans for.
+
+    ``stored`` is a text of an earlier life of the model that begins like the prompt.
+    """
 
     request: SequenceRequest
     stops: tuple[str, ...]
+    stored: SavedText | None = None
 
 
 @dataclass(frozen=True, slots=True)

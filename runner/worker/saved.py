@@ -56,6 +56,22 @@ class SavedTexts:
             raise NativeError(Code.STATE, f"sequence {slot} cannot be cut back to {length} tokens")
         self._count(text.state.nbytes, began_s)
 
+    def put(self, key: SavedKey, text: SavedText) -> None:
+        """Take a text that was saved by an earlier context of the same kind."""
+        self._texts[key] = text
+
+    def get(self, key: SavedKey) -> SavedText | None:
+        """Return a text; None for one that is not there."""
+        return self._texts.get(key)
+
+    def take_down(self, slot: SlotId, tokens: tuple[int, ...]) -> SavedText | None:
+        """Write a slot's content down, for somebody else to keep; None where that fails."""
+        try:
+            return SavedText(tokens, self._context.state(slot))
+        except (NativeError, MemoryError) as error:
+            LOG.warning("a cached prefix of %d tokens is not kept: %s", len(tokens), error)
+            return None
+
     def drop(self, key: SavedKey) -> None:
         """Forget a text; a key that is not there is ignored."""
         self._texts.pop(key, None)

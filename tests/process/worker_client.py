@@ -97,15 +97,13 @@ class WorkerClient:
         self.process.stdin.write(encode(message))
         self.process.stdin.flush()
 
-    def load(
-        self, path: Path, wishes: EngineWishes = WISHES, *, library_path: str | None = None
-    ) -> None:
+    def load(self, path: Path, wishes: EngineWishes = WISHES, **more: Any) -> None:
         self.send(
             Load(
                 version=WIRE_VERSION,
                 model_path=str(path),
-                library_path=library_path,
                 wishes=wishes,
+                **({"library_path": None} | more),
             )
         )
 

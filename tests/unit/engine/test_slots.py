@@ -318,3 +318,31 @@ def test_a_text_that_could_not_be_restored_is_forgotten() -> None:
     slots.confirm(operations, StepResult(Outcome.FAILED, (), 0.1))
     assert len(slots.shelf) == 0
     assert slots.take_operations() == (Drop(0),)
+
+
+def test_a_text_from_an_earlier_life_is_like_one_of_this() -> None:
+    slots = shelved()
+    assert slots.stock(A) == 0
+    assert slots.stock(A[:20]) is None
+    assert start(slots, [*A, 1]) == (0, 40, (Restore(0, 0, 40), Drop(0)))
+    assert shelved(prefix_bytes=39).stock(A) is None
+
+
+def test_what_is_cached_is_listed_the_latest_first() -> None:
+    slots = shelved(slots=2, parallel=2)
+    for first in (1, 2, 3):
+        leave(slots, [first, *A])
+    assert [(slot, key, text[0]) for slot, key, text in slots.kept()] == [
+        (0, None, 3),
+        (1, None, 2),
+        (None, 0, 1),
+    ]
+
+
+def test_what_the_backend_does_not_hold_yet_is_not_listed() -> None:
+    slots = shelved()
+    leave(slots, A)
+    slots.evict()
+    assert slots.kept() == []
+    slots.take_operations()
+    assert [key for _, key, _ in slots.kept()] == [0]
