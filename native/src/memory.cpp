@@ -3,6 +3,29 @@
 #include "guard.hpp"
 
 #include <algorithm>
+#include <memory>
+
+namespace rn {
+namespace {
+
+// llama.cpp copies a stream with all its cells, used or not. A text that fills less than half of them is copied with
+// fewer bytes by way of its state, which also touches no page that holds no token. A state leaves out what a sliding
+// window has passed.
+bool is_short(const rn_ctx & ctx, int32_t src) {
+    return !ctx.kv_unified && ctx.seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_PART &&
+           llama_model_n_swa(ctx.model->llama.get()) == 0 && 2 * ctx.next_pos(src) < ctx.n_ctx_seq;
+}
+
+bool copy_state(rn_ctx & ctx, int32_t src, int32_t dst) {
+    llama_context * llama = ctx.llama.get();
+    const size_t    size  = llama_state_seq_get_size(llama, src);
+    const std::unique_ptr<uint8_t[]> bytes(new uint8_t[size]);
+    return llama_state_seq_get_data(llama, bytes.get(), size, src) == size &&
+           llama_state_seq_set_data(llama, bytes.get(), size, dst) == size;
+}
+
+} // namespace
+} // namespace rn
 
 int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1) {
     return rn::guard([&] {
@@ -28,7 +51,9 @@ int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1
         if (!is_whole && (!ctx->kv_unified || ctx->seq_rm != COMMON_CONTEXT_SEQ_RM_TYPE_PART)) {
             rn::fail(RN_E_ARG, "this memory copies whole sequences only: p0 must be 0 and p1 -1");
         }
-        llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : std::max(p0, 0), p1);
+        if (!rn::is_short(*ctx, src) || !rn::copy_state(*ctx, src, dst)) {
+            llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : std::max(p0, 0), p1);
+        }
         ctx->tokens[static_cast<size_t>(dst)] = ctx->tokens[static_cast<size_t>(src)];
         ctx->refresh(dst);
         return RN_OK;

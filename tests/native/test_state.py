@@ -151,3 +151,13 @@ def test_without_room_nothing_is_put_back(make_engine: MakeEngine) -> None:
     assert caught.value.code is Code.STATE
     assert engine.context.seq_range(1) == (-1, -1)
     assert engine.context.seq_range(0) == (0, 199)
+
+
+@pytest.mark.parametrize("length", [20, 200], ids=["by_state", "as_a_stream"])
+def test_a_copied_stream_goes_on_like_its_source(make_engine: MakeEngine, length: int) -> None:
+    engine = make_engine(n_ctx=1024, kv_unified=False)
+    tokens = (engine.tokens(PROMPT) * 30)[:length]
+    compute(engine, 0, tokens[:-1])
+    engine.context.seq_cp(0, 1)
+    assert engine.context.seq_range(1) == (0, length - 2)
+    assert answer(engine, 1, tokens) == answer(engine, 0, tokens)
