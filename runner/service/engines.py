@@ -278,7 +278,9 @@ class Engines:
             resident.measured.append(message)
             return
         measured, resident.measured = tuple(resident.measured), []
-        if message.settings is None or self._tuning is None or self._is_closed:
+        if message.settings is None or message.is_disturbed:
+            return  # beside other work anything may seem faster
+        if self._tuning is None or self._is_closed:
             return
         keeping = self._tuning.keep(resident.key, wishes, message, measured)
 

@@ -32,7 +32,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     settings: TunedSettings
     gain: float  # over the settings that were in force
     duration_s: float
-    is_disturbed: bool
     measured: tuple[Measured, ...]
     tuned_s: float  # Unix time
 
@@ -63,7 +62,6 @@ class Tuning:
             settings=tuned.settings,
             gain=round(tuned.gain, 3),
             duration_s=round(tuned.duration_s, 1),
-            is_disturbed=tuned.is_disturbed,
             measured=measured,
             tuned_s=time.time(),
         )

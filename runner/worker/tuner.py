@@ -170,7 +170,7 @@ class Tuner:
             self._start_search(result)
         elif not self._others_compute():
             self._note(result)
-        elif self._is_asked:  # then a result of a busy machine is better than none
+        elif self._is_asked:  # then a result of a busy machine is told, and not kept
             self._is_disturbed = True
             self._note(result)
         else:
@@ -223,7 +223,9 @@ class Tuner:
         return cores_of_others(self._before, now) > SPARE
 
     def _finish(self, tuned: Tuned) -> None:
-        self._is_asked, self._after_s = False, None
+        self._is_asked = False
+        if self._after_s is not None:
+            self._after_s = DISTURBED_S if tuned.is_disturbed else None
         self._forget()
         LOG.info("tuned: %s", tuned)
         self._send(tuned)

@@ -162,19 +162,26 @@ def shape(
 def search(base: TunedSettings, space: Space) -> Search:
     """Yield what to measure and take its result, None for what was clearly slower; return the best.
 
-    The first to be measured is ``base``.
+    The first to be measured is ``base``, and the last as well where something else seems better:
+    the machine may have been slower in the beginning for reasons of its own.
     """
     result = yield base
     if result is None:
         return Choice(base, 1.0)
     began = score(result.rates)
-    best, rates = _with_threads(base, result)
+    best, rates = first, first_rates = _with_threads(base, result)
     for stage in _STAGES:
         for candidate in stage(best, space):
             result = yield candidate
             if result is None or score(result.rates) < CLEARLY * score(rates):
                 break
             best, rates = candidate, result.rates
+    if best != first:
+        result = yield first
+        if result is not None and score(rates) < CLEARLY * score(result.rates):
+            best, rates = first, first_rates
+        elif result is not None:
+            began *= max(1.0, score(result.rates) / score(first_rates))
     return Choice(best, score(rates) / began)
 
 

@@ -40,7 +40,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.write(render_measured(report))
     console.write(f"\n{describe(report)}\n")
     if report["tuned"]["is_disturbed"]:
-        console.say("Other programs used the processor meanwhile: tune again when they are quiet.")
+        console.say(
+            "Not kept, for other programs used the processor meanwhile: tune again when they rest."
+        )
     return 0
 
 
@@ -81,7 +83,7 @@ def describe(report: dict[str, Any]) -> str:
     tuned = report["tuned"]
     settings = tuned["settings"]
     return (
-        f"Chosen in {tuned['duration_s']:.0f} s: flash attention "
+        f"Fastest, in {tuned['duration_s']:.0f} s: flash attention "
         f"{switch(settings['flash_attention'])}, KV {settings['kv_layout']}, "
         f"ubatch {settings['ubatch_size']}, threads {threads(settings)}; "
         f"{tuned['gain']:.2f} times the speed of the settings in force."

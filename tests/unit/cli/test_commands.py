@@ -420,7 +420,7 @@ def test_tune_prints_what_was_measured_and_chosen() -> None:
         "   off              streams    512     2        10.0        5.0        30.0        100.0",
         "*  on               streams    512     2        12.0        6.0        36.0        120.0",
         "",
-        "Chosen in 8 s: flash attention on, KV streams, ubatch 512, threads 1/2; "
+        "Fastest, in 8 s: flash attention on, KV streams, ubatch 512, threads 1/2; "
         "1.20 times the speed of the settings in force.",
     ]
 
@@ -436,7 +436,7 @@ def test_tune_as_json_is_all_of_it() -> None:
 def test_tune_warns_of_a_busy_machine() -> None:
     answer = {"POST /engines/tune": lines(FIRST, TUNED | {"is_disturbed": True})}
     _, _, err, _ = run_command(answer, "tune", "smollm2")
-    assert err.startswith("Other programs used the processor")
+    assert err.startswith("Not kept, for other programs used the processor")
 
 
 @pytest.mark.parametrize(

@@ -737,11 +737,12 @@ def test_a_model_in_use_is_loaded_anew_after_its_last_request(tmp_path: Path) ->
     play(scene)
 
 
-def test_a_search_without_a_result_is_not_kept(tmp_path: Path) -> None:
+def test_a_search_without_a_result_or_beside_other_work_is_not_kept(tmp_path: Path) -> None:
     async def scene() -> None:
         s = Scene(tuning=Tuning(tmp_path, {}))
         (await s.engines.lease("a")).release()
         s.spawn.engines["a"].report(Tuned(problem="no memory"))
+        s.spawn.engines["a"].report(Tuned(settings=FASTER, gain=2.0, is_disturbed=True))
         await settle()
         assert await s.engines.tuned("a") is None
 

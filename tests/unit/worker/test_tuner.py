@@ -112,7 +112,7 @@ def test_it_waits_for_idleness_then_works_without_a_pause_and_is_done() -> None:
     assert s.tuner.patience_s() == 0.0
     s.work()
     assert s.tuner.patience_s() is None
-    assert [type(message) for message in s.sent] == [Measured, Measured, Tuned]
+    assert [type(message) for message in s.sent] == [Measured, Measured, Measured, Tuned]
     assert s.tuned[0].settings == FLASH
     assert s.tuned[0].gain == pytest.approx(2.0)
     assert not s.tuned[0].is_disturbed
@@ -140,7 +140,7 @@ def test_it_lets_go_for_a_request_and_keeps_what_it_knows() -> None:
     s.tuner.leave()
     assert (s.bench.open, s.tuner.patience_s()) == (0, 5.0)
     s.work()
-    assert s.bench.begun == [BASE, FLASH, FLASH]
+    assert s.bench.begun == [BASE, FLASH, FLASH, BASE]
     assert len(s.tuned) == 1
 
 
@@ -181,6 +181,19 @@ def test_asked_beside_other_work_it_goes_on_and_says_so() -> None:
     s.tuner.obey(Tune())
     s.work()
     assert [(tuned.settings, tuned.is_disturbed) for tuned in s.tuned] == [(FLASH, True)]
+
+
+def test_a_disturbed_search_that_was_asked_for_is_made_again_unasked() -> None:
+    s = Scene()
+    s.bench.others_s = 1.0
+    s.tuner.obey(Tune())
+    while not s.tuned:
+        s.work(1)
+    assert s.tuner.patience_s() == 60.0
+    s.bench.others_s = 0.0
+    s.work()
+    assert [tuned.is_disturbed for tuned in s.tuned] == [True, False]
+    assert s.tuner.patience_s() is None
 
 
 def test_who_asked_may_think_better_of_it() -> None:

@@ -73,6 +73,7 @@ def test_a_faster_candidate_is_what_the_next_stage_begins_with() -> None:
             (replace(FLASH, kv_layout="unified"), rates(1.2)),
             (small, rates(1.6)),
             (replace(FLASH, ubatch_size=128), rates(1.5)),
+            (BASE, rates(0.9)),
         ],
         EVERYTHING,
     )
@@ -90,8 +91,16 @@ def test_what_is_not_clearly_faster_changes_nothing(other: Rates | None) -> None
 def test_what_is_fixed_is_not_tried() -> None:
     assert play([(BASE, rates())], NOTHING) == (BASE, 1.0)
     only_layout = Space(flash_attention=False, kv_layout=True, ubatch_size=False, threads=())
-    choice = play([(BASE, rates()), (UNIFIED, rates(2.0))], only_layout)
+    choice = play([(BASE, rates()), (UNIFIED, rates(2.0)), (BASE, None)], only_layout)
     assert (choice.settings, choice.gain) == (UNIFIED, pytest.approx(2.0))
+
+
+def test_what_only_seemed_faster_is_not_chosen() -> None:
+    only_flash = Space(flash_attention=True, kv_layout=False, ubatch_size=False, threads=())
+    slow_beginning = [(BASE, rates(0.5)), (FLASH, rates(0.9)), (BASE, rates(1.0))]
+    assert play(slow_beginning, only_flash) == (BASE, 1.0)
+    less_than_it_seemed = [(BASE, rates(0.5)), (FLASH, rates(2.0)), (BASE, rates(1.0))]
+    assert play(less_than_it_seemed, only_flash) == (FLASH, pytest.approx(2.0))
 
 
 def test_a_base_that_could_not_be_measured_ends_the_search() -> None:
