@@ -33,10 +33,10 @@ LIMIT_S = 1500.0
 RIVALS: tuple[Subject, ...] = ("defaults", "best")
 
 
-EXTRA = ("memory", "command", "bare_engine", "copying")
+EXTRA = ("memory", "bare_engine", "copying", "step", "http_core", "command")
 DEFAULT_ROWS = (
     "memory", "decode_depth", "bare_engine", "serving_8", "shared_prefix", "interference",
-    "neighbour", "copying", "command",
+    "neighbour", "copying", "step", "http_core", "command",
 )  # fmt: skip
 IDLE_SHARE = 0.45
 COPYING_GAIN, BARE_SHARE = 1.5, 0.97
@@ -63,6 +63,10 @@ class Table:
                     self.lines.append(others.resident_memory(self._contest.model, shape))
                 case "command":
                     self.lines.append(others.command(self._pairs))
+                case "step":
+                    self.lines += others.python_share(self._contest.model)
+                case "http_core":
+                    self.lines += others.http_get(self._pairs)
                 case "copying":
                     self._copying(limit_s)
                 case "bare_engine":
@@ -195,17 +199,24 @@ def _run(options: argparse.Namespace, folder: Path, *, is_busy: bool) -> int:
             limit_s=options.limit,
             seed=str(time.time_ns()),
         )
-        table.measure(options.names)
-        told = {
-            "model": contest.model.name,
-            "pairs": options.pairs,
-            "was busy": is_busy,
-            "ours": str(contest.server("ours").settings),
-            "defaults": f"{peers.describe('defaults')}: {' '.join(contest.base_flags)}",
-            "best": " ".join((*contest.base_flags, *contest.best_flags)),
-            "samples": table.samples,
-        }
+        try:
+            table.measure(options.names)
+        finally:
+            if table.lines:  # what was measured until somebody pressed Ctrl-C is worth keeping
+                _report(options, contest, table, is_busy=is_busy)
+    return 0
+
+
+def _report(options: argparse.Namespace, contest: Contest, table: Table, *, is_busy: bool) -> None:
+    told = {
+        "model": contest.model.name,
+        "pairs": options.pairs,
+        "was busy": is_busy,
+        "ours": str(contest.server("ours").settings),
+        "defaults": f"{peers.describe('defaults')}: {' '.join(contest.base_flags)}",
+        "best": " ".join((*contest.base_flags, *contest.best_flags)),
+        "samples": table.samples,
+    }
     out = options.json or harness.LOCAL_RESULTS / "peer.json"
     harness.report("peer", told, table.lines, out)
     harness.write_plot(out.with_suffix(".svg"), drawn(table.lines))
-    return 0

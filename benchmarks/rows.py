@@ -132,20 +132,29 @@ def own(text: str, comparison: Comparison, target: float | None) -> dict[str, An
 
 
 def told(
-    text: str, *, ours: float, theirs: float, ratio: float, at_most: float | None = None
+    text: str,
+    *,
+    ours: float,
+    theirs: float = NOTHING,
+    ratio: float | None = None,
+    at_most: float | None = None,
 ) -> dict[str, Any]:
-    """One line out of another benchmark's figures; its ratio is ours over theirs."""
+    """One line out of another benchmark's figures; its ratio is ours over theirs.
+
+    ``at_most`` bounds the ratio, or where there is none our figure itself.
+    """
+    bounded = ours if ratio is None else ratio
     return {
         "row": text,
         "ours": ours,
         "its defaults": theirs,
-        "ratio": ratio,
+        "ratio": NOTHING if ratio is None else ratio,
         "range": "-",
         "its best flags": NOTHING,
         "ratio to best": NOTHING,
         "range to best": "-",
         "target": "-" if at_most is None else f"<= {at_most:g}",
-        "met": verdict([] if at_most is None else [ratio <= at_most]),
+        "met": verdict([] if at_most is None else [bounded <= at_most]),
         "pairs": 1,
     }
 

@@ -45,6 +45,8 @@ def test_a_line_about_ours_alone_has_no_rivals() -> None:
 def test_a_line_of_another_benchmark_may_have_a_ratio_at_most() -> None:
     line = rows.told("memory", ours=90.0, theirs=100.0, ratio=0.9, at_most=1.0)
     assert (line["target"], line["met"], line["ratio"]) == ("<= 1", "yes", 0.9)
+    alone = rows.told("share", ours=0.04, at_most=0.03)
+    assert (alone["target"], alone["met"]) == ("<= 0.03", "no")
 
 
 def test_copies_are_compared_by_speed_and_by_text() -> None:
