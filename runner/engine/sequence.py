@@ -38,9 +38,9 @@ class SequenceRequest:
     deadline_s: float | None = None
 
 
-PRIOR_TRIED, PRIOR_RIGHT = 2.0, 1.0  # worth trying, and one wrong guess shows
+PRIOR_TRIED, PRIOR_RIGHT = 2.0, 1.6  # hopeful, or nothing would be learned; one wrong guess shows
 FADING = 0.85  # of what was learned, at each check
-FIRST_PATIENCE, MOST_PATIENCE = 64, 1024  # tokens
+FIRST_PATIENCE, MOST_PATIENCE = 16, 1024  # tokens
 
 
 @dataclass(slots=True)
