@@ -92,15 +92,24 @@ class Contest:
             case "ours":
                 return servers.ours(self.model, self.folder / "ours", is_tuned=True)
             case "ours, plain":
-                off = {"RUNNER_SPECULATION": "off"}
-                folder = self.folder / "plain"
-                return servers.ours(self.model, folder, name=subject, settings=off, is_tuned=True)
+                return servers.ours(
+                    self.model, self.folder / "plain", name=subject, settings=self._plain
+                )
             case "defaults":
                 return self._theirs(subject, "defaults", ())
             case "best":
                 return self._theirs(subject, "ours", self.best_flags)
             case "best, guessing":
                 return self._theirs(subject, "ours", (*self.best_flags, *GUESSING))
+
+    @property
+    def _plain(self) -> dict[str, str]:
+        """What ours has found best, as wishes: with another attention it may write another text."""
+        ours = self.server("ours").settings["settings"]
+        same = ("threads", "threads_batch", "ubatch_size", "kv_layout")
+        wishes = {f"RUNNER_{name.upper()}": str(ours[name]) for name in same if ours[name]}
+        attention = "on" if ours["flash_attention"] else "off"
+        return wishes | {"RUNNER_FLASH_ATTENTION": attention, "RUNNER_SPECULATION": "off"}
 
     def _theirs(
         self, name: str, variant: peers.Variant, flags: Sequence[str]
