@@ -52,6 +52,11 @@ class Guessing:
     learned_at: int = 0  # tokens generated when the last guess was checked
     patience: int = FIRST_PATIENCE  # tokens after which bad guesses are forgiven, longer each time
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether guesses were right lately, and not only hoped to be."""
+        return self.right > PRIOR_RIGHT
+
     def learn(self, drafted: int, accepted: int, generated: int) -> None:
         """Note a check. Guesses behind the first wrong one say nothing."""
         self.tried = self.tried * FADING + accepted + (accepted < drafted)

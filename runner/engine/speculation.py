@@ -22,6 +22,7 @@ from runner.engine.sequence import Sequence
 GAIN = 1.1  # what guesses must give for what they cost
 REVIEW_STEPS = 8  # steps a decision stands while the same streams run
 LONG = 1 << 30  # tokens
+HOPE = 2  # most guesses while none of any stream was right lately: wrong ones cost all the same
 TRIAL_STEPS = 256  # steps without a guess after which one is made to measure its cost again
 
 
@@ -91,7 +92,10 @@ class Speculation:
         token_s = alone_s / len(shares)
         best: dict[GeneratorId, int] = {}
         least_s = token_s / GAIN
+        is_hope = not any(sequence.guessing.is_proven for sequence in decoding.values())
         for k in self._sizes():
+            if is_hope and k > HOPE:
+                break
             own_s = self._pace.guess_s(k * len(shares)) / len(shares)
             gains = {g: gain for g, q in shares.items() if (gain := _gain(q, k)) * token_s > own_s}
             if gains:
