@@ -85,7 +85,7 @@ def _load(
     traits = choosing.traits(metadata, has_state=info["recurrent"] or info["hybrid"])
     wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
-    if wishes.draft_model_path is not None and context.info.seq_rm == "part":
+    if wishes.draft_model_path is not None:
         _take_draft(context, Path(wishes.draft_model_path), wanted)
     template, no_template = _make_template(model, wishes.chat_template)
     ready = Ready(
@@ -111,6 +111,9 @@ def _load(
 
 def _take_draft(context: binding.Context, path: Path, wanted: EngineSettings) -> None:
     """Open a draft model with the same room; raise RunnerError(INVALID_REQUEST) if it is no fit."""
+    if context.info.seq_rm != "part":
+        LOG.warning("%s is not used: this model's memory cannot take a guess back", path.name)
+        return
     check_model_file(path)
     options = choosing.context_options(wanted) | {"n_outputs_max": wanted.slots}
     with binding.Model(context.library, path, gpu_layers=wanted.gpu_layers) as model:
