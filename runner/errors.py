@@ -31,6 +31,9 @@ class Kind(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_MODEL = "invalid_model"
     INTEGRITY = "digest_mismatch"
+    REGISTRY_DENIED = "registry_denied"
+    RATE_LIMITED = "rate_limited"
+    REGISTRY_UNAVAILABLE = "registry_unavailable"
     BUSY = "server_busy"
     UNAVAILABLE = "unavailable"
     TIMEOUT = "timeout"
@@ -69,6 +72,9 @@ TABLE: dict[Kind, Row] = {
     Kind.UNSUPPORTED_MEDIA_TYPE: Row(415, 1, "invalid_request_error"),
     Kind.INVALID_MODEL: Row(422, 2, "invalid_request_error"),
     Kind.INTEGRITY: Row(502, 1, "server_error"),
+    Kind.REGISTRY_DENIED: Row(401, 1, "authentication_error"),
+    Kind.RATE_LIMITED: Row(429, 1, "rate_limit_error"),
+    Kind.REGISTRY_UNAVAILABLE: Row(502, 1, "server_error"),
     Kind.BUSY: Row(503, 1, "server_busy"),
     Kind.UNAVAILABLE: Row(503, 1, "server_error"),
     Kind.TIMEOUT: Row(504, 1, "server_error"),
