@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -84,7 +84,7 @@ async def _service(settings: Settings, store: Store) -> AsyncIterator[tuple[Cata
         build_spawn(),
         settings_for=partial(choose_settings, settings),
         limits=build_engine_limits(settings),
-        tuning=build_tuning(settings),
+        tuning=build_tuning(settings, os.environ),
         prefixes_path=settings.state_path / "prefixes",
         available_bytes=available_bytes,
     )
@@ -265,11 +265,12 @@ def build_engine_limits(settings: Settings) -> EngineLimits:
     return EngineLimits(max_loaded=settings.max_loaded_models)
 
 
-def build_tuning(settings: Settings) -> Tuning | None:
-    """Say where measured settings are kept, and for which machine and library they are."""
+def build_tuning(settings: Settings, env: Mapping[str, str]) -> Tuning | None:
+    """Say where measured settings are kept, and for which machine, library and kernels they are."""
     if not settings.tuning:
         return None
-    machine = describe_machine() | {"library": library_key()}
+    kernels = env.get("RUNNER_KERNELS", "on")  # as the workers will read it
+    machine = describe_machine() | {"library": library_key(), "kernels": kernels}
     return Tuning(settings.state_path / "tuned", machine)
 
 

@@ -172,8 +172,8 @@ def test_the_access_log_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_tuning_has_a_folder_of_the_state_and_can_be_off(tmp_path: Path) -> None:
-    assert daemon.build_tuning(settings(tmp_path)) is not None
-    assert daemon.build_tuning(settings(tmp_path, tuning=False)) is None
+    assert daemon.build_tuning(settings(tmp_path), {}) is not None
+    assert daemon.build_tuning(settings(tmp_path, tuning=False), {}) is None
 
 
 @pytest.mark.parametrize(
