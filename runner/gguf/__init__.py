@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runner.gguf.fault import HeaderCutOff
 from runner.gguf.header import MAX_HEADER_BYTES, read_header
-from runner.gguf.metadata import ModelMetadata, describe
+from runner.gguf.metadata import ModelMetadata, describe, render_parameters, render_size
 from runner.gguf.shards import ShardName, check_shards, parse_shard_name, render_shard_name
 from runner.gguf.values import Array, Field, Gguf, Split, TensorInfo
 
@@ -26,5 +26,7 @@ __all__ = [
     "describe",
     "parse_shard_name",
     "read_header",
+    "render_parameters",
     "render_shard_name",
+    "render_size",
 ]
