@@ -1,4 +1,4 @@
-"""OCI values: digests, references, descriptors, manifests, model configs.
+"""OCI values: digests, references, descriptors, manifests and indexes, model configs and files.
 
 Pure: text and bytes come in, frozen values or RunnerErrors go out. Knows no file and no network.
 """
@@ -6,18 +6,27 @@ Pure: text and bytes come in, frozen values or RunnerErrors go out. Knows no fil
 from __future__ import annotations
 
 from runner.oci import media
+from runner.oci.artifact import Artifact, ModelFile, Role
 from runner.oci.config import ModelConfig
 from runner.oci.descriptor import Descriptor
 from runner.oci.digest import Digest
+from runner.oci.filepath import safe_path
+from runner.oci.index import ImageIndex, Platform
 from runner.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from runner.oci.reference import Reference
 
 __all__ = [
     "MAX_MANIFEST_BYTES",
+    "Artifact",
     "Descriptor",
     "Digest",
+    "ImageIndex",
     "Manifest",
     "ModelConfig",
+    "ModelFile",
+    "Platform",
     "Reference",
+    "Role",
     "media",
+    "safe_path",
 ]

@@ -1,4 +1,7 @@
-"""The config document of a model, Docker's v0.1 form: what lists show without reading weights."""
+"""The config document of a model: what lists show without reading weights.
+
+Docker's form is the measure; ModelPack's and Ollama's are read into it.
+"""
 
 from __future__ import annotations
 
@@ -28,44 +31,73 @@ class ModelConfig:
     architecture: str = ""
     size: str = ""
     gguf: Mapping[str, str] = field(default_factory=dict)
+    safetensors: Mapping[str, str] = field(default_factory=dict)
+    diffusers: Mapping[str, str] = field(default_factory=dict)
     context_size: int | None = None  # tokens; what whoever packaged the model asks for
     created: str | None = None  # RFC 3339
     diff_ids: tuple[Digest, ...] = ()  # of the layers, in their order
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Parse a config document; raise RunnerError(INVALID_MODEL).
+        """Parse a config document of any format; raise RunnerError(INVALID_MODEL).
 
-        ModelPack's ``paramSize`` is read as ``parameters``. Diff ids are not kept: layers are
-        plain files, so their digests in the manifest say the same.
+        Diff ids are not kept: layers are plain files, so their digests in the manifest say the
+        same.
         """
         value = parse_object(raw, limit_bytes=MAX_CONFIG_BYTES, what=_WHAT)
+        if "model_format" in value:
+            return cls._of_ollama(value)
         config = member(value, "config", dict, what=_WHAT) or {}
         descriptor = member(value, "descriptor", dict, what=_WHAT) or {}
-
-        def text(key: str) -> str:
-            return member(config, key, str, what=_WHAT) or ""
-
         return cls(
-            format=text("format").lower(),
-            quantization=text("quantization"),
-            parameters=text("parameters") or text("paramSize"),
-            architecture=text("architecture"),
-            size=text("size"),
+            format=_text(config, "format").lower(),
+            quantization=_text(config, "quantization"),
+            parameters=_text(config, "parameters") or _text(config, "paramSize"),
+            architecture=_text(config, "architecture") or _text(descriptor, "family"),
+            size=_text(config, "size"),
             gguf=strings(config, "gguf", what=_WHAT),
+            safetensors=strings(config, "safetensors", what=_WHAT),
+            diffusers=strings(config, "diffusers", what=_WHAT),
             context_size=member(config, "context_size", int, what=_WHAT),
-            created=member(descriptor, "created", str, what=_WHAT)
-            or member(descriptor, "createdAt", str, what=_WHAT),
+            created=_text(descriptor, "created") or _text(descriptor, "createdAt") or None,
+        )
+
+    @classmethod
+    def _of_ollama(cls, value: Mapping[str, Any]) -> Self:
+        """Read Ollama's form, whose ``architecture`` is a processor's, not the model's."""
+        return cls(
+            format=_text(value, "model_format").lower(),
+            quantization=_text(value, "file_type"),
+            parameters=_text(value, "model_type"),
+            architecture=_text(value, "model_family"),
         )
 
     def render(self) -> bytes:
-        """Render the canonical bytes. What is not stated is left out."""
+        """Render Docker's form in canonical bytes. What is not stated is left out."""
         descriptor = {} if self.created is None else {"created": self.created}
         return render_object(
             {
                 "config": self.shown(),
                 "descriptor": descriptor,
                 "rootfs": {"type": "rootfs", "diff_ids": [str(digest) for digest in self.diff_ids]},
+            }
+        )
+
+    def render_modelpack(self) -> bytes:
+        """Render ModelPack's form, which has no place for size, context and GGUF fields."""
+        config = {
+            "architecture": self.architecture,
+            "format": self.format,
+            "paramSize": self.parameters,
+            "quantization": self.quantization,
+        }
+        descriptor = {"createdAt": self.created, "family": self.architecture}
+        diff_ids = [str(digest) for digest in self.diff_ids]
+        return render_object(
+            {
+                "config": {key: fact for key, fact in config.items() if fact},
+                "descriptor": {key: fact for key, fact in descriptor.items() if fact},
+                "modelfs": {"type": "layers", "diffIds": diff_ids},
             }
         )
 
@@ -78,6 +110,8 @@ class ModelConfig:
             "architecture": self.architecture,
             "size": self.size,
             "gguf": dict(self.gguf),
+            "safetensors": dict(self.safetensors),
+            "diffusers": dict(self.diffusers),
             "context_size": self.context_size,
         }
         return {key: fact for key, fact in value.items() if fact}
@@ -92,3 +126,7 @@ class ModelConfig:
             return int(moment.timestamp()) if moment.tzinfo else None
         except (ValueError, OverflowError):
             return None
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    return member(value, key, str, what=_WHAT) or ""

@@ -8,16 +8,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.errors import Kind, RunnerError
 from runner.gguf import render_shard_name
-from runner.oci import Descriptor, Manifest, media
+from runner.oci import Artifact, Descriptor, Manifest, Role
 from runner.store.blobs import check_blob
 from runner.store.layout import FOLDER_MODE, Layout
 from runner.store.models import Bundle
 
 CHAT_TEMPLATE_NAME = "template.jinja"
 MMPROJ_NAME = "model.mmproj"
-_EXTRA_NAMES = {media.CHAT_TEMPLATE: CHAT_TEMPLATE_NAME, media.MMPROJ: MMPROJ_NAME}
 
 
 def open_bundle(layout: Layout, manifest: Manifest) -> Bundle:
@@ -26,42 +24,46 @@ def open_bundle(layout: Layout, manifest: Manifest) -> Bundle:
     Checks every blob that goes into it. Raises RunnerError: INTEGRITY for a damaged blob,
     INVALID_MODEL for a model without GGUF weights.
     """
-    files = plan_files(manifest)
+    artifact = Artifact.of(manifest)
+    files = plan_files(artifact)
     for blob in files.values():
         check_blob(layout, blob.digest, blob.size_bytes)
     folder = layout.bundle(manifest.digest)
     if not _is_current(layout, folder, files):
         _build(layout, folder, files)
-    names = list(files)
     return Bundle(
-        gguf_path=folder / names[0],
+        gguf_path=folder / next(iter(files)),
         chat_template_path=folder / CHAT_TEMPLATE_NAME if CHAT_TEMPLATE_NAME in files else None,
         mmproj_path=folder / MMPROJ_NAME if MMPROJ_NAME in files else None,
+        lora_paths=tuple(
+            folder / _adapter_name(number)
+            for number, _ in enumerate(artifact.having(Role.ADAPTER), start=1)
+        ),
     )
 
 
-def plan_files(manifest: Manifest) -> Mapping[str, Descriptor]:
-    """Name the files of a bundle; weights come first, in the order of their layers.
+def plan_files(artifact: Artifact) -> Mapping[str, Descriptor]:
+    """Name the files of a bundle; weights come first, in their order.
 
-    Names follow from media types and order alone: an annotation such as ``../../.ssh/keys`` is
-    never near a path. Layers of other types (licences, anything unknown) are left out.
+    Names follow from roles and order alone: an annotation such as ``../../.ssh/keys`` is never
+    near a path. Files that no engine of ours opens are left out.
     """
-    weights = [layer for layer in manifest.layers if layer.media_type == media.GGUF]
-    if not weights:
-        raise RunnerError(
-            Kind.INVALID_MODEL,
-            "the model has no GGUF weights",
-            hint="only GGUF models can be run; get this model's GGUF version",
-        )
+    weights = artifact.runnable_weights
     files = {}
-    for index, layer in enumerate(weights, start=1):
+    for number, file in enumerate(weights, start=1):
         is_single = len(weights) == 1
-        name = "model.gguf" if is_single else render_shard_name("model", index, len(weights))
-        files[name] = layer
-    for layer in manifest.layers:
-        if layer.media_type in _EXTRA_NAMES:
-            files.setdefault(_EXTRA_NAMES[layer.media_type], layer)
+        name = "model.gguf" if is_single else render_shard_name("model", number, len(weights))
+        files[name] = file.blob
+    for role, name in ((Role.CHAT_TEMPLATE, CHAT_TEMPLATE_NAME), (Role.MMPROJ, MMPROJ_NAME)):
+        for file in artifact.having(role)[:1]:
+            files[name] = file.blob
+    for number, file in enumerate(artifact.having(Role.ADAPTER), start=1):
+        files[_adapter_name(number)] = file.blob
     return files
+
+
+def _adapter_name(number: int) -> str:
+    return f"adapter-{number}.gguf"
 
 
 def _is_current(layout: Layout, folder: Path, files: Mapping[str, Descriptor]) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest, ModelConfig
+from runner.errors import RunnerError
+from runner.oci import MAX_MANIFEST_BYTES, Artifact, Descriptor, Digest, Manifest, ModelConfig
 from runner.oci.config import MAX_CONFIG_BYTES
 from runner.store.blobs import read_blob
+from runner.store.heads import complete
 from runner.store.layout import Layout
 from runner.store.stamp import Stamp, stamp
 
@@ -33,7 +35,10 @@ class Documents:
         self._lock = threading.Lock()
 
     def read(self, descriptor: Descriptor) -> tuple[Manifest, ModelConfig]:
-        """Read the manifest and its config, and verify both; raise RunnerError(INTEGRITY)."""
+        """Read the manifest and its config, and verify both; raise RunnerError(INTEGRITY).
+
+        What the config leaves out is added from the weights, as long as these are whole.
+        """
         kept = self._kept.get(descriptor.digest)
         if kept is not None and kept.stamps == (
             self._stamp(descriptor),
@@ -49,6 +54,10 @@ class Documents:
         config = ModelConfig.parse(
             read_blob(self._layout, manifest.config, limit_bytes=MAX_CONFIG_BYTES)
         )
+        try:
+            config = complete(self._layout, config, Artifact.of(manifest))
+        except RunnerError:
+            return manifest, config  # it is listed as it is; loading it will say what is wrong
         if manifest_stamp and config_stamp and manifest.config.size_bytes <= MAX_KEPT_BYTES:
             self._keep(descriptor.digest, Kept(manifest, config, (manifest_stamp, config_stamp)))
         return manifest, config

@@ -1,7 +1,8 @@
 """``index.json`` as a value: which manifests are models of this store, under which tags.
 
 As image layouts have it, a manifest is listed once for each of its tags, in the annotation
-``org.opencontainers.image.ref.name``; a model without tags is listed once without it.
+``org.opencontainers.image.ref.name``; a model without tags is listed once without it. What was
+pulled by its digest has the name ``NAME@sha256:…`` among its tags.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from runner.errors import RunnerError
+from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Reference, media
 from runner.oci.document import invalid, parse_object, require
 
@@ -52,12 +53,11 @@ class Index:
         for item in require(value, "manifests", list, what=_WHAT):
             if not isinstance(item, dict):
                 raise invalid(_WHAT, "has an entry that is not an object")
-            if item.get("mediaType") != media.MANIFEST:
+            if item.get("mediaType") not in media.MANIFESTS:
                 foreign.append(item)
                 continue
             descriptor = Descriptor.parse(item, what=f"{_WHAT} entry")
-            tag = _full_name(descriptor.annotations.get(media.REF_NAME))
-            listing.add(_without_tag(descriptor), tag)
+            listing.add(_without_tag(descriptor), _full_name(descriptor))
         return cls(listing.entries(), tuple(foreign))
 
     def render(self) -> bytes:
@@ -155,12 +155,26 @@ def _without_tag(descriptor: Descriptor) -> Descriptor:
     return replace(descriptor, annotations=annotations)
 
 
-def _full_name(text: str | None) -> str | None:
-    """Return a tag that another tool may have written in short; None when it is no reference."""
+def full_name(reference: Reference, model: Digest) -> str:
+    """Return the name a model is listed under: with a tag, or with its digest when there is none.
+
+    Raises RunnerError(INVALID_REFERENCE) when the reference has another model's digest.
+    """
+    if reference.digest not in (None, model):
+        raise RunnerError(
+            Kind.INVALID_REFERENCE,
+            f"{reference} is not a name of {model}",
+            hint="give NAME or NAME:TAG",
+        )
+    return str(reference if reference.tag is None else replace(reference, digest=None))
+
+
+def _full_name(descriptor: Descriptor) -> str | None:
+    """Return a name that another tool may have written in short; None when it is no reference."""
+    text = descriptor.annotations.get(media.REF_NAME)
     if text is None:
         return None
     try:
-        reference = Reference.parse(text)
+        return full_name(Reference.parse(text), descriptor.digest)
     except RunnerError:
         return None
-    return str(reference) if reference.digest is None else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
-from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest, media
+from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest
 from runner.store.blobs import is_present
 from runner.store.index import Index
 from runner.store.layout import Layout, replace_file
@@ -120,7 +120,7 @@ def _whole_models(layout: Layout) -> Iterator[Descriptor]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         manifest = _manifest_at(path)
         if manifest is not None and all(is_present(layout, blob) for blob in manifest.blobs):
-            yield Descriptor(media.MANIFEST, manifest.digest, len(manifest.raw))
+            yield manifest.descriptor
 
 
 def _manifest_at(path: Path) -> Manifest | None:

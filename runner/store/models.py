@@ -27,6 +27,7 @@ class Bundle:
     gguf_path: Path  # of a sharded model the first shard; the others lie beside it
     chat_template_path: Path | None
     mmproj_path: Path | None
+    lora_paths: tuple[Path, ...] = ()  # adapters, in the order they are applied
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,24 +13,20 @@ from pathlib import Path
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import (
-    MAX_HEADER_BYTES,
-    Gguf,
-    HeaderCutOff,
     ModelMetadata,
     check_shards,
     describe,
     parse_shard_name,
-    read_header,
     render_shard_name,
 )
 from runner.oci import Descriptor, Manifest, ModelConfig, media
+from runner.store.heads import read_head
 from runner.store.ingest import ingest_bytes, ingest_file
 from runner.store.layout import Layout
 from runner.store.source import Source, check_not_hollow, measure, open_source
 
 MAX_TEXT_BYTES = 1024 * 1024  # of a licence or a chat template
 MAX_CONTEXT_SIZE = 2**31 - 1
-FIRST_LOOK_BYTES = 4 * 1024 * 1024  # holds most headers
 MODEL_STEM = "model"  # of file names in artifacts and bundles
 
 _PARTS_OF_MODELS = {
@@ -77,22 +73,6 @@ def package_gguf(
         if projector:
             layers.append(_store(layout, projector, media.MMPROJ, f"{MODEL_STEM}.mmproj", meter))
     return _store_documents(layout, metadata, layers, extras.context_size)
-
-
-def read_head(source: Source) -> Gguf:
-    """Read and check the GGUF header of an open file; the file's name goes into the error."""
-    try:
-        try:
-            return read_header(source.head(FIRST_LOOK_BYTES), source.size_bytes)
-        except HeaderCutOff:
-            return read_header(source.head(MAX_HEADER_BYTES), source.size_bytes)
-    except RunnerError as error:
-        raise RunnerError(
-            error.kind,
-            f"{source.path.name}: {error.message}",
-            hint=error.hint,
-            details=error.details,
-        ) from error
 
 
 def expand_shards(paths: Sequence[Path]) -> list[Path]:

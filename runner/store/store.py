@@ -13,26 +13,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
-from runner.gguf import ModelMetadata, describe
-from runner.oci import (
-    Descriptor,
-    Digest,
-    Manifest,
-    Reference,
-    media,
-)
+from runner.gguf import ModelMetadata
+from runner.oci import Artifact, Digest, Manifest, Reference
 from runner.store import lookup
-from runner.store.blobs import broken, check_blob, is_present, stored_s
-from runner.store.bundle import open_bundle, plan_files
+from runner.store.blobs import broken, is_present, stored_s
+from runner.store.bundle import open_bundle
 from runner.store.documents import Documents
 from runner.store.faults import storage_errors
+from runner.store.heads import read_facts
 from runner.store.index import Entry, Index
 from runner.store.indexfile import Draft, IndexFile
 from runner.store.layout import Layout
 from runner.store.models import Bundle, Removal, StoredModel
 from runner.store.opening import newer_store, open_layout
-from runner.store.package import Extras, Progress, package_gguf, read_head
-from runner.store.source import open_source
+from runner.store.package import Extras, Progress, package_gguf
 from runner.store.sweep import GRACE_S, delete_blobs, measure_usage, needed_blobs, sweep
 
 MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
@@ -61,18 +55,17 @@ class Store:
         with storage_errors("listing models", self.path):
             return list(self._whole_models())
 
-    def resolve(self, text: str, *, partial: bool = False) -> StoredModel:
-        """Find a model by tag, id, short id or digest (dmr-contract.md 3.1 and 3.2).
+    def resolve(self, text: str, *, partial: bool = True) -> StoredModel:
+        """Find a model by name, id, short id or digest (dmr-contract.md 3.1 and 3.2).
 
-        With ``partial``, a name's last part finds it too, as inspecting and tagging allow.
+        The last part of a name will do too where only one model has it, but not without
+        ``partial``: what is deleted, pushed or pulled must be named in full.
         Raises RunnerError: INVALID_REFERENCE; MODEL_NOT_FOUND with near names in the hint;
         INTEGRITY when the model is listed but damaged.
         """
         with storage_errors("looking up a model", self.path):
             index = self._index.read()
-            entry = lookup.find_by_id(index, text) or _tagged_entry(index, text)
-            if entry is None and partial:
-                entry = lookup.find_by_base_name(index, text)
+            entry = lookup.find(index, text, partial=partial)
             model = self._load_unless_removed(entry) if entry else None
             if model is None:
                 raise lookup.not_found(index, text)
@@ -154,13 +147,8 @@ class Store:
     def facts(self, model: StoredModel) -> ModelMetadata:
         """Read the headers of the model's weights; raise RunnerError(INVALID_MODEL)."""
         with storage_errors("reading a model's header", self.path):
-            parts = []
-            for layer in plan_files(model.manifest).values():
-                if layer.media_type == media.GGUF:
-                    check_blob(self._layout, layer.digest, layer.size_bytes)
-                    with open_source(self._layout.blob(layer.digest)) as source:
-                        parts.append(read_head(source))
-            return describe(*parts)
+            weights = Artifact.of(model.manifest).runnable_weights
+            return read_facts(self._layout, [file.blob for file in weights])
 
     def disk_usage(self) -> int:
         """Return the bytes of all files of the store, each once however many names it has."""
@@ -224,7 +212,7 @@ class Store:
 
     def _publish(self, manifest: Manifest, tag: str) -> StoredModel | None:
         """Give a model its tag; None when a blob was deleted since it was stored."""
-        descriptor = Descriptor(media.MANIFEST, manifest.digest, len(manifest.raw))
+        descriptor = manifest.descriptor
         with self._index.changing() as draft:
             blobs = (descriptor, *manifest.blobs)
             if not all(is_present(self._layout, blob) for blob in blobs):
@@ -278,8 +266,3 @@ def _tag_of(name: Reference) -> str:
             hint="give NAME or NAME:TAG",
         )
     return str(name)
-
-
-def _tagged_entry(index: Index, text: str) -> Entry | None:
-    found = lookup.find_by_tag(index, text)
-    return found[0] if found else None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.errors import Kind, RunnerError
@@ -36,6 +38,34 @@ def test_modelpacks_config_is_parsed() -> None:
     )
     config = ModelConfig.parse(raw)
     assert (config.format, config.parameters, config.created_s) == ("gguf", "8B", 1742823381)
+
+
+def test_ollamas_config_is_parsed() -> None:
+    raw = (
+        b'{"model_format":"gguf","model_family":"llama","model_families":["llama"],'
+        b'"model_type":"3.2B","file_type":"Q4_K_M","architecture":"amd64","os":"linux",'
+        b'"rootfs":{"type":"layers","diff_ids":[]}}'
+    )
+    assert ModelConfig.parse(raw) == ModelConfig("gguf", "Q4_K_M", "3.2B", "llama")
+
+
+def test_modelpacks_config_is_written() -> None:
+    config = ModelConfig("gguf", "Q4_0", "8B", "llama", "4.00GiB", {"a": "b"}, context_size=9)
+    raw = replace(config, diff_ids=(Digest.of(b""),)).render_modelpack()
+    assert raw == (
+        b'{"config":{"architecture":"llama","format":"gguf","paramSize":"8B",'
+        b'"quantization":"Q4_0"},"descriptor":{"family":"llama"},"modelfs":{"diffIds":["sha256:'
+        b'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],"type":"layers"}}'
+    )
+    assert ModelConfig.parse(raw) == ModelConfig("gguf", "Q4_0", "8B", "llama")
+
+
+def test_facts_of_other_formats_are_shown() -> None:
+    raw = b'{"config":{"format":"safetensors","safetensors":{"tensor_count":"3"}}}'
+    assert ModelConfig.parse(raw).shown() == {
+        "format": "safetensors",
+        "safetensors": {"tensor_count": "3"},
+    }
 
 
 def test_a_config_of_our_own_always_has_the_same_bytes() -> None:

@@ -49,7 +49,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", BAD, ids=[text[:40] for text in BAD])
-def test_anything_else_is_refused(text: str) -> None:
+def test_d2_anything_else_is_refused(text: str) -> None:
     with pytest.raises(RunnerError) as caught:
         Digest.parse(text)
     assert caught.value.kind is Kind.INVALID_REFERENCE

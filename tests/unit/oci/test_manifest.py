@@ -69,6 +69,8 @@ def test_the_three_config_types_of_models_are_taken(config: str) -> None:
 LAYER = document()["layers"][0]
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+CONTAINER = {"mediaType": media.CONFIG_CONTAINER, "size": 1, "digest": str(A)}
+MODELPACK = "application/vnd.cncf.model.weight.v1."
 BAD: list[tuple[str, bytes]] = [
     ("nothing", b""),
     ("no JSON", b"{"),
@@ -87,6 +89,9 @@ BAD: list[tuple[str, bytes]] = [
     ("an index in disguise", render(document(manifests=[]))),
     ("an old image", render(document(fsLayers=[]))),
     ("a Docker image", render(document(mediaType=DOCKER_IMAGE))),
+    ("a container of Docker's", render(document(mediaType=DOCKER_IMAGE, config=CONTAINER))),
+    ("weights in a tar", render(document(layers=[{**LAYER, "mediaType": MODELPACK + "tar"}]))),
+    ("weights in a tgz", render(document(layers=[{**LAYER, "mediaType": MODELPACK + "tar+gzip"}]))),
     ("a media type that is no text", render(document(mediaType=7))),
     ("no config", render(document(config=None))),
     ("a container's config", render(document(config={**LAYER, "mediaType": OCI_CONFIG}))),
@@ -107,13 +112,36 @@ BAD: list[tuple[str, bytes]] = [
 
 
 @pytest.mark.parametrize("raw", [raw for _, raw in BAD], ids=[name for name, _ in BAD])
-def test_anything_else_is_refused(raw: bytes) -> None:
+def test_d11_anything_else_is_refused(raw: bytes) -> None:
     with pytest.raises(RunnerError) as caught:
         Manifest.parse(raw)
     assert caught.value.kind is Kind.INVALID_MODEL
     assert caught.value.hint
 
 
-def test_foreign_urls_are_not_kept() -> None:
+def test_d11_foreign_urls_are_ignored() -> None:
     layer = {**LAYER, "urls": ["http://169.254.169.254/"]}
     assert Manifest.parse(render(document(layers=[layer]))).layers[0].render() == LAYER
+
+
+def test_a_manifest_of_ollamas_keeps_its_type() -> None:
+    layers = [
+        {"mediaType": f"application/vnd.ollama.image.{kind}", "size": 1, "digest": str(B)}
+        for kind in ("model", "template", "license", "params")
+    ]
+    raw = render(document(mediaType=DOCKER_IMAGE, config=CONTAINER, layers=layers))
+    manifest = Manifest.parse(raw)
+    assert manifest.descriptor == Descriptor(DOCKER_IMAGE, Digest.of(raw), len(raw))
+    assert [layer.media_type.rpartition(".")[2] for layer in manifest.layers] == [
+        *("model", "template", "license", "params")
+    ]
+    with pytest.raises(RunnerError, match="of a container image, or of a model without GGUF"):
+        Manifest.parse(render(document(config=CONTAINER, layers=layers[1:])))
+
+
+def test_an_artifact_type_is_written_on_request() -> None:
+    config = Descriptor(media.CONFIG_MODELPACK, A, 3)
+    layers = [Descriptor(media.WEIGHT_MODELPACK, B, 4)]
+    manifest = Manifest.build(config, layers, artifact_type=media.ARTIFACT_MODELPACK)
+    assert json.loads(manifest.raw)["artifactType"] == media.ARTIFACT_MODELPACK
+    assert Manifest.parse(manifest.raw) == manifest

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Descriptor, Digest, Manifest, media
+from runner.oci import Artifact, Descriptor, Digest, Manifest, media
 from runner.store import Store
 from runner.store.bundle import plan_files
 from runner.store.layout import Layout
@@ -38,11 +38,11 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_what_an_annotation_says_is_never_a_path(path: str) -> None:
+def test_d12_what_an_annotation_says_is_never_a_path(path: str) -> None:
     manifest = Manifest.build(
         CONFIG, [layer(media.GGUF, "a", path), layer(media.CHAT_TEMPLATE, "b", path)]
     )
-    assert list(plan_files(manifest)) == ["model.gguf", "template.jinja"]
+    assert list(plan_files(Artifact.of(manifest))) == ["model.gguf", "template.jinja"]
 
 
 def test_shards_are_named_by_their_order() -> None:
@@ -50,7 +50,9 @@ def test_shards_are_named_by_their_order() -> None:
         CONFIG,
         [layer(media.LICENSE, "d"), layer(media.GGUF, "a", "z"), layer(media.GGUF, "b", "y")],
     )
-    assert {name: blob.digest.hex[0] for name, blob in plan_files(manifest).items()} == {
+    assert {
+        name: blob.digest.hex[0] for name, blob in plan_files(Artifact.of(manifest)).items()
+    } == {
         "model-00001-of-00002.gguf": "a",
         "model-00002-of-00002.gguf": "b",
     }
@@ -66,7 +68,7 @@ def test_of_two_templates_the_first_counts_and_other_layers_are_left_out() -> No
             layer("application/x-python-pickle", "e", "run.py"),
         ],
     )
-    files = plan_files(manifest)
+    files = plan_files(Artifact.of(manifest))
     assert list(files) == ["model.gguf", "template.jinja"]
     assert files["template.jinja"].digest.hex[0] == "b"
 
@@ -74,7 +76,7 @@ def test_of_two_templates_the_first_counts_and_other_layers_are_left_out() -> No
 def test_a_model_without_gguf_weights_cannot_be_run() -> None:
     manifest = Manifest.build(CONFIG, [layer("application/vnd.docker.ai.safetensors", "a")])
     with pytest.raises(RunnerError) as caught:
-        plan_files(manifest)
+        plan_files(Artifact.of(manifest))
     assert caught.value.kind is Kind.INVALID_MODEL
 
 

@@ -21,9 +21,14 @@ def put(layout: Layout, kind: str, data: bytes) -> Descriptor:
     return Descriptor(kind, digest, len(data))
 
 
+def _config(name: str, gguf: dict[str, str]) -> ModelConfig:
+    """A config that leaves nothing out."""
+    return ModelConfig("gguf", "F32", "1.25K", name, "2.38KiB", {"general.name": name, **gguf})
+
+
 def put_model(layout: Layout, name: str, **gguf: str) -> tuple[Descriptor, Descriptor]:
     """Manifest and config of a model; its weights are nowhere."""
-    config = put(layout, media.CONFIG_V01, ModelConfig(architecture=name, gguf=gguf).render())
+    config = put(layout, media.CONFIG_V01, _config(name, gguf).render())
     weights = Descriptor(media.GGUF, Digest("sha256", "a" * 64), 10)
     return put(layout, media.MANIFEST, Manifest.build(config, [weights]).raw), config
 

@@ -82,7 +82,9 @@ def test_what_other_tools_wrote_is_kept() -> None:
         ("v1", ("docker.io/ai/v1:latest",)),
         ("ai/x", (X,)),
         ("not a name", ()),
-        (f"x@{A.digest}", ()),
+        (f"x@{A.digest}", (f"docker.io/ai/x@{A.digest}",)),
+        (f"x:v1@{A.digest}", ("docker.io/ai/x:v1",)),
+        (f"x@{B.digest}", ()),
     ],
 )
 def test_short_and_odd_names_of_other_tools(name: str, tags: tuple[str, ...]) -> None:
