@@ -23,6 +23,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_ID = re.compile(r"[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -39,14 +40,15 @@ class Reference:
     def parse(cls, text: str) -> Self:
         """Parse and normalise what a user typed; raise RunnerError(INVALID_REFERENCE).
 
-        The name is lower-cased, the tag keeps its case. Source: dmr-contract.md 3.1 and 3.2.
+        The name is lower-cased, the tag keeps its case. 64 hex digits are an id, never a name, as
+        in the distribution project's grammar. Source: dmr-contract.md 3.1 and 3.2.
         """
         if not text.isascii():  # before lower(), which turns a Kelvin sign into a k
             raise _refuse(text, "it has characters that are not ASCII")
         name, at, digest_text = text.strip().partition("@")
         digest = Digest.parse(digest_text) if at else None
         name, tag = _split_tag(name)
-        if name in HEX_LENGTHS:
+        if name in HEX_LENGTHS or _ID.fullmatch(name):
             raise _refuse(text, "it is a digest, or part of one")
         domain, repository = _split_domain(name.lower(), text)
         if len(domain) + 1 + len(repository) > MAX_NAME_CHARACTERS:

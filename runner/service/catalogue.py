@@ -26,6 +26,8 @@ PACKAGE_ORGANIZATION = "docker.io/local"
 THREADS = 8  # idle ones cost nothing; a long ingest must not hold up a list
 MAX_TEMPLATE_BYTES = 1024 * 1024
 
+_HEX_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFiles:
@@ -55,10 +57,10 @@ class Catalogue:
         """List the stored models."""
         return await self._run(self._store.list)
 
-    async def resolve(self, name: str, *, partial: bool = False) -> StoredModel:
-        """Find a stored model by tag, id or digest; MODEL_NOT_FOUND has near names in its hint.
+    async def resolve(self, name: str, *, partial: bool = True) -> StoredModel:
+        """Find a stored model by name, id or digest; MODEL_NOT_FOUND has near names in its hint.
 
-        With ``partial``, the last part of its name will do, as inspecting and tagging allow.
+        The last part of a name will do too, but not without ``partial``.
         """
         return await self._run(self._store.resolve, stored_name(name), partial=partial)
 
@@ -123,7 +125,7 @@ class Catalogue:
     async def tag(self, name: str, target: str) -> Reference:
         """Give a stored model one more name; return that in full. ``name`` may be partial."""
         reference = Reference.parse(target)
-        model = await self.resolve(name, partial=True)
+        model = await self.resolve(name)
         await self._run(self._store.tag, model, reference)
         return reference
 
@@ -230,6 +232,8 @@ def spellings(name: str) -> set[str]:
     written = name.strip()
     if written.startswith("sha256:"):
         return {str(Digest.parse(written))}
+    if _HEX_ID.fullmatch(written):
+        return {written}
     return {written, str(Reference.parse(stored_name(written)))}
 
 

@@ -128,10 +128,11 @@ class Engines:
     async def unload(self, names: Sequence[str] | None = None) -> int:
         """Unload the named models, or all with None; return how many workers have exited.
 
-        A name is a tag, an id, or what the loading request wrote. Models in use or waited for
-        are skipped, as are names that are not loaded. Raises RunnerError(INVALID_REFERENCE).
+        A name is whatever finds a stored model, or what the loading request wrote. Models in use
+        or waited for are skipped, as are names that are not loaded. Raises
+        RunnerError(INVALID_REFERENCE).
         """
-        called = None if names is None else set[str]().union(*map(spellings, names))
+        called = None if names is None else await self._called(names)
         wanted = {waiter.ticket.key for waiter in self._queue.values()}
         idle = [
             resident
@@ -186,6 +187,18 @@ class Engines:
         for key in todo.load:
             self._load(key, now_s)
         self._set_timer(None if todo.wake_s is None else todo.wake_s - now_s)
+
+    async def _called(self, names: Sequence[str]) -> set[str]:
+        """Return all that the names may mean: what is written, and the ids of the models now."""
+        called = set[str]().union(*map(spellings, names))
+        for name in names:
+            try:
+                called.add(str((await self._models.resolve(name)).id))
+            except RunnerError as error:
+                # One that was deleted may still be loaded.
+                if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
+                    raise
+        return called
 
     # ---- the queue ---------------------------------------------------------------------------
 

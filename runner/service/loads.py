@@ -18,6 +18,9 @@ from runner.wire.messages import WIRE_VERSION, EngineWishes, Load
 class Models(Protocol):
     """What is asked of the catalogue."""
 
+    async def resolve(self, name: str) -> StoredModel:
+        """Find a stored model."""
+
     async def obtain(self, name: str) -> StoredModel:
         """Find a model, adding one that an installed package ships."""
 

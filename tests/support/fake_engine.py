@@ -149,6 +149,9 @@ class FakeModels:
         self.models = {name: stored(name, size_bytes=size_bytes) for name in names}
         self.files: dict[str, EngineFiles] = {}
 
+    async def resolve(self, name: str) -> StoredModel:
+        return await self.obtain(name)
+
     async def obtain(self, name: str) -> StoredModel:
         if name not in self.models:
             raise RunnerError(Kind.MODEL_NOT_FOUND, f"no model {name}", hint="did you mean a?")

@@ -131,7 +131,7 @@ class FakeCatalogue(FakeModels):
             raise self.error
         return [*self.models.values()]
 
-    async def resolve(self, name: str) -> StoredModel:
+    async def resolve(self, name: str, *, partial: bool = True) -> StoredModel:
         reference = str(Reference.parse(name)) if ":" not in name else name
         for model in self.models.values():
             if reference in model.tags or name == str(model.id):

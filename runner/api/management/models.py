@@ -34,17 +34,8 @@ class Models:
         await call.reply_json(models)
 
     async def show(self, call: Call) -> None:
-        """Tell of one model; as in Docker's, the last part of a tag's name is enough."""
-        try:
-            model = await self._catalogue.resolve(call.name)
-        except RunnerError as error:
-            if error.kind is not Kind.MODEL_NOT_FOUND:
-                raise
-            models = await self._catalogue.list()
-            found = next((one for one in models if _is_last_part(call.name, one.tags)), None)
-            if found is None:
-                raise
-            model = found
+        """Tell of one model."""
+        model = await self._catalogue.resolve(call.name)
         await call.reply_json(cards.dmr_object(model))
 
     async def create(self, call: Call) -> None:
@@ -84,7 +75,7 @@ class Models:
 
     async def _find_stored(self, source: str) -> cards.StoredModel:
         try:
-            return await self._catalogue.resolve(source)
+            return await self._catalogue.resolve(source, partial=False)
         except RunnerError as error:
             if error.kind is not Kind.MODEL_NOT_FOUND:
                 raise
@@ -124,7 +115,7 @@ class Models:
     async def remove(self, call: Call) -> None:
         """Take a name from a model, and the model with its last name; a busy one only by force."""
         force = call.query_flag("force")
-        model = await self._catalogue.resolve(call.name)
+        model = await self._catalogue.resolve(call.name, partial=False)
         if not force and len(model.tags) <= 1:
             self._refuse_if_busy(call.name, str(model.id))
         removal = await self._catalogue.remove(call.name, force=force)
@@ -210,7 +201,3 @@ def _as_path(value: Any, param: str) -> Path:
             Kind.INVALID_REQUEST, f"{param}: expected the absolute path of a file", param=param
         )
     return path
-
-
-def _is_last_part(name: str, tags: tuple[str, ...]) -> bool:
-    return any(tag.rpartition("/")[2].partition(":")[0] == name for tag in tags)

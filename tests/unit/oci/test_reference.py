@@ -86,6 +86,7 @@ BAD = [
     f"@sha256:{HEX}",
     f"sha256:{HEX.upper()}:x",
     f"sha256:{HEX}",
+    HEX,
     "sha256:abababababab",
     "host:99999/x",
     "host:0/x",

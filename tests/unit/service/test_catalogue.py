@@ -41,7 +41,7 @@ class FakeStore:
         self.threads.add(threading.current_thread().name)
         return [*self.models.values()]
 
-    def resolve(self, text: str, *, partial: bool = False) -> StoredModel:
+    def resolve(self, text: str, *, partial: bool = True) -> StoredModel:
         self.asked.append(("resolve", text))
         if text not in self.models:
             raise RunnerError(Kind.MODEL_NOT_FOUND, f"no model {text}")
