@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     keep_alive_s: float | None = 300.0  # idle time before a model is unloaded; None: never
     max_loaded_models: int | None = None
+    max_transfers: int = 4  # pulls and pushes at a time; more wait
     # wishes of the engine, named as in wire.EngineWishes
     context_size: int | None = None
     parallel: int | None = None
@@ -249,6 +250,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("log_level", ("RUNNER_LOG_LEVEL", "LOG_LEVEL"), _parse_level),
     Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_duration),
     Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
+    Option("max_transfers", ("RUNNER_MAX_TRANSFERS",), _count(1)),
     Option("context_size", ("RUNNER_CONTEXT_SIZE",), _count(1)),
     Option("parallel", ("RUNNER_PARALLEL",), _count(1)),
     Option("threads", ("RUNNER_THREADS",), _count(1)),

@@ -27,12 +27,14 @@ from runner.service import (
     EngineLimits,
     Engines,
     ModelSettings,
+    Transfers,
     Tuning,
     available_bytes,
 )
 from runner.service.lease import Spawn
 from runner.store import Store, StoredModel
 from runner.supervise import Worker, worker_command
+from runner.transfer.client import TransferClient
 from runner.wire.messages import EngineWishes, Load
 from runner.worker.machine import describe_machine
 
@@ -60,9 +62,9 @@ def serve(settings: Settings, announce: Callable[[Sequence[str]], None]) -> None
 async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[str]], None]) -> None:
     store = await asyncio.to_thread(Store, settings.models_path)
     with _signals() as (stop, hurry):
-        async with _service(settings, store) as (catalogue, engines):
+        async with _service(settings, store) as (catalogue, engines, transfers):
             policy, about = build_policy(settings, keys), build_about(settings)
-            app = App(catalogue, engines, policy=policy, about=about)
+            app = App(catalogue, engines, transfers, policy=policy, about=about)
             limits = build_limits(settings)
             server = Server(app, limits, on_error=app.on_error, access_log=log_access)
             try:
@@ -72,13 +74,17 @@ async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[st
                 LOG.info("stopping; running answers have %g s", settings.grace_s)
                 sweeping.cancel()
             finally:
+                transfers.stop()  # their clients can come again: nothing is worth waiting for
                 await _drain(server, hurry, grace_s=settings.grace_s)
 
 
 @asynccontextmanager
-async def _service(settings: Settings, store: Store) -> AsyncIterator[tuple[Catalogue, Engines]]:
+async def _service(
+    settings: Settings, store: Store
+) -> AsyncIterator[tuple[Catalogue, Engines, Transfers]]:
     """Open what serves requests, and close it: workers first, then the store's threads."""
-    catalogue = Catalogue(store)
+    transfers = Transfers(TransferClient(store), max_running=settings.max_transfers)
+    catalogue = Catalogue(store, transfers)
     engines = Engines(
         catalogue,
         build_spawn(),
@@ -89,9 +95,10 @@ async def _service(settings: Settings, store: Store) -> AsyncIterator[tuple[Cata
         available_bytes=available_bytes,
     )
     try:
-        yield catalogue, engines
+        yield catalogue, engines, transfers
     finally:
         await engines.close(LAST_GRACE_S)
+        await transfers.close()
         await catalogue.close()
 
 

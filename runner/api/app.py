@@ -14,12 +14,13 @@ from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
 from runner.api.management.models import Models as ModelRoutes
 from runner.api.management.system import System
+from runner.api.management.transfers import Transfers as TransferRoutes
 from runner.api.openai.chat import Chat
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
-from runner.service import Catalogue, Engines
+from runner.service import Catalogue, Engines, Transfers
 
 Handler = Callable[[Call], Awaitable[None]]
 
@@ -42,7 +43,13 @@ class App:
     """The handler that :class:`runner.net.Server` calls for every request."""
 
     def __init__(
-        self, catalogue: Catalogue, engines: Engines, *, policy: Policy, about: About
+        self,
+        catalogue: Catalogue,
+        engines: Engines,
+        transfers: Transfers,
+        *,
+        policy: Policy,
+        about: About,
     ) -> None:
         self._policy = policy
         self._max_body_bytes = about.max_body_bytes
@@ -51,6 +58,7 @@ class App:
                 Chat(engines, version=about.version, patience_s=about.patience_s),
                 OpenAIModels(catalogue, engines),
             ),
+            *_transfer_routes(TransferRoutes(transfers)),
             *_model_routes(ModelRoutes(catalogue, engines)),
             *_engine_routes(EngineRoutes(engines, catalogue, survey=about.survey)),
             *_system_routes(System(catalogue, version=about.version, log_path=about.log_path)),
@@ -103,11 +111,14 @@ def _openai_routes(chat: Chat, models: OpenAIModels) -> Iterator[Route[Handler]]
 
 def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:
     yield Route("GET", "/models", Scope.INFER, models.list)
-    yield Route("POST", "/models/create", Scope.MANAGE, models.create)
     yield Route("POST", "/models/package", Scope.MANAGE, models.package)
     yield Route("POST", "/models/{name}/tag", Scope.MANAGE, models.tag)
     yield Route("GET", "/models/{name}", Scope.INFER, models.show)
     yield Route("DELETE", "/models/{name}", Scope.MANAGE, models.remove)
+
+
+def _transfer_routes(transfers: TransferRoutes) -> Iterator[Route[Handler]]:
+    yield Route("POST", "/models/create", Scope.MANAGE, transfers.pull)
 
 
 def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:

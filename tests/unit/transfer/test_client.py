@@ -1,0 +1,62 @@
+"""The client's own part: which source a name means, and models of installed packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import Kind, RunnerError
+from runner.oci import Digest
+from runner.store import Store
+from runner.transfer import client as module
+from runner.transfer.client import TransferClient
+from runner.transfer.progress import Event, LayerProgress, Planned
+from tests.support.gguf_maker import tiny_model
+
+TAG = "docker.io/local/toy:latest"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "models")
+
+
+@pytest.fixture
+def client(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TransferClient:
+    weights = tmp_path / "toy.gguf"
+    weights.write_bytes(tiny_model())
+    shipped = {"package:toy": (weights,)}
+    monkeypatch.setattr(module, "find_package_gguf", shipped.__getitem__)
+    return TransferClient(store)
+
+
+def pull(client: TransferClient, source: str, *, is_cancelled: bool = False) -> list[Event]:
+    told: list[Event] = []
+    client.pull(source, bearer_token=None, listen=told.append, cancelled=lambda: is_cancelled)
+    return told
+
+
+def test_a_package_is_added_once_under_its_stored_name(
+    client: TransferClient, store: Store
+) -> None:
+    planned, *layers = pull(client, "package:toy")
+    size_bytes = len(tiny_model())
+    label = Digest.of(TAG.encode())
+    assert planned == Planned((LayerProgress(label, size_bytes, 0),))
+    assert layers[-1] == LayerProgress(label, size_bytes, size_bytes)
+    assert store.resolve("local/toy").tags == (TAG,)
+    assert client.is_stored(" package:Toy ")
+    assert pull(client, "package:toy") == []
+
+
+def test_adding_a_package_can_be_given_up(client: TransferClient, store: Store) -> None:
+    with pytest.raises(RunnerError) as caught:
+        pull(client, "package:toy", is_cancelled=True)
+    assert caught.value.kind is Kind.CANCELLED
+    assert store.list() == []
+
+
+@pytest.mark.parametrize("name", ["toy", "package:toy", "package:a b", "A/b@main", ""])
+def test_what_is_not_there_is_not_stored(client: TransferClient, name: str) -> None:
+    assert not client.is_stored(name)
