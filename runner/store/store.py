@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
-from runner.oci import Artifact, Digest, Manifest, Reference
+from runner.oci import Artifact, Descriptor, Digest, Manifest, Reference
 from runner.store import lookup
 from runner.store.blobs import broken, is_present, stored_s
 from runner.store.bundle import open_bundle
@@ -27,6 +28,7 @@ from runner.store.layout import Layout
 from runner.store.models import Bundle, Removal, StoredModel
 from runner.store.opening import newer_store, open_layout
 from runner.store.package import Extras, Progress, package_gguf
+from runner.store.reading import ReadRange, open_blob
 from runner.store.sweep import GRACE_S, delete_blobs, measure_usage, needed_blobs, sweep
 
 MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
@@ -143,6 +145,10 @@ class Store:
         """
         with storage_errors("preparing a model's files", self.path):
             return open_bundle(self._layout, model.manifest)
+
+    def open_blob(self, blob: Descriptor) -> AbstractContextManager[ReadRange]:
+        """Open a blob for reading its parts; see :func:`runner.store.reading.open_blob`."""
+        return open_blob(self._layout, blob)
 
     def facts(self, model: StoredModel) -> ModelMetadata:
         """Read the headers of the model's weights; raise RunnerError(INVALID_MODEL)."""
