@@ -61,8 +61,13 @@ class Pace:
     """How an upload goes on: in one piece (None) or in chunks, and how long nothing was gained."""
 
     chunk_bytes: int | None = None
+    takes_chunks: bool = True
     idle_tries: int = 0
     furthest: int = 0  # the highest offset that the registry has told
+
+    def without_chunks(self) -> Self:
+        """Go on in one piece only: the registry refused a chunk."""
+        return replace(self, chunk_bytes=None, takes_chunks=False)
 
     def after_break(self, offset: int) -> Self | None:
         """Slow down after a request that failed, the registry being at ``offset``; None: give up.
@@ -70,13 +75,18 @@ class Pace:
         Many front ends close the connection on a body that is too long and their 413 is lost, so
         a break without gain halves the chunks.
         """
-        if offset > self.furthest:
-            return replace(
-                self, chunk_bytes=self.chunk_bytes or CHUNK_BYTES, idle_tries=0, furthest=offset
-            )
-        if self.idle_tries + 1 >= MAX_IDLE_TRIES:
+        is_gain = offset > self.furthest
+        if not is_gain and self.idle_tries + 1 >= MAX_IDLE_TRIES:
             return None
-        return replace(self, chunk_bytes=_smaller(self.chunk_bytes), idle_tries=self.idle_tries + 1)
+        chunk_bytes = self.chunk_bytes
+        if self.takes_chunks:
+            chunk_bytes = (chunk_bytes or CHUNK_BYTES) if is_gain else _smaller(chunk_bytes)
+        return replace(
+            self,
+            chunk_bytes=chunk_bytes,
+            idle_tries=0 if is_gain else self.idle_tries + 1,
+            furthest=max(offset, self.furthest),
+        )
 
 
 def plan_send(session: Session, size_bytes: int, pace: Pace) -> Send:

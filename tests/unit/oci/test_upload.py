@@ -138,7 +138,7 @@ def test_a_blob_goes_in_one_piece_first() -> None:
 def test_after_a_break_it_goes_on_in_chunks_from_where_the_registry_is() -> None:
     size = 2 * CHUNK_BYTES
     pace = Pace().after_break(1000)
-    assert pace == Pace(CHUNK_BYTES, idle_tries=0, furthest=1000)
+    assert pace == Pace(CHUNK_BYTES, furthest=1000)
     assert plan_send(Session(HTTP, 1000), size, pace) == Send(1000, 1000 + CHUNK_BYTES)
     assert plan_send(Session(HTTP, 1000 + CHUNK_BYTES), size, pace) == Send(
         1000 + CHUNK_BYTES, size
@@ -165,6 +165,12 @@ def test_what_is_gained_gives_new_patience() -> None:
     tired = Pace(LEAST_CHUNK_BYTES, idle_tries=MAX_IDLE_TRIES - 1, furthest=10)
     assert tired.after_break(10) is None
     assert tired.after_break(11) == Pace(LEAST_CHUNK_BYTES, idle_tries=0, furthest=11)
+
+
+def test_a_registry_that_refuses_chunks_gets_everything_in_one_piece() -> None:
+    pace = Pace(CHUNK_BYTES).without_chunks().after_break(0)
+    assert pace == Pace(None, takes_chunks=False, idle_tries=1)
+    assert plan_send(Session(HTTP), 2 * CHUNK_BYTES, pace).is_whole
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**40), st.none() | st.just(1))
