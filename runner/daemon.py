@@ -29,6 +29,7 @@ from runner.service import (
     ModelSettings,
     Transfers,
     Tuning,
+    Upkeep,
     available_bytes,
 )
 from runner.service.lease import Spawn
@@ -64,7 +65,9 @@ async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[st
     with _signals() as (stop, hurry):
         async with _service(settings, store) as (catalogue, engines, transfers):
             policy, about = build_policy(settings, keys), build_about(settings)
-            app = App(catalogue, engines, transfers, policy=policy, about=about)
+            app = App(
+                catalogue, engines, transfers, upkeep=Upkeep(store), policy=policy, about=about
+            )
             limits = build_limits(settings)
             server = Server(app, limits, on_error=app.on_error, access_log=log_access)
             try:
@@ -115,7 +118,7 @@ def build_spawn() -> Spawn:
 async def _sweep(store: Store) -> None:
     """Remove what crashes left behind; a store that cannot be cleaned can still be used."""
     try:
-        freed_bytes = await asyncio.to_thread(store.sweep)
+        freed_bytes = await asyncio.to_thread(store.upkeep.sweep)
     except RunnerError as error:
         LOG.warning("the store could not be cleaned: %s", error)
     else:

@@ -115,10 +115,6 @@ class Catalogue:
         """Untag a model, and delete it with its last tag. What is loaded runs on."""
         return await self._run(self._store.remove, stored_name(name), force=force)
 
-    async def disk_usage(self) -> int:
-        """Count the bytes the store really takes."""
-        return await self._run(self._store.disk_usage)
-
     async def close(self) -> None:
         """Wait for what runs, end the threads."""
         await asyncio.to_thread(self._threads.shutdown)

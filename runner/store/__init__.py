@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from runner.store.check import Checkup, Damage, Remedy
 from runner.store.models import Bundle, Removal, StoredModel
 from runner.store.packages import find_package_gguf, is_package, package_reference, stored_name
+from runner.store.prune import Pruned, PruneWish
 from runner.store.store import Store
+from runner.store.usage import Usage
 
 __all__ = [
     "Bundle",
+    "Checkup",
+    "Damage",
+    "PruneWish",
+    "Pruned",
+    "Remedy",
     "Removal",
     "Store",
     "StoredModel",
+    "Usage",
     "find_package_gguf",
     "is_package",
     "package_reference",

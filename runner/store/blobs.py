@@ -10,7 +10,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest
 from runner.store.layout import Layout
 from runner.store.loans import read_loan, write_loan
-from runner.store.source import CHUNK_BYTES
+from runner.store.source import CHUNK_BYTES, OnBytes
 
 REPAIR_HINT = "add the model again to repair it; other models are not affected"
 
@@ -74,17 +74,19 @@ def check_blob(layout: Layout, digest: Digest, size_bytes: int) -> None:
     if facts.st_size != size_bytes:
         raise broken(digest, changed or f"has {facts.st_size} bytes instead of {size_bytes}")
     if loan and loan.mtime_ns != facts.st_mtime_ns:
-        if not _hashes_to(path, digest):
+        if not hashes_to(path, digest):
             raise broken(digest, changed)
         write_loan(layout, digest, mtime_ns=facts.st_mtime_ns, source=loan.source)
 
 
-def _hashes_to(path: Path, digest: Digest) -> bool:
+def hashes_to(path: Path, digest: Digest, on_bytes: OnBytes = lambda size: None) -> bool:
+    """Hash a file and compare; a symbolic link is an OSError."""
     hasher = digest.hasher()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         while chunk := os.read(descriptor, CHUNK_BYTES):
             hasher.update(chunk)
+            on_bytes(len(chunk))
     finally:
         os.close(descriptor)
     return hasher.hexdigest() == digest.hex

@@ -18,6 +18,7 @@ from runner.store.blobs import is_present
 from runner.store.index import Index
 from runner.store.layout import Layout, replace_file
 from runner.store.lock import locked
+from runner.store.opening import newer_store
 from runner.store.stamp import Stamp, stamp
 
 log = logging.getLogger(__name__)
@@ -76,9 +77,15 @@ class IndexFile:
         with locked(self.layout.lock):
             return self._read_or_rebuild()
 
+    def check_writable(self) -> None:
+        """Refuse a change to a store that was opened read-only; raise RunnerError(STORE)."""
+        if not self.is_writable:
+            raise newer_store(self.layout)
+
     @contextmanager
     def changing(self) -> Iterator[Draft]:
         """Hold the lock for the body, in which no other writer runs."""
+        self.check_writable()
         _check_mounted(self.layout)
         with locked(self.layout.lock):
             yield Draft(self._read_or_rebuild(), self._write)

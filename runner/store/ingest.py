@@ -18,6 +18,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
 from runner.store.blobs import is_whole
+from runner.store.claims import renew
 from runner.store.faults import disk_full, free_bytes
 from runner.store.layout import Layout, open_new, sync_folder, write_new
 from runner.store.loans import drop_loan, write_loan
@@ -41,7 +42,9 @@ class Placement(StrEnum):
 def ingest_bytes(layout: Layout, data: bytes) -> Measured:
     """Store a small document."""
     measured = Measured(Digest.of(data), len(data))
-    if not is_whole(layout, measured.digest, measured.size_bytes):
+    if is_whole(layout, measured.digest, measured.size_bytes):
+        renew(layout.blob(measured.digest))
+    else:
         with _temporary(layout) as temporary:
             write_new(temporary, data)
             commit(layout, temporary, expected=measured, got=measured)
@@ -58,6 +61,7 @@ def ingest_file(
     """
     digest = measured.digest
     if is_whole(layout, digest, measured.size_bytes):
+        renew(layout.blob(digest))
         return Placement.PRESENT
     with _temporary(layout) as temporary:
         if _link(source, temporary):

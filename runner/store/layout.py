@@ -17,6 +17,7 @@ from runner.oci import Digest
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+BAD_SUFFIX = ".bad"  # of what was damaged, and is kept for a look
 
 
 @dataclass(frozen=True, slots=True)

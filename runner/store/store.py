@@ -8,7 +8,6 @@ what the disk does, BUSY when another writer holds the lock too long.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +18,7 @@ from runner.oci import Artifact, Descriptor, Digest, Manifest, Reference
 from runner.store import lookup
 from runner.store.blobs import broken, is_present, stored_s
 from runner.store.bundle import open_bundle
+from runner.store.claims import claimed, oldest_claim_s
 from runner.store.documents import Documents
 from runner.store.faults import storage_errors
 from runner.store.heads import read_facts
@@ -26,10 +26,12 @@ from runner.store.index import Entry, Index
 from runner.store.indexfile import Draft, IndexFile
 from runner.store.layout import Layout
 from runner.store.models import Bundle, Removal, StoredModel
-from runner.store.opening import newer_store, open_layout
+from runner.store.opening import open_layout
 from runner.store.package import Extras, Progress, package_gguf
 from runner.store.reading import ReadRange, open_blob
-from runner.store.sweep import GRACE_S, delete_blobs, measure_usage, needed_blobs, sweep
+from runner.store.sweep import discard, is_older, needed_blobs
+from runner.store.upkeep import Upkeep
+from runner.store.uses import note_use
 
 MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
 
@@ -42,8 +44,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._layout = Layout(path.absolute())
         with storage_errors("opening it", self._layout.root):
-            self._is_writable = open_layout(self._layout)
-            self._index = IndexFile(self._layout, is_writable=self._is_writable)
+            self._index = IndexFile(self._layout, is_writable=open_layout(self._layout))
             self._documents = Documents(self._layout)
             self._index.read()  # makes a missing one and repairs a damaged one
 
@@ -51,6 +52,11 @@ class Store:
     def path(self) -> Path:
         """The store's folder."""
         return self._layout.root
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """Chores: measuring, checking, pruning."""
+        return Upkeep(self._index)
 
     def list(self) -> list[StoredModel]:
         """List the models in the order they were added. Damaged ones are left out, with a log."""
@@ -96,7 +102,7 @@ class Store:
         tag = _tag_of(name)
         self._require_writable()
         extras = Extras(licenses, chat_template, mmproj, context_size)
-        with storage_errors(f"adding {name.familiar}", self.path):
+        with storage_errors(f"adding {name.familiar}", self.path), claimed(self._layout):
             for _ in range(MAX_ATTEMPTS):
                 manifest = package_gguf(self._layout, paths, extras, progress=progress)
                 model = self._publish(manifest, tag)
@@ -144,7 +150,9 @@ class Store:
         Raises RunnerError: INTEGRITY when a blob, or the user's file it is linked to, has changed.
         """
         with storage_errors("preparing a model's files", self.path):
-            return open_bundle(self._layout, model.manifest)
+            bundle = open_bundle(self._layout, model.manifest)
+            note_use(self._layout, model.id)
+            return bundle
 
     def open_blob(self, blob: Descriptor) -> AbstractContextManager[ReadRange]:
         """Open a blob for reading its parts; see :func:`runner.store.reading.open_blob`."""
@@ -156,20 +164,8 @@ class Store:
             weights = Artifact.of(model.manifest).runnable_weights
             return read_facts(self._layout, [file.blob for file in weights])
 
-    def disk_usage(self) -> int:
-        """Return the bytes of all files of the store, each once however many names it has."""
-        with storage_errors("measuring the store", self.path):
-            return measure_usage(self._layout)
-
-    def sweep(self, *, grace_s: float = GRACE_S) -> int:
-        """Remove leftovers of crashes older than ``grace_s``; return the bytes that came free."""
-        self._require_writable()
-        with storage_errors("cleaning up", self.path), self._index.changing() as draft:
-            return sweep(self._layout, draft.index, grace_s=grace_s)
-
     def _require_writable(self) -> None:
-        if not self._is_writable:
-            raise newer_store(self._layout)
+        self._index.check_writable()
 
     def _whole_models(self) -> Iterator[StoredModel]:
         for entry in self._index.read().entries:
@@ -237,9 +233,10 @@ class Store:
         mine = needed_blobs(self._layout, Index((entry,)))
         draft.save(new)
         unneeded = mine - needed_blobs(self._layout, new)
-        first = entry.descriptor.digest
-        delete_blobs(self._layout, sorted(unneeded, key=lambda digest: digest != first))
-        shutil.rmtree(self._layout.bundle(first), ignore_errors=True)
+        first, claim_s = entry.descriptor.digest, oldest_claim_s(self._layout)
+        blobs = map(self._layout.blob, sorted(unneeded, key=lambda digest: digest != first))
+        doomed = [path for path in blobs if is_older(path, claim_s)]
+        discard(self._layout, [*doomed, self._layout.bundle(first)])
 
 
 def plan_removal(index: Index, text: str, *, force: bool) -> tuple[Entry, Removal]:

@@ -1,21 +1,24 @@
-"""Removes what nothing needs: blobs without a model, bundles, records, old temporary files.
+"""Finds what nothing needs, says what deleting it would free, and deletes it.
 
+First a plan, a list of paths; then its account; then the deed. So a dry run and the real one agree.
 The caller holds the store's lock.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
-import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner.errors import RunnerError
 from runner.oci import MAX_MANIFEST_BYTES, Digest
+from runner.store.claims import SUFFIX, oldest_claim_s
 from runner.store.index import Index
-from runner.store.layout import Layout
+from runner.store.layout import BAD_SUFFIX, Layout
 from runner.store.loans import drop_loan
 
 GRACE_S = 3600.0  # younger things may belong to a writer that works now
@@ -39,80 +42,71 @@ def needed_blobs(layout: Layout, index: Index) -> set[Digest]:
     return found
 
 
-def delete_blobs(layout: Layout, digests: Iterable[Digest]) -> int:
-    """Delete blobs and their records; return the bytes of the files that had no other name."""
-    freed = 0
-    for digest in digests:
-        path = layout.blob(digest)
-        try:
-            facts = path.lstat()
-            path.unlink()
-        except FileNotFoundError:
-            continue
-        freed += facts.st_size if facts.st_nlink == 1 else 0
-        drop_loan(layout, digest)
-    return freed
-
-
-def sweep(layout: Layout, index: Index, *, grace_s: float = GRACE_S) -> int:
-    """Remove leftovers older than ``grace_s``; return the bytes that came free."""
-    before_s = time.time() - grace_s
-    models = {layout.bundle(entry.descriptor.digest) for entry in index.entries}
-    for folder in set(layout.bundles.iterdir()) - models:
-        shutil.rmtree(folder, ignore_errors=True)
-    needed = needed_blobs(layout, index)
-    unneeded = [
-        digest
-        for digest, path in _stored(layout)
-        if digest not in needed and _is_older(path, before_s)
-    ]
-    freed = delete_blobs(layout, unneeded)
-    for path in layout.linked.iterdir():
-        algorithm, _, hexadecimal = path.stem.partition("-")
-        if not (layout.blobs / algorithm / hexadecimal).exists() and _is_older(path, before_s):
-            path.unlink(missing_ok=True)
-    for path in layout.ingest.iterdir():
-        if _is_older(path, before_s):
-            freed += _discard(path)
-    return freed
-
-
-def measure_usage(layout: Layout) -> int:
-    """Return the bytes of all files of the store, each once however many names it has."""
-    sizes = {}
-    for path in layout.root.rglob("*"):
-        try:
-            facts = path.lstat()
-        except FileNotFoundError:
-            continue  # a temporary file, gone since
-        if stat.S_ISREG(facts.st_mode):
-            sizes[facts.st_dev, facts.st_ino] = facts.st_size
-    return sum(sizes.values())
-
-
-def _stored(layout: Layout) -> Iterator[tuple[Digest, Path]]:
-    for path in layout.blobs.glob("*/*"):
+def stored_blobs(layout: Layout) -> Iterator[tuple[Digest, Path]]:
+    """Yield every blob; a file of another name is not ours, and left alone."""
+    for path in sorted(layout.blobs.glob("*/*")):
         try:
             yield Digest(path.parent.name, path.name), path
         except RunnerError:
-            continue  # not a blob: somebody else's file
+            continue
 
 
-def _is_older(path: Path, before_s: float) -> bool:
+def plan_sweep(layout: Layout, index: Index, *, before_s: float) -> list[Path]:
+    """List what no model of ``index`` needs and is older than ``before_s`` and every claim."""
+    before_s = min(before_s, oldest_claim_s(layout))
+    needed = needed_blobs(layout, index)
+    unneeded = [path for digest, path in stored_blobs(layout) if digest not in needed]
+    unneeded += (path for path in layout.ingest.iterdir() if path.suffix != SUFFIX)
+    unneeded += (path for path in layout.linked.iterdir() if not _lent(layout, path).exists())
+    doomed = [path for path in unneeded if is_older(path, before_s)]
+    models = {layout.bundle(entry.descriptor.digest) for entry in index.entries}
+    return [*sorted(set(layout.bundles.iterdir()) - models), *doomed]
+
+
+def freed_bytes(paths: Iterable[Path]) -> int:
+    """Count what deleting ``paths`` gives back: bytes of files that keep no other name."""
+    names: Counter[tuple[int, int]] = Counter()
+    found = {}
+    for path in (file for top in paths for file in (top, *top.rglob("*"))):
+        try:
+            facts = path.lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(facts.st_mode):
+            names[facts.st_dev, facts.st_ino] += 1
+            found[facts.st_dev, facts.st_ino] = facts
+    return sum(
+        real_bytes(facts) for inode, facts in found.items() if names[inode] >= facts.st_nlink
+    )
+
+
+def real_bytes(facts: os.stat_result) -> int:
+    """Return what a file takes of its disk: the holes of an unfinished one take nothing."""
+    return min(facts.st_size, facts.st_blocks * 512)
+
+
+def discard(layout: Layout, paths: Iterable[Path]) -> None:
+    """Delete files and folders of the store, and the records of blobs among them."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        path.unlink(missing_ok=True)
+        if path.parent.parent == layout.blobs and path.suffix != BAD_SUFFIX:
+            drop_loan(layout, Digest(path.parent.name, path.name))
+
+
+def _lent(layout: Layout, record: Path) -> Path:
+    """Return the blob that a record of ``linked`` is about."""
+    return layout.blobs.joinpath(*record.stem.partition("-")[::2])
+
+
+def is_older(path: Path, before_s: float) -> bool:
     """Compare by the time of last status change: a link keeps its file's old modification time."""
     try:
         return path.lstat().st_ctime < before_s
     except FileNotFoundError:
         return False
-
-
-def _discard(path: Path) -> int:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-        return 0
-    facts = path.lstat()
-    path.unlink(missing_ok=True)
-    return facts.st_size if facts.st_nlink == 1 else 0
 
 
 def _read_small(path: Path) -> bytes:

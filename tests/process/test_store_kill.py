@@ -100,7 +100,7 @@ def check(folder: Path) -> None:
     # What was interrupted can be done again, and leftovers go.
     again = store.add_gguf([folder / "b.gguf"], Reference.parse("b"))
     assert store.bundle(again).gguf_path.read_bytes() == tiny_model(b"\2")
-    store.sweep(grace_s=-1.0)
+    store.upkeep.sweep(grace_s=-1.0)
     assert list((folder / "models/ingest").iterdir()) == []
     assert len(list((folder / "models/blobs/sha256").iterdir())) == 3 * len(store.list())
     assert time.monotonic() - started < 20  # no lock was left behind

@@ -84,7 +84,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep_all_that_is_unneeded(self) -> None:
-        self.store.sweep(grace_s=-1.0)
+        self.store.upkeep.sweep(grace_s=-1.0)
         assert len(list((self.root / "blobs/sha256").iterdir())) == 3 * len(self.models)
 
     @rule(damage=st.sampled_from([b"", b"{", None]))

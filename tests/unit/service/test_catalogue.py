@@ -57,9 +57,6 @@ class FakeStore:
         self.asked.append(("facts", str(model.id)))
         return object()
 
-    def disk_usage(self) -> int:
-        return 7
-
 
 Scene = Callable[[FakeStore, Catalogue, FakeTransferClient], Awaitable[None]]
 
@@ -88,7 +85,6 @@ def test_the_store_is_called_in_threads_of_its_own() -> None:
     async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         assert list(await catalogue.list()) == []
         assert {name.rpartition("_")[0] for name in store.threads} == {"store"}
-        assert await catalogue.disk_usage() == 7
 
     play(scene)
 

@@ -84,7 +84,7 @@ def test_a_store_of_a_newer_version_is_read_and_not_changed(
         lambda: newer.add_gguf([path], name),
         lambda: newer.tag(model, name),
         lambda: newer.remove("x"),
-        lambda: newer.sweep(),
+        lambda: newer.upkeep.sweep(),
     ):
         with pytest.raises(RunnerError) as caught:
             change()

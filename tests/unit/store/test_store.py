@@ -134,7 +134,7 @@ def test_a_damaged_model_is_named_can_be_removed_and_hides_no_other(
         assert caught.value.hint
         assert store.remove("y") == Removal((Y,), broken.id)
         assert store.list() == [whole]
-        store.sweep(grace_s=-1.0)
+        store.upkeep.sweep(grace_s=-1.0)
 
 
 def test_a_damaged_model_is_repaired_by_adding_it_again(
