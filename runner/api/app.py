@@ -13,6 +13,7 @@ from runner.api.keys import Scope
 from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
 from runner.api.management.models import Models as ModelRoutes
+from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
 from runner.api.openai.chat import Chat
@@ -20,7 +21,7 @@ from runner.api.openai.models import Models as OpenAIModels
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
-from runner.service import Catalogue, Engines, Transfers
+from runner.service import Catalogue, Engines, Transfers, Upkeep
 
 Handler = Callable[[Call], Awaitable[None]]
 
@@ -48,6 +49,7 @@ class App:
         engines: Engines,
         transfers: Transfers,
         *,
+        upkeep: Upkeep,
         policy: Policy,
         about: About,
     ) -> None:
@@ -59,8 +61,9 @@ class App:
                 OpenAIModels(catalogue, engines),
             ),
             *_transfer_routes(TransferRoutes(transfers)),
-            *_model_routes(ModelRoutes(catalogue, engines)),
-            *_engine_routes(EngineRoutes(engines, catalogue, survey=about.survey)),
+            *_storage_routes(Storage(catalogue, engines, upkeep, survey=about.survey)),
+            *_model_routes(ModelRoutes(catalogue)),
+            *_engine_routes(EngineRoutes(engines, survey=about.survey)),
             *_system_routes(System(catalogue, version=about.version, log_path=about.log_path)),
         ]
 
@@ -114,7 +117,14 @@ def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:
     yield Route("POST", "/models/package", Scope.MANAGE, models.package)
     yield Route("POST", "/models/{name}/tag", Scope.MANAGE, models.tag)
     yield Route("GET", "/models/{name}", Scope.INFER, models.show)
-    yield Route("DELETE", "/models/{name}", Scope.MANAGE, models.remove)
+
+
+def _storage_routes(storage: Storage) -> Iterator[Route[Handler]]:
+    yield Route("GET", "/engines/df", Scope.INFER, storage.usage)
+    yield Route("POST", "/models/check", Scope.MANAGE, storage.check)
+    yield Route("POST", "/models/prune", Scope.MANAGE, storage.prune)
+    yield Route("DELETE", "/models/purge", Scope.MANAGE, storage.purge)
+    yield Route("DELETE", "/models/{name}", Scope.MANAGE, storage.remove)
 
 
 def _transfer_routes(transfers: TransferRoutes) -> Iterator[Route[Handler]]:
@@ -124,7 +134,6 @@ def _transfer_routes(transfers: TransferRoutes) -> Iterator[Route[Handler]]:
 def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:
     yield Route("GET", "/engines/ps", Scope.INFER, engines.running)
     yield Route("GET", "/engines/status", Scope.INFER, engines.status)
-    yield Route("GET", "/engines/df", Scope.INFER, engines.disk_usage)
     yield Route("POST", "/engines/tune", Scope.MANAGE, engines.tune)
     yield Route("GET", "/engines/tuned/{name}", Scope.INFER, engines.tuned)
     yield Route("POST", "/engines/unload", Scope.MANAGE, engines.unload)

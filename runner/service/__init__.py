@@ -11,12 +11,15 @@ from runner.service.residency import Phase
 from runner.service.resident import ModelSettings, RunningModel
 from runner.service.transfers import Pulled, Transfers
 from runner.service.tuning import Record, Tuning
+from runner.service.upkeep import Upkeep
+from runner.store import Checkup, Pruned, PruneWish, Removal, Usage
 from runner.transfer.progress import Event as TransferEvent
 from runner.transfer.progress import LayerProgress, Note, Planned
 
 __all__ = [
     "DEFAULT_MODEL",
     "Catalogue",
+    "Checkup",
     "EngineLimits",
     "Engines",
     "LayerProgress",
@@ -26,11 +29,16 @@ __all__ = [
     "Phase",
     "Planned",
     "Pulled",
+    "PruneWish",
+    "Pruned",
     "Record",
+    "Removal",
     "RunningModel",
     "TransferEvent",
     "Transfers",
     "Tuning",
     "Watch",
+    "Upkeep",
+    "Usage",
     "available_bytes",
 ]

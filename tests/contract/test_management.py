@@ -161,7 +161,15 @@ def test_status_and_disk_usage() -> None:
         status = await site.send("GET", "/engines/status")
         assert status.json == {"llama.cpp": "Running: llama.cpp test"}
         usage = await site.send("GET", "/engines/df")
-        assert usage.json == {"models_disk_usage": 4096, "default_backend_disk_usage": 77}
+        assert usage.json == {
+            "models_disk_usage": 4096,
+            "default_backend_disk_usage": 77,
+            "models": 4000,
+            "shared": 0,
+            "linked": 0,
+            "unfinished": 90,
+            "unneeded": 6,
+        }
 
     run(test)
 

@@ -17,7 +17,7 @@ from runner.api import About, App, Backend, Policy
 from runner.errors import RunnerError
 from runner.net import Limits, Server
 from runner.oci import Reference
-from runner.service import Engines, ModelSettings, Transfers
+from runner.service import Engines, ModelSettings, Transfers, Upkeep, Usage
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
 from runner.wire.messages import (
@@ -163,8 +163,18 @@ class FakeCatalogue(FakeModels):
             return Removal((model.tags[-1],), None)
         return Removal(model.tags, model.id)
 
-    async def disk_usage(self) -> int:
-        return 4096
+
+class FakeUpkeep:
+    """A store that takes 4096 bytes."""
+
+    async def usage(self) -> Usage:
+        return Usage(
+            models_bytes=4000,
+            shared_bytes=0,
+            linked_bytes=0,
+            unfinished_bytes=90,
+            unneeded_bytes=6,
+        )
 
 
 @dataclass(frozen=True)
@@ -278,6 +288,7 @@ async def serving(
     max_body_bytes: int = 10 * 1024 * 1024,
     limits: Limits | None = None,
     patience_s: float = 10.0,
+    upkeep: Upkeep | None = None,
 ) -> AsyncIterator[Site]:
     """Serve scripted models on a free port of loopback."""
     catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
@@ -297,6 +308,7 @@ async def serving(
         catalogue,  # type: ignore[arg-type]
         engines,
         transfers,
+        upkeep=upkeep or FakeUpkeep(),  # type: ignore[arg-type]
         policy=policy or Policy(),
         about=about,
     )

@@ -1,4 +1,4 @@
-"""Docker Model Runner's ``/engines`` routes: what is loaded, what it takes, unloading."""
+"""Docker Model Runner's ``/engines`` routes: what is loaded, tuning, unloading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from runner.api.call import Call, while_wanted
 from runner.api.management import render
 from runner.api.openai.fields import Fields, as_text
 from runner.errors import Kind, RunnerError
-from runner.service import Catalogue
 from runner.service import Engines as Service
 
 MAX_NAMES = 1000
@@ -32,11 +31,8 @@ class Backend:
 class Engines:
     """The handlers of the engines' routes."""
 
-    def __init__(
-        self, engines: Service, catalogue: Catalogue, *, survey: Callable[[], Backend]
-    ) -> None:
+    def __init__(self, engines: Service, *, survey: Callable[[], Backend]) -> None:
         self._engines = engines
-        self._catalogue = catalogue
         self._survey = survey
 
     async def running(self, call: Call) -> None:
@@ -48,14 +44,6 @@ class Engines:
     async def status(self, call: Call) -> None:
         """Tell which backends there are."""
         await call.reply_json({"llama.cpp": self._survey().status})
-
-    async def disk_usage(self, call: Call) -> None:
-        """Count bytes on disk."""
-        usage = {
-            "models_disk_usage": await self._catalogue.disk_usage(),
-            "default_backend_disk_usage": self._survey().size_bytes,
-        }
-        await call.reply_json(usage)
 
     async def tune(self, call: Call) -> None:
         """Find the fastest settings of a model, telling each measurement on a line.

@@ -1,4 +1,4 @@
-"""Docker Model Runner's ``/models`` routes: list, inspect, package, name, remove."""
+"""Docker Model Runner's ``/models`` routes: list, inspect, package, name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.api import cards
 from runner.api.call import Call
 from runner.api.openai.fields import Fields, as_text
 from runner.errors import Kind, RunnerError
-from runner.service import Catalogue, Engines
+from runner.service import Catalogue
 
 MAX_CONTEXT = 2**31 - 1
 MAX_PATH_CHARACTERS = 4096
@@ -19,9 +19,8 @@ MAX_PATH_CHARACTERS = 4096
 class Models:
     """The handlers of the store's routes."""
 
-    def __init__(self, catalogue: Catalogue, engines: Engines) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._engines = engines
 
     async def list(self, call: Call) -> None:
         """List the stored models."""
@@ -58,27 +57,6 @@ class Models:
         await self._catalogue.tag(call.name, target)
         message = f'Model tagged successfully with "{target}"'
         await call.reply_json({"message": message, "target": target}, status=201)
-
-    async def remove(self, call: Call) -> None:
-        """Take a name from a model, and the model with its last name; a busy one only by force."""
-        force = call.query_flag("force")
-        model = await self._catalogue.resolve(call.name, partial=False)
-        if not force and len(model.tags) <= 1:
-            self._refuse_if_busy(call.name, str(model.id))
-        removal = await self._catalogue.remove(call.name, force=force)
-        steps = [{"Untagged": tag} for tag in removal.untagged]
-        if removal.deleted is not None:
-            await self._engines.unload([str(model.id)])
-            steps.append({"Deleted": str(removal.deleted)})
-        await call.reply_json(steps)
-
-    def _refuse_if_busy(self, name: str, identity: str) -> None:
-        if any(one.id == identity and one.in_use for one in self._engines.running()):
-            raise RunnerError(
-                Kind.CONFLICT,
-                f"{name} is answering a request",
-                hint="wait until it is idle, or remove it with force=true",
-            )
 
 
 @dataclass(frozen=True, slots=True)

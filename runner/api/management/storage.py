@@ -1,0 +1,154 @@
+"""Routes for what lies on the disk: what it takes, removing models, pruning, checking, purging."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from runner.api import faults
+from runner.api.call import Call, while_wanted
+from runner.api.management import chores
+from runner.api.management.engines import Backend
+from runner.api.openai.fields import Fields
+from runner.errors import Kind, RunnerError
+from runner.net import Stream
+from runner.oci import Digest
+from runner.service import Catalogue, Engines, Phase, PruneWish, Upkeep
+
+T = TypeVar("T")
+OnProgress = Callable[[int, int], None]
+
+MAX_UNUSED_S = 100 * 365 * 86400
+PROGRESS_S = 0.2  # between two lines
+
+
+class Storage:
+    """The handlers of the store's chores."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        engines: Engines,
+        upkeep: Upkeep,
+        *,
+        survey: Callable[[], Backend],
+    ) -> None:
+        self._catalogue = catalogue
+        self._engines = engines
+        self._upkeep = upkeep
+        self._survey = survey
+
+    async def usage(self, call: Call) -> None:
+        """Count bytes on disk."""
+        usage = await self._upkeep.usage()
+        await call.reply_json(chores.usage(usage, engine_bytes=self._survey().size_bytes))
+
+    async def remove(self, call: Call) -> None:
+        """Take a name from a model, and the model with its last name; a busy one only by force.
+
+        A worker that has the model goes on: its open files live until it ends.
+        """
+        force = call.query_flag("force")
+        model = await self._catalogue.resolve(call.name, partial=False)
+        if not force and len(model.tags) <= 1 and str(model.id) in self._busy():
+            raise RunnerError(
+                Kind.CONFLICT,
+                f"{call.name} is answering a request, or being loaded for one",
+                hint="wait until it is idle, or remove it with force=true",
+            )
+        removal = await self._catalogue.remove(call.name, force=force)
+        if removal.deleted is not None:
+            await self._engines.unload([str(removal.deleted)])
+        await call.reply_json(chores.removal(removal))
+
+    async def purge(self, call: Call) -> None:
+        """Remove all models. As in Docker's, those in memory go on until they are unloaded."""
+        await self._upkeep.purge()
+        await call.reply(b"")
+
+    async def prune(self, call: Call) -> None:
+        """Remove what no model needs, and models that were not used for long if asked."""
+        wanted = await call.read(_parse_prune)
+        unused_s = wanted.unused_since_s
+        wish = PruneWish(
+            unused_before_s=None if unused_s is None else time.time() - unused_s,
+            untagged=wanted.untagged,
+            in_use=frozenset(Digest.parse(model.id) for model in self._engines.running()),
+        )
+        pruned = await self._upkeep.prune(wish, is_dry_run=wanted.is_dry_run)
+        await call.reply_json(chores.pruned(pruned))
+
+    async def check(self, call: Call) -> None:
+        """Hash every blob and tell what is damaged, line by line. Who leaves ends it."""
+        repair = await call.read(lambda body: Fields(body).boolean("repair") or False)
+        async with while_wanted(call.exchange):
+            await _tell(
+                call,
+                lambda on_progress: self._upkeep.check(repair=repair, on_progress=on_progress),
+                chores.checked_line,
+            )
+
+    def _busy(self) -> set[str]:
+        """Return the ids of models that a request has, waits for, or has begun to load."""
+        return {
+            model.id
+            for model in self._engines.running()
+            if model.in_use or model.waiting or model.phase is Phase.LOADING
+        }
+
+
+async def _tell(
+    call: Call,
+    work: Callable[[OnProgress], Coroutine[Any, Any, T]],
+    last_line: Callable[[T], bytes],
+) -> None:
+    """Answer with lines of progress and a last one.
+
+    The head waits for the first line, so that work which is refused has a status.
+    """
+    latest: list[tuple[int, int]] = []
+    stream: Stream | None = None
+    working = asyncio.create_task(work(lambda *counts: latest.append(counts)))
+    try:
+        while not (await asyncio.wait([working], timeout=PROGRESS_S))[0]:
+            stream = stream or await call.open_stream("application/json")
+            if latest:
+                await stream.send(chores.progress_line(*latest.pop()))
+                latest.clear()
+        if stream is None:
+            result = await working
+            stream = await call.open_stream("application/json")
+            line = last_line(result)
+        else:
+            line = _line_of(working, last_line)
+        await stream.send(line)
+        await stream.finish()
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
+
+
+def _line_of(done: asyncio.Task[T], last_line: Callable[[T], bytes]) -> bytes:
+    try:
+        return last_line(done.result())
+    except RunnerError as error:
+        return faults.render(error) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prune:
+    unused_since_s: int | None
+    untagged: bool
+    is_dry_run: bool
+
+
+def _parse_prune(body: dict[str, Any]) -> _Prune:
+    fields = Fields(body)
+    return _Prune(
+        unused_since_s=fields.integer("unused_since_s", 0, MAX_UNUSED_S),
+        untagged=fields.boolean("untagged") or False,
+        is_dry_run=fields.boolean("dry_run") or False,
+    )

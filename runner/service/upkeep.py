@@ -1,0 +1,58 @@
+"""The store's chores, for asyncio callers: each in a thread, the long ones stoppable."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from runner.errors import Kind, RunnerError
+from runner.store import Checkup, Pruned, PruneWish, Store, Usage
+
+T = TypeVar("T")
+OnProgress = Callable[[int, int], None]  # bytes done, bytes to do; called in the event loop
+
+
+class Upkeep:
+    """Measuring, checking, pruning, emptying. Every method may raise the store's RunnerErrors."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def usage(self) -> Usage:
+        """Measure what the store takes of its disk."""
+        return await asyncio.to_thread(self._store.upkeep.usage)
+
+    async def prune(self, wish: PruneWish, *, is_dry_run: bool) -> Pruned:
+        """Remove what no model needs, and the models that are wished away."""
+        return await asyncio.to_thread(self._store.upkeep.prune, wish, is_dry_run=is_dry_run)
+
+    async def purge(self) -> int:
+        """Remove all models; return the bytes that came free. Those in memory run on."""
+        return await asyncio.to_thread(self._store.upkeep.purge)
+
+    async def check(self, *, repair: bool, on_progress: OnProgress) -> Checkup:
+        """Hash every blob, and repair if asked. Ends soon after its caller is cancelled."""
+
+        def check(tell: OnProgress) -> Checkup:
+            return self._store.upkeep.check(repair=repair, on_progress=tell)
+
+        return await _watched(check, on_progress)
+
+
+async def _watched(work: Callable[[OnProgress], T], on_progress: OnProgress) -> T:
+    """Run ``work`` in a thread; when we are cancelled, its next report of progress ends it."""
+    loop, is_left = asyncio.get_running_loop(), threading.Event()
+
+    def tell(done_bytes: int, total_bytes: int) -> None:
+        if is_left.is_set():
+            raise RunnerError(Kind.CANCELLED, "nobody waits for it any more")
+        loop.call_soon_threadsafe(on_progress, done_bytes, total_bytes)
+
+    working = asyncio.create_task(asyncio.to_thread(work, tell))
+    try:
+        return await asyncio.shield(working)
+    finally:
+        is_left.set()
+        await asyncio.wait([working])

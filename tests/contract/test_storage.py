@@ -1,0 +1,180 @@
+"""The routes of the store's chores, over a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import RunnerError
+from runner.oci import Reference
+from runner.service import Upkeep
+from runner.store import Store
+from runner.store.claims import claimed
+from runner.store.layout import Layout
+from tests.support.fake_service import Answer, Site, chat_body, render_request, serving
+from tests.support.gguf_maker import tiny_model
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two models: ``x`` of our own, and one that lost its name to it."""
+    store = Store(tmp_path / "models")
+    for filling in (b"\1", b"\2"):
+        path = tmp_path / "tiny.gguf"
+        path.unlink(missing_ok=True)
+        path.write_bytes(tiny_model(filling))
+        store.add_gguf([path], Reference.parse("x"))
+    path.unlink()
+    return store
+
+
+def run(store: Store, test: Callable[[Site], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with serving(upkeep=Upkeep(store)) as site, asyncio.timeout(20):
+            await test(site)
+
+    asyncio.run(main())
+
+
+def lines(answer: Answer) -> list[Any]:
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+def test_disk_usage_adds_up(store: Store) -> None:
+    async def test(site: Site) -> None:
+        usage = (await site.send("GET", "/engines/df")).json
+        parts = usage["models"] + usage["unfinished"] + usage["unneeded"]
+        assert usage["models_disk_usage"] == parts > 0
+
+    run(store, test)
+
+
+def test_pruning_first_dry_then_really(store: Store) -> None:
+    async def test(site: Site) -> None:
+        [old] = [model for model in store.list() if not model.tags]
+        promised = await site.post("/models/prune", {"untagged": True, "dry_run": True})
+        assert promised.json["models"] == [{"id": str(old.id), "tags": []}]
+        assert promised.json["freed"] > 0
+        assert len(store.list()) == 2
+        assert (await site.post("/models/prune", {"untagged": True})).json == promised.json
+        assert len(store.list()) == 1
+        assert (await site.post("/models/prune", {"unused_since_s": -1})).status == 400
+        assert (await site.post("/models/prune", {"unused_since_s": 3600})).json["models"] == []
+        pruned = (await site.post("/models/prune", {"unused_since_s": 0})).json
+        assert [model["tags"] for model in pruned["models"]] == [["docker.io/ai/x:latest"]]
+        assert store.list() == []
+
+    run(store, test)
+
+
+def test_checking_tells_what_is_damaged(store: Store) -> None:
+    async def test(site: Site) -> None:
+        [told] = lines(await site.post("/models/check", {}))
+        assert (told["type"], told["blobs"], told["damages"]) == ("checked", 6, [])
+        model = store.resolve("x")
+        weights = model.manifest.layers[0].digest
+        Layout(store.path).blob(weights).write_bytes(b"something else")
+        for remedy in ("none", "released"):
+            [told] = lines(await site.post("/models/check", {"repair": remedy == "released"}))
+            [damage] = told["damages"]
+            assert (damage["digest"], damage["remedy"]) == (str(weights), remedy)
+            assert damage["models"] == ["docker.io/ai/x:latest"]
+
+    run(store, test)
+
+
+def test_purging_empties_the_store_or_says_why_not(store: Store) -> None:
+    async def test(site: Site) -> None:
+        with claimed(Layout(store.path)):
+            refused = await site.send("DELETE", "/models/purge")
+            assert (refused.status, refused.error["code"]) == (503, "server_busy")
+        assert len(store.list()) == 2
+        answer = await site.send("DELETE", "/models/purge")
+        assert (answer.status, answer.body) == (200, b"")
+        assert store.list() == []
+
+    run(store, test)
+
+
+def test_a_store_that_disappeared_is_told_and_not_begun_anew(store: Store) -> None:
+    """E3: unmounted while serving."""
+
+    async def test(site: Site) -> None:
+        store.path.rename(store.path.with_name("unmounted"))
+        store.path.mkdir()
+        for answer in (
+            await site.send("GET", "/engines/df"),
+            await site.post("/models/prune", {}),
+            await site.post("/models/check", {"repair": True}),
+            await site.send("DELETE", "/models/purge"),
+        ):
+            assert (answer.status, answer.error["code"]) == (500, "store_error")
+        assert list(store.path.iterdir()) == []
+
+    run(store, test)
+
+
+def test_a_model_that_is_being_loaded_is_removed_by_force_alone() -> None:
+    async def test(site: Site) -> None:
+        site.spawn.loading = asyncio.Event()
+        async with site.connect() as (_, writer):
+            body = json.dumps(chat_body("say hello")).encode()
+            fields = "Content-Type: application/json"
+            writer.write(render_request("POST", "/v1/chat/completions", fields, body=body))
+            while not any(model.phase == "loading" for model in site.engines.running()):
+                await asyncio.sleep(0.01)
+            refused = await site.send("DELETE", "/models/a")
+            assert (refused.status, refused.error["code"]) == (409, "conflict")
+            site.spawn.loading.set()
+
+    async def main() -> None:
+        async with serving() as site, asyncio.timeout(20):
+            await test(site)
+
+    asyncio.run(main())
+
+
+def test_who_leaves_ends_a_check(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that hashes notices at its next report."""
+    ended = asyncio.Event()
+
+    async def check(self: Upkeep, *, repair: bool, on_progress: Callable[[int, int], None]) -> Any:
+        try:
+            while True:
+                on_progress(1, 2)
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Upkeep, "check", check)
+
+    async def test(site: Site) -> None:
+        async with site.connect() as (reader, writer):
+            fields = "Content-Type: application/json"
+            writer.write(render_request("POST", "/models/check", fields, body=b"{}"))
+            assert b'{"type":"progress","done":1,"total":2}' in await reader.readuntil(b"}\n")
+        await ended.wait()
+
+    run(store, test)
+
+
+def test_a_check_that_is_left_ends_at_its_next_report(store: Store) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        begun = asyncio.Event()
+
+        def on_progress(done: int, total: int) -> None:
+            loop.call_soon(begun.set)
+
+        checking = asyncio.create_task(Upkeep(store).check(repair=False, on_progress=on_progress))
+        await begun.wait()
+        checking.cancel()
+        with pytest.raises((asyncio.CancelledError, RunnerError)):
+            await checking
+
+    asyncio.run(main())
