@@ -157,6 +157,7 @@ def test_a_chat_with_a_model_that_is_not_stored_does_not_begin(
 ) -> None:
     with Terminal(["-m", "runner", "run", "--host", daemon.url, "nobody"], env) as terminal:
         assert terminal.wait() == 1
+        assert "Unable to find model 'nobody' locally." in terminal.shown
         assert "runner: no such model" in terminal.shown
 
 

@@ -137,17 +137,19 @@ def stopping_the_daemon(home: Path) -> Iterator[Path]:
 
 def test_run_starts_a_daemon_that_outlives_it(env: dict[str, str], home: Path) -> None:
     with stopping_the_daemon(home) as state:
-        run = cli("run", "nobody/nothing", "hello", env=env)
+        missing = "127.0.0.1:1/nobody/nothing"  # where no registry listens
+        run = cli("run", missing, "hello", env=env)
         assert run.returncode == 1
-        started, refused = run.stderr.splitlines()
+        started, pulling, refused = run.stderr.splitlines()
         pid = json.loads(state.read_text())["pid"]
         log = home / f".local/state/runner/runner-{env['MODEL_RUNNER_PORT']}.log"
         assert started.startswith("Started a server in the background at unix:")
         assert started.endswith(f"(log: {log}; to stop it: kill {pid})")
+        assert pulling == f"Unable to find model '{missing}' locally. Pulling from the server."
         assert refused.startswith("runner: ")
         assert os.getsid(pid) == pid
-        again = cli("run", "nobody/nothing", "hello", env=env)
-        assert again.stderr.splitlines() == [refused]
+        again = cli("run", missing, "hello", env=env)
+        assert again.stderr.splitlines() == [pulling, refused]
         assert "Listening on" in cli("logs", env=env).stdout
         assert log.stat().st_mode & 0o077 == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,8 @@ def make_console(
     env: Mapping[str, str] | None = None,
     stdin: str = "",
     is_terminal: bool = False,
+    err: io.StringIO | None = None,
+    now_s: Callable[[], float] = lambda: NOW_S,
 ) -> Console:
     """A console whose streams are strings; ``out`` and ``err`` have ``getvalue()``."""
     stream = Terminal if is_terminal else io.StringIO
@@ -78,9 +80,9 @@ def make_console(
         env={"HOME": "/home/ada"} if env is None else env,
         stdin=stream(stdin),
         out=stream(),
-        err=io.StringIO(),
+        err=io.StringIO() if err is None else err,
         connect=lambda _env, _host: remote,
-        now_s=lambda: NOW_S,
+        now_s=now_s,
     )
 
 

@@ -45,6 +45,9 @@ class ScriptedDaemon:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path == "/models/create":
+                    self._reply(404, None)
+                    return
                 if self.headers.get("X-Preload-Only"):
                     self._reply(200, None)
                     return

@@ -1,20 +1,21 @@
-"""``pull``: have the daemon add a model to its store."""
+"""``pull``: have the daemon bring a model into its store."""
 
 from __future__ import annotations
 
 import argparse
-import html
-import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 from runner.cli.console import Console
-from runner.cli.output import decimal_size, printable
+from runner.cli.display import open_display
+from runner.cli.output import printable
 from runner.cli.parser import add_host
-from runner.cli.remote import LONG_REPLY_S, Reply
-from runner.errors import Kind, RunnerError
+from runner.cli.remote import LONG_REPLY_S, Remote
+from runner.cli.transfer import follow
+from runner.places import clean
 
-_ERASE_LINE = "\r\x1b[K"
+HUB_PREFIXES = ("hf.co/", "huggingface.co/")
+HUB_TOKEN_VARIABLE = "HF_TOKEN"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,73 +23,62 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="package:NAME for the GGUF that an installed Python package ships",
+        help="NAME, ORG/NAME or HOST/ORG/NAME of a registry, with :TAG or @sha256:…; "
+        "hf.co/ORG/REPO[:QUANT] of Hugging Face; package:NAME for the GGUF that an installed "
+        "Python package ships",
     )
+    add_display(parser)
     add_host(parser)
 
 
+def add_display(parser: argparse.ArgumentParser) -> None:
+    """Declare how progress is shown."""
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("-q", "--quiet", action="store_true", help="no progress, only the name")
+    shown.add_argument("--json", action="store_true", help="the server's events, one a line")
+
+
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Show progress on stderr, and the daemon's last word on stdout."""
+    """Show progress, and then the daemon's last word on stdout."""
     remote = console.remote(args.host)
-    received: dict[str, int] = {}
-    done = ""
-    body = {"from": args.model}
-    with remote.stream("POST", "/models/create", body, timeout_s=LONG_REPLY_S) as reply:
-        for event in read_events(reply):
-            message = printable(str(event.get("message", "")))
-            match event.get("type"):
-                case "success":
-                    done = message
-                case "error":
-                    raise RunnerError(Kind.UNAVAILABLE, message.removeprefix("Error: "))
-                case "warning":
-                    console.say(f"Warning: {message}")
-                case _:
-                    _show(console, describe(event, received) or message)
-    if console.err.isatty():
-        console.err.write(_ERASE_LINE)
-    if not done:
-        raise RunnerError(Kind.UNAVAILABLE, "the server broke off before the model was there")
-    console.write(f"{done}\n")
+    last = pull(console, remote, args.model, plain=console.out, quiet=args.quiet, as_json=args.json)
+    say_result(args, console, last)
     return 0
 
 
-def read_events(reply: Reply) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a stream of JSON lines; what is none is passed over.
-
-    Docker Model Runner escapes each line as HTML unless asked otherwise, hence the second look.
-    """
-    rest = b""
-    for piece in reply:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if event := parse_event(line.decode("utf-8", "replace")):
-                yield event
-    if event := parse_event(rest.decode("utf-8", "replace")):
-        yield event
-
-
-def parse_event(line: str) -> dict[str, Any] | None:
-    """Parse one line, or return None."""
+def pull(
+    console: Console,
+    remote: Remote,
+    model: str,
+    *,
+    plain: TextIO,
+    quiet: bool = False,
+    as_json: bool = False,
+) -> dict[str, Any]:
+    """Pull a model and return the daemon's last event. Raises RunnerError, KeyboardInterrupt."""
+    body = {"from": model} | token_member(model, console.env)
+    what = f"Looking for {model}"
     try:
-        event = json.loads(line if line.startswith('{"') else html.unescape(line))
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None
+        with (
+            open_display(console, what, plain=plain, quiet=quiet, as_json=as_json) as display,
+            remote.stream("POST", "/models/create", body, timeout_s=LONG_REPLY_S) as reply,
+        ):
+            return follow(reply, display)
+    except KeyboardInterrupt:
+        console.say(f"Stopped. What has arrived is kept; to go on: runner pull {printable(model)}")
+        raise
 
 
-def describe(event: dict[str, Any], received: dict[str, int]) -> str:
-    """Tell how much of all layers is there; empty when the event does not say."""
-    layer, total = event.get("layer") or {}, event.get("total") or 0
-    if not layer.get("id") or not total:
-        return ""
-    received[layer["id"]] = layer.get("current", 0)
-    return f"Downloaded {decimal_size(sum(received.values()))} of {decimal_size(total)}"
+def say_result(args: argparse.Namespace, console: Console, last: dict[str, Any]) -> None:
+    """Write the last word, in the form that was asked for."""
+    if args.quiet:
+        console.write(f"{args.model}\n")
+    elif not args.json:
+        console.write(f"{printable(str(last.get('message', '')))}\n")
 
 
-def _show(console: Console, text: str) -> None:
-    if console.err.isatty():
-        console.err.write(f"{_ERASE_LINE}{text}")
-        console.err.flush()
-    else:
-        console.say(text)
+def token_member(model: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Return Hugging Face's token for a model of Hugging Face, and for no other."""
+    token = clean(env.get(HUB_TOKEN_VARIABLE))
+    is_hub = model.strip().lower().startswith(HUB_PREFIXES)
+    return {"bearer-token": token} if token and is_hub else {}

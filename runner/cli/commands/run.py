@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from runner.cli.chat import PATH, Conversation
+from runner.cli.commands.pull import pull
 from runner.cli.console import Console
 from runner.cli.editor import open_editor
 from runner.cli.launch import reach
+from runner.cli.output import printable
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S, Remote, model_path
@@ -29,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         metavar="MODEL",
-        help=f"a stored model's name, or a GGUF file (default: {DEFAULT_MODEL})",
+        help="a model's name, pulled if it is not stored, or a GGUF file "
+        f"(default: {DEFAULT_MODEL})",
     )
     parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="ask this, and leave")
     parser.add_argument("--system", metavar="TEXT", help="how the model shall behave")
@@ -52,6 +55,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     remote = reach(console, args.host)
     if file is not None:
         model = add_file(console, remote, file)
+    elif not model.startswith("package:"):  # those are stored at their first use
+        fetch_missing(console, remote, model)
     conversation = Conversation(model, args.system or "", parse_parameters(args))
     if args.detach:
         with waiting(console.err, f"Loading {model}"):
@@ -108,6 +113,18 @@ def add_file(console: Console, remote: Remote, path: Path) -> str:
     return name
 
 
+def fetch_missing(console: Console, remote: Remote, model: str) -> None:
+    """Pull a model that is not stored; progress goes to stderr, for stdout is the answer's."""
+    try:
+        remote.call("GET", model_path(model))
+    except RunnerError as error:
+        if error.kind is not Kind.MODEL_NOT_FOUND:
+            raise
+        name = printable(model)
+        console.say(f"Unable to find model '{name}' locally. Pulling from the server.")
+        pull(console, remote, model, plain=console.err)
+
+
 def preload(remote: Remote, model: str) -> None:
     """Have a model loaded, and return when it is."""
     only = [("X-Preload-Only", "true")]
@@ -116,8 +133,6 @@ def preload(remote: Remote, model: str) -> None:
 
 def chat(console: Console, remote: Remote, conversation: Conversation, *, verbose: bool) -> None:
     """Chat on a terminal, while the model is being loaded behind it."""
-    if not conversation.model.startswith("package:"):  # those are stored at their first use
-        remote.call("GET", model_path(conversation.model))
     threading.Thread(
         target=_preload_quietly, args=(remote, conversation.model), daemon=True
     ).start()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from runner.cli.commands.pull import read_events
 from runner.cli.console import Console
 from runner.cli.output import render_json, render_table
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S
+from runner.cli.transfer import read_events
 from runner.errors import Kind, RunnerError
 
 HEADER = ("", "FLASH ATTENTION", "KV LAYOUT", "UBATCH", "THREADS")

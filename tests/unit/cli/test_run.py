@@ -12,6 +12,7 @@ from tests.support.console import Terminal, run_command
 
 READY = {"GET /readyz": {"status": "ok"}}
 CHAT = "POST /v1/chat/completions"
+STORED = READY | {"GET /models/m": {"id": "sha256:00"}}
 SAID = [b'data: {"choices": [{"delta": {"content": "ok"}}]}\n\n']
 
 
@@ -95,8 +96,8 @@ def test_a_file_is_stored_under_a_name_made_of_its_own(
 
 def test_flags_become_members_of_the_request() -> None:
     options = ["--system", "s", "--temperature", "0", "--max-tokens", "9", "--seed", "0"]
-    _, _, _, remote = run_command(READY | {CHAT: SAID}, "run", "m", *options, "hi")
-    request = remote.requests[1][1]
+    _, _, _, remote = run_command(STORED | {CHAT: SAID}, "run", "m", *options, "hi")
+    request = remote.requests[2][1]
     assert request["messages"][0] == {"role": "system", "content": "s"}
     assert (request["temperature"], request["max_tokens"], request["seed"]) == (0.0, 9, 0)
 
@@ -108,7 +109,33 @@ def test_a_flag_of_the_wrong_type_is_a_usage_error() -> None:
 
 
 def test_detach_asks_for_the_load_alone() -> None:
-    code, out, err, remote = run_command(READY | {CHAT: {}}, "run", "-d", "m")
+    code, out, err, remote = run_command(STORED | {CHAT: {}}, "run", "-d", "m")
     assert (code, out, err) == (0, "", "")
-    assert remote.requests[1] == (CHAT, {"model": "m"})
+    assert remote.requests[2] == (CHAT, {"model": "m"})
     assert remote.headers == [("X-Preload-Only", "true")]
+
+
+def test_a_model_that_is_not_stored_is_pulled_first() -> None:
+    missing = RunnerError(Kind.MODEL_NOT_FOUND, "no model m")
+    pulled = [
+        b'{"type":"progress","total":2000000,"layer":{"id":"sha256:a","size":2000000,'
+        b'"current":2000000},"mode":"pull"}\n',
+        b'{"type":"success","message":"Model pulled successfully"}\n',
+    ]
+    answers = READY | {"GET /models/m": missing, "POST /models/create": pulled, CHAT: SAID}
+    code, out, err, remote = run_command(answers, "run", "m", "hi")
+    assert (code, out) == (0, "ok\n")  # stdout is the answer's
+    assert err == (
+        "Unable to find model 'm' locally. Pulling from the server.\nDownloaded 2.00MB of 2.00MB\n"
+    )
+    assert [what for what, _ in remote.requests][1:] == [
+        "GET /models/m",
+        "POST /models/create",
+        CHAT,
+    ]
+
+
+def test_another_fault_than_a_missing_model_is_told() -> None:
+    answers = READY | {"GET /models/m": RunnerError(Kind.STORE, "the disk is gone")}
+    code, _, err, remote = run_command(answers, "run", "m", "hi")
+    assert (code, err, len(remote.requests)) == (1, "the disk is gone\n", 2)
