@@ -70,13 +70,14 @@ def renew(blob: Path) -> None:
 def _living(layout: Layout) -> Iterator[Path]:
     """Yield the claims that are held; those that dead processes left are removed."""
     for path in sorted(layout.ingest.glob(f"*{SUFFIX}")):
-        if _is_held(path):
+        if is_held(path):
             yield path
         else:
             path.unlink(missing_ok=True)
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Say whether somebody holds the lock of a file."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

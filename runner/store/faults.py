@@ -15,12 +15,15 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def storage_errors(doing: str, root: Path) -> Iterator[None]:
-    """Translate an OSError of the body into RunnerError(DISK_FULL or STORE)."""
+def storage_errors(doing: str, root: Path, *, need_bytes: int | None = None) -> Iterator[None]:
+    """Translate an OSError of the body into RunnerError(DISK_FULL or STORE).
+
+    ``need_bytes``: what the body still had to write, where that is known.
+    """
     try:
         yield
     except OSError as error:
-        raise _translate(error, doing, root) from error
+        raise _translate(error, doing, root, need_bytes) from error
 
 
 def disk_full(doing: str, *, need_bytes: int | None, have_bytes: int) -> RunnerError:
@@ -40,13 +43,15 @@ def free_bytes(folder: Path) -> int:
     return facts.f_bavail * facts.f_frsize
 
 
-def _translate(error: OSError, doing: str, root: Path) -> RunnerError:
+def _translate(error: OSError, doing: str, root: Path, need_bytes: int | None) -> RunnerError:
     if error.errno in _FULL:
-        return disk_full(doing, need_bytes=None, have_bytes=_free_bytes_or_zero(root))
+        return disk_full(doing, need_bytes=need_bytes, have_bytes=_free_bytes_or_zero(root))
     reason = error.strerror or type(error).__name__
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in _FORBIDDEN:
         hint = f"check owner and mode of {root}, and that its disk is not read-only"
+    elif error.errno == errno.EFBIG:
+        hint = f"the file system of {root} holds no file of that size; keep models on another disk"
     elif error.errno == errno.EIO:
         hint = "the disk reports errors: check it before you go on"
     else:

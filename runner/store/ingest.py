@@ -104,6 +104,13 @@ def commit(layout: Layout, temporary: Path, *, expected: Measured, got: Measured
     sync_folder(blob.parent)
 
 
+def check_room(folder: Path, size_bytes: int, doing: str) -> None:
+    """Raise RunnerError(DISK_FULL) with both numbers when that much more does not fit."""
+    need, have = size_bytes + MARGIN_BYTES, free_bytes(folder)
+    if size_bytes and need > have:
+        raise disk_full(doing, need_bytes=need, have_bytes=have)
+
+
 @contextmanager
 def _temporary(layout: Layout) -> Iterator[Path]:
     """Give a name in ``ingest`` that is free again afterwards, whatever happened."""
@@ -144,13 +151,7 @@ def _clone(source: Source, temporary: Path) -> bool:
 
 def _copy(source: Source, temporary: Path, on_copy: OnBytes) -> Measured:
     """Copy the file's bytes and measure what was written."""
-    have = free_bytes(temporary.parent)
-    if source.size_bytes + MARGIN_BYTES > have:
-        raise disk_full(
-            f"copying {source.path}",
-            need_bytes=source.size_bytes + MARGIN_BYTES,
-            have_bytes=have,
-        )
+    check_room(temporary.parent, source.size_bytes, f"copying {source.path}")
     hasher, size = hashlib.sha256(), 0
     with open_new(temporary) as target:
         for chunk in source.chunks():

@@ -1,8 +1,8 @@
 """Where things are in the store: the one place that turns names into paths.
 
 ``oci-layout  index.json  blobs/ALGORITHM/HEX`` are the OCI image layout; ``lock  ingest/  linked/
-bundles/  index.json.bak`` are ours, which other tools ignore. Paths are made of :class:`Digest`
-and of names made here, never of text that a manifest holds.
+partials/  bundles/  index.json.bak`` are ours, which other tools ignore. Paths are made of
+:class:`Digest` and of names made here, never of text that a manifest holds.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class Layout:
         return self.root / "ingest"
 
     @property
+    def partials(self) -> Path:
+        """Unfinished downloads, and what they need to be kept."""
+        return self.root / "partials"
+
+    @property
     def blobs(self) -> Path:
         """Folder of a folder for each algorithm."""
         return self.root / "blobs"
@@ -69,7 +74,14 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder of the store below its root."""
-        return (self.ingest, self.blobs, self.blobs / "sha256", self.linked, self.bundles)
+        return (
+            self.ingest,
+            self.partials,
+            self.blobs,
+            self.blobs / "sha256",
+            self.linked,
+            self.bundles,
+        )
 
     @property
     def names(self) -> frozenset[str]:
@@ -84,6 +96,18 @@ class Layout:
     def loan(self, digest: Digest) -> Path:
         """Path of the record of a linked blob."""
         return self.linked / f"{digest.algorithm}-{digest.hex}.json"
+
+    def partial(self, digest: Digest) -> Path:
+        """Path of the bytes of an unfinished blob."""
+        return self.partials / f"{digest.algorithm}-{digest.hex}.part"
+
+    def journal(self, digest: Digest) -> Path:
+        """Path of what is known of an unfinished blob; locked by who works on it."""
+        return self.partials / f"{digest.algorithm}-{digest.hex}.journal"
+
+    def pin(self, name: str) -> Path:
+        """Path of a list of digests that an unfinished transfer needs."""
+        return self.partials / f"{name}.pin"
 
     def bundle(self, model: Digest) -> Path:
         """Folder of a model's bundle."""

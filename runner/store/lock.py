@@ -25,7 +25,7 @@ def locked(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
     nothing by itself. The owner's pid is in it for people.
     """
     deadline = time.monotonic() + timeout_s
-    while (descriptor := _try_lock(path)) is None:
+    while (descriptor := try_lock(path)) is None:
         if time.monotonic() >= deadline:
             raise RunnerError(
                 Kind.BUSY,
@@ -42,7 +42,8 @@ def locked(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _try_lock(path: Path) -> int | None:
+def try_lock(path: Path) -> int | None:
+    """Return a descriptor that holds the lock until it is closed; None when another has it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, FILE_MODE)
     try:

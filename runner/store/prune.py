@@ -50,7 +50,8 @@ def plan_prune(layout: Layout, index: Index, wish: PruneWish) -> PrunePlan:
     for entry in victims:
         new = new.without_model(entry.descriptor.digest)
     # Claims tell who works now, so files need no grace. A young folder may be a bundle being made.
-    found = plan_sweep(layout, new, before_s=float("inf"))
+    ever = float("inf")
+    found = plan_sweep(layout, new, before_s=ever, unfinished_before_s=ever)
     doomed = [path for path in found if not (path.parent == layout.ingest and _is_young(path))]
     doomed += layout.blobs.glob(f"*/*{BAD_SUFFIX}")
     return PrunePlan(new, tuple(doomed), Pruned(victims, freed_bytes(doomed)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
@@ -22,12 +23,15 @@ from runner.store.claims import claimed, oldest_claim_s
 from runner.store.documents import Documents
 from runner.store.faults import storage_errors
 from runner.store.heads import read_facts
+from runner.store.inbox import Inbox
 from runner.store.index import Entry, Index
 from runner.store.indexfile import Draft, IndexFile
+from runner.store.ingest import ingest_bytes
 from runner.store.layout import Layout
 from runner.store.models import Bundle, Removal, StoredModel
 from runner.store.opening import open_layout
 from runner.store.package import Extras, Progress, package_gguf
+from runner.store.pins import pinned_digests
 from runner.store.reading import ReadRange, open_blob
 from runner.store.sweep import discard, is_older, needed_blobs
 from runner.store.upkeep import Upkeep
@@ -57,6 +61,12 @@ class Store:
     def upkeep(self) -> Upkeep:
         """Chores: measuring, checking, pruning."""
         return Upkeep(self._index)
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where blobs from elsewhere come in; raise RunnerError(STORE) for a read-only store."""
+        self._index.check_writable()
+        return Inbox(self._layout)
 
     def list(self) -> list[StoredModel]:
         """List the models in the order they were added. Damaged ones are left out, with a log."""
@@ -113,6 +123,18 @@ class Store:
             f"blobs of {name.familiar} were deleted while it was added",
             hint="try again when nobody removes models",
         )
+
+    def publish(self, manifest: Manifest, name: Reference) -> StoredModel | None:
+        """List a model whose blobs came through the inbox; None when one was deleted meanwhile.
+
+        It gets the tag of ``name``; by digest alone, none. Raises RunnerError(INVALID_MODEL) for
+        a config that is none.
+        """
+        self._index.check_writable()
+        tag = None if name.tag is None else str(replace(name, digest=None))
+        with storage_errors(f"adding {name.familiar}", self.path):
+            ingest_bytes(self._layout, manifest.raw)
+            return self._publish(manifest, tag)
 
     def tag(self, model: StoredModel, name: Reference) -> StoredModel:
         """Give a model one more tag, which any other model loses; return it with all its tags."""
@@ -212,7 +234,7 @@ class Store:
             size_bytes=manifest.size_bytes,
         )
 
-    def _publish(self, manifest: Manifest, tag: str) -> StoredModel | None:
+    def _publish(self, manifest: Manifest, tag: str | None) -> StoredModel | None:
         """Give a model its tag; None when a blob was deleted since it was stored."""
         descriptor = manifest.descriptor
         with self._index.changing() as draft:
@@ -232,7 +254,7 @@ class Store:
         """
         mine = needed_blobs(self._layout, Index((entry,)))
         draft.save(new)
-        unneeded = mine - needed_blobs(self._layout, new)
+        unneeded = mine - needed_blobs(self._layout, new) - pinned_digests(self._layout)
         first, claim_s = entry.descriptor.digest, oldest_claim_s(self._layout)
         blobs = map(self._layout.blob, sorted(unneeded, key=lambda digest: digest != first))
         doomed = [path for path in blobs if is_older(path, claim_s)]

@@ -16,12 +16,14 @@ from pathlib import Path
 
 from runner.errors import RunnerError
 from runner.oci import MAX_MANIFEST_BYTES, Digest
-from runner.store.claims import SUFFIX, oldest_claim_s
+from runner.store.claims import SUFFIX, is_held, oldest_claim_s
 from runner.store.index import Index
 from runner.store.layout import BAD_SUFFIX, Layout
 from runner.store.loans import drop_loan
+from runner.store.pins import pinned_digests
 
 GRACE_S = 3600.0  # younger things may belong to a writer that works now
+UNFINISHED_GRACE_S = 7 * 24 * 3600.0  # how long a download that nobody resumes is kept
 
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
@@ -51,14 +53,29 @@ def stored_blobs(layout: Layout) -> Iterator[tuple[Digest, Path]]:
             continue
 
 
-def plan_sweep(layout: Layout, index: Index, *, before_s: float) -> list[Path]:
-    """List what no model of ``index`` needs and is older than ``before_s`` and every claim."""
-    before_s = min(before_s, oldest_claim_s(layout))
-    needed = needed_blobs(layout, index)
+def plan_sweep(
+    layout: Layout, index: Index, *, before_s: float, unfinished_before_s: float
+) -> list[Path]:
+    """List what no model of ``index`` needs and is older than ``before_s`` and every claim.
+
+    Downloads that are not finished, and what they pin, must be older than ``unfinished_before_s``.
+    """
+    claim_s = oldest_claim_s(layout)
+    before_s, unfinished_before_s = min(before_s, claim_s), min(unfinished_before_s, claim_s)
+    pinned = pinned_digests(layout, since_s=unfinished_before_s)
+    needed = needed_blobs(layout, index) | pinned
     unneeded = [path for digest, path in stored_blobs(layout) if digest not in needed]
     unneeded += (path for path in layout.ingest.iterdir() if path.suffix != SUFFIX)
     unneeded += (path for path in layout.linked.iterdir() if not _lent(layout, path).exists())
     doomed = [path for path in unneeded if is_older(path, before_s)]
+    kept = {layout.partial(digest).stem for digest in pinned}
+    doomed += (
+        path
+        for path in layout.partials.iterdir()
+        if path.stem not in kept
+        and is_older(path, unfinished_before_s)
+        and not is_held(path.with_suffix(".journal"))
+    )
     models = {layout.bundle(entry.descriptor.digest) for entry in index.entries}
     return [*sorted(set(layout.bundles.iterdir()) - models), *doomed]
 

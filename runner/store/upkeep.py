@@ -10,7 +10,7 @@ from runner.store.faults import storage_errors
 from runner.store.index import Index
 from runner.store.indexfile import IndexFile
 from runner.store.prune import Pruned, PruneWish, plan_prune
-from runner.store.sweep import GRACE_S, discard, freed_bytes, plan_sweep
+from runner.store.sweep import GRACE_S, UNFINISHED_GRACE_S, discard, freed_bytes, plan_sweep
 from runner.store.usage import Usage, measure_usage
 
 
@@ -65,9 +65,17 @@ class Upkeep:
             return plan.pruned.freed_bytes
 
     def sweep(self, *, grace_s: float = GRACE_S) -> int:
-        """Remove leftovers of crashes older than ``grace_s``; return the bytes that came free."""
+        """Remove leftovers of crashes older than ``grace_s``; return the bytes that came free.
+
+        Downloads that can be taken up again stay for a week.
+        """
         with storage_errors("cleaning up", self._layout.root), self._index.changing() as draft:
-            doomed = plan_sweep(self._layout, draft.index, before_s=time.time() - grace_s)
+            doomed = plan_sweep(
+                self._layout,
+                draft.index,
+                before_s=time.time() - grace_s,
+                unfinished_before_s=time.time() - UNFINISHED_GRACE_S,
+            )
             freed = freed_bytes(doomed)
             discard(self._layout, doomed)
             return freed

@@ -13,6 +13,7 @@ from runner.oci import Digest
 from runner.store.index import Index
 from runner.store.layout import BAD_SUFFIX, Layout
 from runner.store.loans import read_loan
+from runner.store.pins import pinned_digests
 from runner.store.sweep import needed_blobs, real_bytes, stored_blobs
 
 
@@ -48,19 +49,23 @@ def measure_usage(layout: Layout, index: Index) -> Usage:
     for entry in index.entries:
         wanted.update(needed_blobs(layout, Index((entry,))))
     needed = needed_blobs(layout, index)
-    unneeded, shared, linked = set(), set(), set()
+    pinned = pinned_digests(layout) - needed
+    unneeded, shared, linked, unfinished = set(), set(), set(), set()
     for digest, path in stored_blobs(layout):
         key = _key(path)
         if key not in files:
             continue
-        if digest not in needed:
+        if digest in pinned:
+            unfinished.add(key)
+        elif digest not in needed:
             unneeded.add(key)
         if wanted[digest] > 1:
             shared.add(key)
         if files[key].links > files[key].names and read_loan(layout, digest):
             linked.add(key)
     unneeded |= {_key(path) for path in layout.blobs.glob(f"*/*{BAD_SUFFIX}")} & files.keys()
-    unfinished = {_key(path) for path in layout.ingest.rglob("*")} & files.keys()
+    for folder in (layout.ingest, layout.partials):
+        unfinished |= {_key(path) for path in folder.rglob("*")} & files.keys()
 
     def total(keys: set[tuple[int, int]]) -> int:
         return sum(files[key].bytes for key in keys)

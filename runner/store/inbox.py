@@ -1,0 +1,51 @@
+"""Where blobs come in that are not files of this machine: downloads and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+
+from runner.oci import Descriptor, Digest
+from runner.store.blobs import is_whole
+from runner.store.faults import storage_errors
+from runner.store.ingest import check_room, ingest_bytes
+from runner.store.layout import Layout
+from runner.store.partial import BLOCK_BYTES, Partial, arrived_bytes, open_partial
+from runner.store.pins import pinned
+
+
+class Inbox:
+    """The way in of one store. Threads and processes may use it at the same time."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def has(self, blob: Descriptor) -> bool:
+        """Say whether a blob is there and whole, whichever model it came with."""
+        with storage_errors("looking up a blob", self._layout.root):
+            return is_whole(self._layout, blob.digest, blob.size_bytes)
+
+    def add_document(self, media_type: str, data: bytes) -> Descriptor:
+        """Store a small blob."""
+        with storage_errors("storing a document", self._layout.root):
+            stored = ingest_bytes(self._layout, data)
+        return Descriptor(media_type, stored.digest, stored.size_bytes)
+
+    def open_partial(self, blob: Descriptor, *, block_bytes: int = BLOCK_BYTES) -> Partial | None:
+        """Begin or resume a download; None while another thread or process is at it."""
+        with storage_errors("beginning a download", self._layout.root):
+            return open_partial(self._layout, blob, block_bytes=block_bytes)
+
+    def arrived_bytes(self, blob: Descriptor) -> int:
+        """Return how many bytes of an unfinished blob are there, whoever fetches it."""
+        with storage_errors("looking at a download", self._layout.root):
+            return arrived_bytes(self._layout, blob)
+
+    def check_room(self, size_bytes: int, doing: str) -> None:
+        """Raise RunnerError(DISK_FULL) with both numbers when that much more does not fit."""
+        with storage_errors(doing, self._layout.root):
+            check_room(self._layout.partials, size_bytes, doing)
+
+    def pinned(self, digests: Iterable[Digest]) -> AbstractContextManager[None]:
+        """Keep blobs from deletion for the body, and after its failure too: for the next try."""
+        return pinned(self._layout, digests)
