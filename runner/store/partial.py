@@ -108,7 +108,7 @@ class Partial:
             os.write(self._lock, self._head)
         self.inherited = {}
 
-    def commit(self, got: Measured) -> None:
+    def finish(self, got: Measured) -> None:
         """Make the bytes a blob; raise RunnerError(INTEGRITY) when ``got`` is not what it is."""
         with storage_errors("finishing a download", self._layout.root):
             path = self._layout.partial(self.digest)

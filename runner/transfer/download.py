@@ -152,7 +152,7 @@ class _Download:
             received += again
         if got != self._partial.digest:
             self._partial.discard()
-        self._partial.commit(Measured(got, self._partial.size_bytes))
+        self._partial.finish(Measured(got, self._partial.size_bytes))
         self._tell(self._partial.size_bytes)
         return received
 

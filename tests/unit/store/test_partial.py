@@ -35,7 +35,7 @@ def test_blocks_written_in_any_order_become_a_blob(layout: Layout) -> None:
         for index in (2, 0, 1):
             put(partial, index)
         assert [partial.read(index) for index in range(3)] == [b"aaaa", b"bbbb", b"cc"]
-        partial.commit(GOT)
+        partial.finish(GOT)
     assert layout.blob(BLOB.digest).read_bytes() == DATA
     assert list(layout.partials.iterdir()) == []
 
@@ -101,7 +101,7 @@ def test_bytes_that_are_not_the_blob_do_not_become_it(layout: Layout) -> None:
         for index in range(3):
             put(partial, index)
         with pytest.raises(RunnerError) as caught:
-            partial.commit(Measured(Digest.of(b"else"), len(DATA)))
+            partial.finish(Measured(Digest.of(b"else"), len(DATA)))
     assert caught.value.kind is Kind.INTEGRITY
     assert not layout.blob(BLOB.digest).exists()
     assert arrived_bytes(layout, BLOB) == len(DATA)
