@@ -44,6 +44,9 @@ COMMANDS = (
     Command("tune", "measure which settings of the engine are fastest here, and keep them"),
     Command("status", "tell whether the server runs, and with which engine"),
     Command("df", "show the disk space that models take"),
+    Command("prune", "free the disk space that no model needs"),
+    Command("fsck", "check every byte of the store, and repair it"),
+    Command("purge", "remove all models from the store"),
     Command("logs", "show the server's log"),
     Command("version", "show the versions of client and server"),
 )

@@ -14,7 +14,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a name or an id")
     parser.add_argument(
-        "-f", "--force", action="store_true", help="remove an id although it has several names"
+        "-f",
+        "--force",
+        action="store_true",
+        help="remove an id with several names, or a model that is in use",
     )
     add_host(parser)
 

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runner.errors import Kind, RunnerError
+from tests.support.console import run_command
+
+ID = "sha256:354bf30d0aa3" + "0" * 52
+WEIGHTS = "sha256:" + "c" * 64
+
+
+def line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def test_df_tells_the_parts_that_there_are() -> None:
+    usage = {
+        "models_disk_usage": 3_000_000,
+        "default_backend_disk_usage": 0,
+        "models": 2_000_000,
+        "unfinished": 1_000_000,
+        "unneeded": 0,
+        "shared": 0,
+        "linked": 500,
+    }
+    out = run_command({"GET /engines/df": usage}, "df")[1]
+    assert out.splitlines() == [
+        "TYPE                               SIZE",
+        "Models                             2.00MB",
+        "Unfinished downloads               1.00MB",
+        "Also files of yours, counted here  500.00B",
+    ]
+
+
+PRUNED = {
+    "models": [{"id": ID, "tags": ["docker.io/ai/x:latest", "docker.io/me/x:8k"]}],
+    "freed": 1_500_000,
+}
+
+
+def test_prune_tells_what_went() -> None:
+    code, out, err, remote = run_command(
+        {"POST /models/prune": PRUNED}, "prune", "--unused-since", "30d", "--untagged"
+    )
+    assert (code, err) == (0, "")
+    assert out == "Removed: x, me/x:8k\nFreed: 1.50MB\n"
+    body = {"untagged": True, "dry_run": False, "unused_since_s": 30 * 86400}
+    assert remote.requests == [("POST /models/prune", body)]
+
+
+def test_a_dry_run_says_would() -> None:
+    answer = PRUNED | {"models": [{"id": ID, "tags": []}]}
+    _, out, _, remote = run_command({"POST /models/prune": answer}, "prune", "--dry-run")
+    assert out == "Would remove: 354bf30d0aa3\nWould free: 1.50MB\n"
+    assert remote.requests[0][1] == {"untagged": False, "dry_run": True}
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "-5d"])
+def test_prune_names_a_wrong_time(text: str) -> None:
+    code, _, err, _ = run_command({}, "prune", f"--unused-since={text}")
+    assert code == 2
+    assert f"expected a time such as 30d or 12h, got {text!r}" in err
+
+
+def checked(*damages: dict[str, Any]) -> list[bytes]:
+    told = {"type": "checked", "blobs": 6, "bytes": 2_000_000, "damages": list(damages)}
+    return [line({"type": "progress", "done": 1, "total": 2}), line(told)]
+
+
+def damage(remedy: str) -> dict[str, Any]:
+    return {
+        "digest": WEIGHTS,
+        "problem": "has other bytes than its name",
+        "models": ["docker.io/ai/x:latest"],
+        "remedy": remedy,
+    }
+
+
+def test_fsck_of_a_sound_store() -> None:
+    code, out, err, remote = run_command({"POST /models/check": checked()}, "fsck")
+    assert (code, err) == (0, "")
+    assert out == "Checked 6 files, 2.00MB: all as they should be\n"
+    assert remote.requests == [("POST /models/check", {"repair": False})]
+
+
+@pytest.mark.parametrize(
+    ("remedy", "arguments", "code", "told"),
+    [
+        ("none", (), 1, "has other bytes than its name"),
+        (
+            "set aside",
+            ("--repair",),
+            1,
+            "has other bytes than its name; set aside; pull or add x again",
+        ),
+        ("restored", ("--repair",), 0, "has other bytes than its name; restored"),
+    ],
+)
+def test_fsck_tells_each_damage_and_what_to_do(
+    remedy: str, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    answers = {"POST /models/check": checked(damage(remedy))}
+    got, out, err, _ = run_command(answers, "fsck", *arguments)
+    assert got == code
+    assert out == f"{WEIGHTS} of x {told}\nChecked 6 files, 2.00MB: 1 is damaged\n"
+    assert err == ("" if arguments else "Repair with: runner fsck --repair\n")
+
+
+def test_fsck_as_json_is_the_answer_alone() -> None:
+    answers = {"POST /models/check": checked(damage("none"))}
+    code, out, err, _ = run_command(answers, "fsck", "--json")
+    assert (code, err) == (1, "")
+    assert json.loads(out) == {"blobs": 6, "bytes": 2_000_000, "damages": [damage("none")]}
+
+
+def test_fsck_that_fails_on_the_way_tells_why() -> None:
+    error = {"error": {"message": "the disk is gone", "code": "store_error"}}
+    code, out, err, _ = run_command({"POST /models/check": [line(error)]}, "fsck")
+    assert (code, out) == (1, "")
+    assert "the disk is gone" in err
+    code, _, err, _ = run_command({"POST /models/check": [b""]}, "fsck")
+    assert (code, err) == (1, "the server broke off before it was done\n")
+
+
+PURGE: dict[str, Any] = {
+    "POST /engines/unload": {"unloaded_runners": 0},
+    "DELETE /models/purge": None,
+}
+
+
+@pytest.mark.parametrize("answer", ["y", "Y\n"])
+def test_purge_asks_and_is_silent(answer: str) -> None:
+    code, out, err, remote = run_command(PURGE, "purge", stdin=answer)
+    assert (code, out) == (0, "")
+    assert err == (
+        "WARNING! This will remove the entire models directory.\n"
+        "Are you sure you want to continue? [y/N] "
+    )
+    assert [request for request, _ in remote.requests] == list(PURGE)
+
+
+@pytest.mark.parametrize("answer", ["", "n\n", "yes\n", "\n"])
+def test_purge_takes_no_other_word_for_yes(answer: str) -> None:
+    code, _, err, remote = run_command(PURGE, "purge", stdin=answer)
+    assert (code, remote.requests) == (0, [])
+    assert err.endswith("Operation cancelled.\n")
+
+
+def test_purge_by_force_does_not_ask() -> None:
+    code, out, err, remote = run_command(PURGE, "purge", "-f")
+    assert (code, out, err, len(remote.requests)) == (0, "", "", 2)
+
+
+def test_purge_tells_why_it_cannot() -> None:
+    busy = RunnerError(Kind.BUSY, "process 7 is adding a model", hint="try again")
+    code, _, err, _ = run_command(PURGE | {"DELETE /models/purge": busy}, "purge", "-f")
+    assert (code, err) == (1, "process 7 is adding a model (try again)\n")
