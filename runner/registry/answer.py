@@ -1,0 +1,105 @@
+"""An answer of a server: its head, and its body as it arrives, bounded and watched for stalls."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+
+from runner.errors import RunnerError
+from runner.oci.errcode import MAX_BODY_BYTES
+from runner.registry.failures import Cause, Route, explain, stalled, unavailable
+
+CHUNK_BYTES = 1024 * 1024
+MIN_BYTES_PER_STALL = 1024  # fewer than this in ``stall_s`` is no progress
+HTML = "text/html"
+
+
+class Answer:
+    """One answer. Its body can be read once; ``headers`` ignores the case of names."""
+
+    def __init__(self, response: requests.Response, route: Route, *, stall_s: float) -> None:
+        self._response = response
+        self._stall_s = stall_s
+        self.route = route
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.url = response.url  # after redirects
+
+    @property
+    def media_type(self) -> str:
+        """Content-Type without parameters, in lower case; empty where there is none."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Content-Length; None where there is none, or no number."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it arrives, in pieces of up to 1 MiB.
+
+        Raises RunnerError(REGISTRY_UNAVAILABLE) for a stall, a break, or a body that ends before
+        its Content-Length. A server that drips a few bytes now and then is stalled too.
+        """
+        received, window_ends = 0, time.monotonic() + self._stall_s
+        while chunk := self._read_some():
+            yield chunk
+            received += len(chunk)
+            if (now := time.monotonic()) >= window_ends:
+                if received < MIN_BYTES_PER_STALL:
+                    raise stalled(self.route, self._stall_s)
+                received, window_ends = 0, now + self._stall_s
+
+    def read(self, limit_bytes: int) -> bytes:
+        """Read the whole body; raise RunnerError(REGISTRY_UNAVAILABLE) when it is larger."""
+        parts, size = [], 0
+        for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise unavailable(
+                    Cause.ANSWER, f"{self.route} sent more than {limit_bytes} bytes, unasked"
+                )
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def read_prefix(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
+        """Read the body of an error, up to a bound; what cannot be read counts as empty."""
+        kept = b""
+        try:
+            for chunk in self.chunks():
+                kept += chunk
+                if len(kept) >= limit_bytes:
+                    break
+        except RunnerError:
+            pass
+        return kept[:limit_bytes]
+
+    def read_json(self, limit_bytes: int) -> Any:
+        """Read a JSON document; raise RunnerError(REGISTRY_UNAVAILABLE) for anything else."""
+        raw = self.read(limit_bytes)
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            what = "a page for people" if self.media_type == HTML else "something"
+            raise unavailable(
+                Cause.ANSWER,
+                f"{self.route} sent {what} where JSON was expected",
+                "a proxy or a portal may stand in between; open the address in a browser",
+            ) from error
+
+    def close(self) -> None:
+        """Give the connection back, or end it when there is body left."""
+        self._response.close()
+
+    def _read_some(self) -> bytes:
+        try:
+            # One receive at a time: a fuller read would hide a drip from the clock.
+            chunk: bytes = self._response.raw.read1(CHUNK_BYTES)
+            return chunk
+        except Exception as error:
+            raise explain(error, self.route, now_s=time.time(), stall_s=self._stall_s) from error

@@ -1,0 +1,157 @@
+"""How this machine reaches registries: one frozen value out of the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.errors import Kind, RunnerError
+from runner.registry.address import Origin
+from runner.registry.dockerconfig import DockerConfig, read_docker_config
+from runner.registry.proxies import Proxies, parse_direct, parse_proxy
+
+HF_ENDPOINT = "https://huggingface.co"
+CERTS_FOLDERS = ("/etc/docker/certs.d", "/etc/containers/certs.d")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """All that decides where requests go, what is trusted and who we are. Times in seconds.
+
+    Hosts are as references name them, with a port where it is not the default one.
+    """
+
+    docker: DockerConfig = field(default_factory=DockerConfig)
+    docker_hub_login: tuple[str, str] | None = field(default=None, repr=False)
+    default_registry: str | None = None  # for names without a host; None: Docker Hub
+    mirrors: tuple[str, ...] = ()  # base URLs, of Docker Hub, tried in this order
+    insecure_registries: frozenset[str] = frozenset()  # plain HTTP, or a certificate of anybody
+    trusted_hosts: frozenset[str] = frozenset()  # where a registry may send us, near or far
+    proxies: Proxies = Proxies()
+    ca_file: Path | None = None  # PEM; in place of the system's authorities
+    ca_folder: Path | None = None  # in OpenSSL's hashed form
+    certs_folders: tuple[Path, ...] = ()  # HOST/*.crt, *.cert, *.key, as Docker's certs.d
+    hf_endpoint: str = HF_ENDPOINT
+    hf_token: str | None = field(default=None, repr=False)
+    helper_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connect_s: float = 10.0
+    stall_s: float = 30.0  # without a byte
+    is_offline: bool = False  # not one socket
+
+
+def read_network(env: Mapping[str, str]) -> Network:
+    """Read the environment, and Docker's config file where it names one or HOME has one.
+
+    Raises RunnerError(USAGE) for a value that cannot be meant, with the variable's name.
+    """
+    docker = read_docker_config(env)
+    insecure, default = _get(env, "INSECURE_REGISTRY"), _get(env, "DEFAULT_REGISTRY")
+    hosts = _host_list(env, "RUNNER_INSECURE_REGISTRIES")
+    if insecure.lower() in ("1", "true", "yes", "on"):
+        # Docker Model Runner's switch opens every registry; here it means the one that is named.
+        hosts += (default,) if default else ()
+    elif insecure.lower() not in ("", "0", "false", "no", "off"):
+        hosts += _host_list(env, "INSECURE_REGISTRY")
+    return Network(
+        docker=docker,
+        docker_hub_login=_docker_hub_login(env),
+        default_registry=default or None,
+        mirrors=_mirrors(env),
+        insecure_registries=frozenset(hosts),
+        trusted_hosts=frozenset(_host_list(env, "RUNNER_TRUSTED_HOSTS")),
+        proxies=_proxies(env, docker),
+        ca_file=_path(env, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        ca_folder=_path(env, "SSL_CERT_DIR"),
+        certs_folders=_certs_folders(env),
+        hf_endpoint=_endpoint(env, "HF_ENDPOINT") or HF_ENDPOINT,
+        hf_token=_get(env, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") or None,
+        helper_environment=dict(env),
+        stall_s=_seconds(env, "RUNNER_STALL_TIMEOUT", 30.0),
+        is_offline=_get(env, "RUNNER_OFFLINE").lower() in ("1", "true", "yes", "on"),
+    )
+
+
+def _get(env: Mapping[str, str], *names: str) -> str:
+    return next((value for name in names if (value := env.get(name, "").strip().strip("\"'"))), "")
+
+
+def _path(env: Mapping[str, str], *names: str) -> Path | None:
+    value = _get(env, *names)
+    return Path(value) if value else None
+
+
+def _host_list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in _get(env, name).split(",") if part.strip())
+    for host in hosts:
+        try:
+            Origin.of(f"https://{host}")
+        except ValueError as problem:
+            raise _wrong(name, host, "host names with or without a port") from problem
+    return hosts
+
+
+def _docker_hub_login(env: Mapping[str, str]) -> tuple[str, str] | None:
+    for prefix in ("DOCKER", "DOCKER_HUB"):
+        user = _get(env, f"{prefix}_USERNAME" if prefix == "DOCKER" else f"{prefix}_USER")
+        if user and (password := _get(env, f"{prefix}_PASSWORD")):
+            return user, password
+    return None
+
+
+def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:
+    name = "MODEL_RUNNER_REGISTRY_MIRRORS"
+    urls = (part.strip() for part in _get(env, name).split(","))
+    return tuple(_base_url(name, url) for url in urls if url)
+
+
+def _endpoint(env: Mapping[str, str], name: str) -> str | None:
+    value = _get(env, name)
+    return _base_url(name, value) if value else None
+
+
+def _base_url(name: str, text: str) -> str:
+    url = text if "://" in text else f"https://{text}"
+    try:
+        Origin.of(url)
+    except ValueError as problem:
+        raise _wrong(name, text, "a URL such as https://mirror.example.com") from problem
+    return url.rstrip("/")
+
+
+def _proxies(env: Mapping[str, str], docker: DockerConfig) -> Proxies:
+    """Variables come first, in lower case before upper; then what Docker's config says."""
+    both = [_get(env, f"{scheme}_proxy", f"{scheme}_proxy".upper()) for scheme in ("http", "https")]
+    fallback = _get(env, "all_proxy", "ALL_PROXY")
+    if not any(both) and not fallback:
+        return docker.proxies
+    http, https = (parse_proxy(value or fallback) for value in both)
+    return Proxies(http, https, parse_direct(_get(env, "no_proxy", "NO_PROXY")))
+
+
+def _certs_folders(env: Mapping[str, str]) -> tuple[Path, ...]:
+    home = _get(env, "HOME")
+    configured = _get(env, "DOCKER_CONFIG") or (f"{home}/.docker" if home else "")
+    config_home = _get(env, "XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
+    own = [f"{configured}/certs.d"] if configured else []
+    own += [f"{config_home}/docker/certs.d", f"{config_home}/containers/certs.d"][
+        : 2 * bool(config_home)
+    ]
+    return tuple(Path(folder) for folder in (*own, *CERTS_FOLDERS))
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = _get(env, name)
+    if not text:
+        return default
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86400:
+        raise _wrong(name, text, "a number of seconds above zero")
+    return seconds
+
+
+def _wrong(name: str, value: str, expected: str) -> RunnerError:
+    return RunnerError(Kind.USAGE, f"{name}: expected {expected}, got {value[:160]!a}")
