@@ -11,6 +11,7 @@ import requests
 
 from runner.errors import RunnerError
 from runner.oci.errcode import MAX_BODY_BYTES
+from runner.registry.address import Reach
 from runner.registry.failures import Cause, Route, explain, stalled, unavailable
 
 CHUNK_BYTES = 1024 * 1024
@@ -21,13 +22,17 @@ HTML = "text/html"
 class Answer:
     """One answer. Its body can be read once; ``headers`` ignores the case of names."""
 
-    def __init__(self, response: requests.Response, route: Route, *, stall_s: float) -> None:
+    def __init__(
+        self, response: requests.Response, route: Route, *, reach: Reach, stall_s: float
+    ) -> None:
         self._response = response
+        self.reach = reach  # how far away the server is
         self._stall_s = stall_s
         self.route = route
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url = response.url  # after redirects
+        self.received_at_s = time.time()
 
     @property
     def media_type(self) -> str:

@@ -15,12 +15,7 @@ from runner.registry.proxies import Proxies, parse_direct, parse_proxy
 
 MAX_CONFIG_BYTES = 1024 * 1024
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # how Docker Hub is called in this file
-_DOCKER_HUB_HOSTS = {
-    "index.docker.io",
-    "docker.io",
-    "registry-1.docker.io",
-    "registry.hub.docker.com",
-}
+_DOCKER_HUB_HOSTS = {"docker.io", "index.docker.io", "registry-1.docker.io"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +37,10 @@ class Login:
 class DockerConfig:
     """What the file says. ``auths`` and ``helpers`` by normalised host, see :func:`host_key`."""
 
-    path: Path | None = None
     auths: Mapping[str, Login] = field(default_factory=dict, repr=False)
     helpers: Mapping[str, str] = field(default_factory=dict)  # credHelpers
     store: str | None = None  # credsStore
-    proxies: Proxies = Proxies()
+    proxies: Proxies = field(default_factory=Proxies)
 
     def helper_for(self, host: str) -> str | None:
         """Return the name of the helper that keeps this host's secret; None: the file itself."""
@@ -65,16 +59,17 @@ def file_key(host: str) -> str:
     return DOCKER_HUB_KEY if host_key(host) == "docker.io" else host_key(host)
 
 
-def read_docker_config(env: Mapping[str, str]) -> DockerConfig:
-    """Read ``$DOCKER_CONFIG/config.json``, by default of ``~/.docker``; empty where there is none.
-
-    Raises RunnerError(USAGE) for a file that is no such document.
-    """
+def docker_config_path(env: Mapping[str, str]) -> Path | None:
+    """Return ``$DOCKER_CONFIG/config.json``, by default of ``~/.docker``; None without a home."""
     folder, home = env.get("DOCKER_CONFIG", ""), env.get("HOME", "")
     if not folder and not home:
-        return DockerConfig()
-    path = Path(folder, "config.json") if folder else Path(home, ".docker", "config.json")
-    return parse_docker_config(load_document(path), path)
+        return None
+    return Path(folder, "config.json") if folder else Path(home, ".docker", "config.json")
+
+
+def read_docker_config(path: Path | None) -> DockerConfig:
+    """Read the file; empty where there is none; raise RunnerError(USAGE) for no such document."""
+    return DockerConfig() if path is None else parse_docker_config(load_document(path), path)
 
 
 def load_document(path: Path) -> dict[str, Any]:
@@ -97,11 +92,10 @@ def load_document(path: Path) -> dict[str, Any]:
     return value
 
 
-def parse_docker_config(value: Mapping[str, Any], path: Path | None) -> DockerConfig:
+def parse_docker_config(value: Mapping[str, Any], path: Path) -> DockerConfig:
     """Take what concerns us out of the document; raise RunnerError(USAGE)."""
     store = value.get("credsStore")
     return DockerConfig(
-        path=path,
         auths={
             host_key(key): _parse_login(key, entry, path)
             for key, entry in _object(value, "auths", path).items()
@@ -117,7 +111,7 @@ def parse_docker_config(value: Mapping[str, Any], path: Path | None) -> DockerCo
     )
 
 
-def _parse_login(key: str, entry: Mapping[str, Any], path: Path | None) -> Login:
+def _parse_login(key: str, entry: Mapping[str, Any], path: Path) -> Login:
     def text(name: str) -> str:
         found = entry.get(name)
         return found if isinstance(found, str) else ""
@@ -143,14 +137,14 @@ def _parse_proxies(value: object) -> Proxies:
     return Proxies(parse_proxy(http), parse_proxy(https), parse_direct(direct))
 
 
-def _object(value: Mapping[str, Any], name: str, path: Path | None) -> dict[str, Any]:
+def _object(value: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     found = value.get(name) or {}
     if not isinstance(found, dict):
         raise _broken(path, f"has {name} that are not an object")
     return found
 
 
-def _broken(path: Path | None, problem: str) -> RunnerError:
+def _broken(path: Path, problem: str) -> RunnerError:
     return RunnerError(
         Kind.USAGE,
         f"Docker's config file {path} {problem}",

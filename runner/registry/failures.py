@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import http.client
-import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ class Cause(StrEnum):
     OFFLINE = "offline"
     DNS = "dns"
     CONNECT = "connect"
-    TLS = "tls"
+    TLS = "tls"  # a certificate that is refused
+    HANDSHAKE = "handshake"  # no TLS at all
     TRUST = "trust"
     PROXY = "proxy"
     STALL = "stall"
@@ -116,7 +116,7 @@ def _explain_tls(causes: list[BaseException], route: Route, now_s: float) -> Run
         return None
     if not isinstance(error, ssl.SSLCertVerificationError):
         return unavailable(
-            Cause.TLS,
+            Cause.HANDSHAKE,
             f"no TLS connection to {route} ({getattr(error, 'reason', None) or 'it was refused'})",
             "if it speaks plain HTTP, or is to be trusted as it is: "
             f"RUNNER_INSECURE_REGISTRIES={route.origin.authority}",
@@ -176,7 +176,7 @@ def refused_by_proxy(route: Route, status: int) -> RunnerError:
 
 
 def _explain_connecting(causes: list[BaseException], route: Route, _: float) -> RunnerError | None:
-    if _find(causes, http_errors.NameResolutionError, socket.gaierror):
+    if _find(causes, http_errors.NameResolutionError):
         return unavailable(
             Cause.DNS,
             f"the name {route.origin.host} has no address here",

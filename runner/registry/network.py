@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.errors import Kind, RunnerError
 from runner.registry.address import Origin
-from runner.registry.dockerconfig import DockerConfig, read_docker_config
+from runner.registry.dockerconfig import DockerConfig, docker_config_path, read_docker_config
 from runner.registry.proxies import Proxies, parse_direct, parse_proxy
 
 HF_ENDPOINT = "https://huggingface.co"
@@ -22,13 +22,13 @@ class Network:
     Hosts are as references name them, with a port where it is not the default one.
     """
 
-    docker: DockerConfig = field(default_factory=DockerConfig)
+    docker_config: Path | None = None  # config.json, read again at each use
     docker_hub_login: tuple[str, str] | None = field(default=None, repr=False)
     default_registry: str | None = None  # for names without a host; None: Docker Hub
     mirrors: tuple[str, ...] = ()  # base URLs, of Docker Hub, tried in this order
     insecure_registries: frozenset[str] = frozenset()  # plain HTTP, or a certificate of anybody
     trusted_hosts: frozenset[str] = frozenset()  # where a registry may send us, near or far
-    proxies: Proxies = Proxies()
+    proxies: Proxies = field(default_factory=Proxies)
     ca_file: Path | None = None  # PEM; in place of the system's authorities
     ca_folder: Path | None = None  # in OpenSSL's hashed form
     certs_folders: tuple[Path, ...] = ()  # HOST/*.crt, *.cert, *.key, as Docker's certs.d
@@ -45,7 +45,7 @@ def read_network(env: Mapping[str, str]) -> Network:
 
     Raises RunnerError(USAGE) for a value that cannot be meant, with the variable's name.
     """
-    docker = read_docker_config(env)
+    docker_path = docker_config_path(env)
     insecure, default = _get(env, "INSECURE_REGISTRY"), _get(env, "DEFAULT_REGISTRY")
     hosts = _host_list(env, "RUNNER_INSECURE_REGISTRIES")
     if insecure.lower() in ("1", "true", "yes", "on"):
@@ -54,13 +54,13 @@ def read_network(env: Mapping[str, str]) -> Network:
     elif insecure.lower() not in ("", "0", "false", "no", "off"):
         hosts += _host_list(env, "INSECURE_REGISTRY")
     return Network(
-        docker=docker,
+        docker_config=docker_path,
         docker_hub_login=_docker_hub_login(env),
         default_registry=default or None,
         mirrors=_mirrors(env),
         insecure_registries=frozenset(hosts),
         trusted_hosts=frozenset(_host_list(env, "RUNNER_TRUSTED_HOSTS")),
-        proxies=_proxies(env, docker),
+        proxies=_proxies(env, read_docker_config(docker_path)),
         ca_file=_path(env, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
         ca_folder=_path(env, "SSL_CERT_DIR"),
         certs_folders=_certs_folders(env),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import requests
 import urllib3
@@ -51,8 +51,15 @@ _SAFE = frozenset({"GET", "HEAD"})
 ANYBODY = Caller()
 ONCE = Patience(attempts=1)
 
-# Bytes, or what yields them; a stream of another kind needs a Content-Length header.
-Body = Any
+
+class Stream(Protocol):
+    """A body that is made while it is sent, and can be made again."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+Body = bytes | Stream | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,16 @@ class _Step(NamedTuple):
     method: str
     url: str
     origin: Origin
-    home: Reach | None  # where the chain began; None: here
+    home: Reach | None  # of the server whose word the URL is; None: the user's own
+
+
+class _Message(NamedTuple):
+    """What goes along with every request of a chain, as far as its rules let it."""
+
+    headers: dict[str, str]
+    body: Body
+    auth: Authorization | None
+    max_redirects: int
 
 
 class Transport:
@@ -105,21 +121,21 @@ class Transport:
         auth: Authorization | None = None,
         caller: Caller = ANYBODY,
         patience: Patience | None = None,
+        led_by: Reach | None = None,
         max_redirects: int = MAX_REDIRECTS,
     ) -> Iterator[Answer]:
         """Send a request; give the answer, whatever its status, and close it at the end.
 
         GET and HEAD are sent again after failures that pass, and so is anything that was refused
         with 429 and whose body is bytes. ``auth`` goes to its own origin only. Redirects are
-        followed; not from https to http, not to a nearer network than the server's own.
+        followed; not from https to http, not to a nearer network than the server's own, or than
+        ``led_by``: the reach of the server whose word the URL is.
 
         Raises RunnerError: REGISTRY_UNAVAILABLE when there is no answer, CANCELLED.
         """
-        if patience is None:
-            patience = Patience()
-        answer = self._send_patiently(
-            method, url, dict(headers or {}), body, auth, caller, patience, max_redirects
-        )
+        first = _Step(method, url, _origin(url), led_by)
+        message = _Message(dict(headers or {}), body, auth, max_redirects)
+        answer = self._send_patiently(first, message, caller, patience or Patience())
         try:
             yield answer
         finally:
@@ -133,31 +149,23 @@ class Transport:
             adapter.close()
 
     def _send_patiently(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: Body,
-        auth: Authorization | None,
-        caller: Caller,
-        patience: Patience,
-        max_redirects: int,
+        self, first: _Step, message: _Message, caller: Caller, patience: Patience
     ) -> Answer:
         attempt = 1
         while True:
             caller.check()
             wish_s: float | None = None
             try:
-                answer = self._follow(method, url, headers, body, auth, max_redirects)
+                answer = self._follow(first, message)
             except RunnerError as error:
                 delay_s = patience.delay_s(attempt, dice=self._dice())
-                if method not in _SAFE or not is_passing(error) or delay_s is None:
+                if first.method not in _SAFE or not is_passing(error) or delay_s is None:
                     raise
                 reason = error.message
             else:
                 wish_s = parse_retry_after(answer.headers.get("Retry-After"), now_s=time.time())
                 delay_s = patience.delay_s(attempt, dice=self._dice(), retry_after_s=wish_s)
-                if not _may_repeat(answer.status, method, body) or delay_s is None:
+                if not _may_repeat(answer.status, first.method, message.body) or delay_s is None:
                     return answer
                 answer.close()
                 reason = f"{answer.route} answered {answer.status}"
@@ -167,56 +175,26 @@ class Transport:
                 f"{reason}; trying again in {delay_s:.1f} s{wished} "
                 f"(attempt {attempt} of {patience.attempts})"
             )
-            self._pause(delay_s, caller)
+            self.pause(delay_s, caller)
 
-    def _follow(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: Body,
-        auth: Authorization | None,
-        max_redirects: int,
-    ) -> Answer:
-        step = _Step(method, url, _origin(url), None)
-        for _ in range(max_redirects + 1):
-            answer, reach = self._send(step, headers, body, auth)
+    def _follow(self, first: _Step, message: _Message) -> Answer:
+        step = first
+        for _ in range(message.max_redirects + 1):
+            answer = self._send(step, message)
             if answer.status not in _REDIRECTS or "Location" not in answer.headers:
                 return answer
             answer.close()
-            if max_redirects == 0:
+            if message.max_redirects == 0:
                 raise unavailable(
                     Cause.REDIRECT, f"{answer.route} redirects a request that must not be"
                 )
-            step = self._next_step(step, answer, step.home or reach, body)
+            step = _next_step(step, answer, message.body)
         raise unavailable(
-            Cause.REDIRECT, f"{_origin(url).authority} redirects more than {max_redirects} times"
+            Cause.REDIRECT,
+            f"{first.origin.authority} redirects more than {message.max_redirects} times",
         )
 
-    def _next_step(self, step: _Step, answer: Answer, home: Reach, body: Body) -> _Step:
-        """Decide where a redirect leads; raise RunnerError(REGISTRY_UNAVAILABLE) for a refusal."""
-        url = resolve_url(step.url, answer.headers["Location"])
-        try:
-            origin = Origin.of(url)
-        except ValueError as problem:
-            raise unavailable(
-                Cause.REDIRECT, f"{answer.route} redirects to a place that is refused: {problem}"
-            ) from problem
-        if step.origin.scheme == "https" and origin.scheme == "http":
-            raise unavailable(
-                Cause.REDIRECT,
-                f"{answer.route} redirects from https to plain http, at {origin.authority}",
-                "anybody on the way could read and change what comes; that is refused",
-            )
-        keeps_method = step.method in _SAFE or answer.status in (307, 308)
-        if not keeps_method or (body is not None and not isinstance(body, bytes)):
-            raise unavailable(Cause.REDIRECT, f"{answer.route} redirects an upload")
-        return _Step(step.method, url, origin, home)
-
-    def _send(
-        self, step: _Step, headers: dict[str, str], body: Body, auth: Authorization | None
-    ) -> tuple[Answer, Reach]:
-        """Send one request; return its answer and how far away the server is."""
+    def _send(self, step: _Step, message: _Message) -> Answer:
         if self.network.is_offline:
             raise unavailable(
                 Cause.OFFLINE,
@@ -231,18 +209,19 @@ class Transport:
         adapter = self._adapter(step.origin, home, proxy)
         try:
             response = adapter.send(
-                _prepare(step, headers, body, auth),
+                _prepare(step, message),
                 stream=True,
                 timeout=(self.network.connect_s, self.network.stall_s),
                 proxies={step.origin.scheme: proxy} if proxy else None,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise explain(error, route, now_s=time.time(), stall_s=self.network.stall_s) from error
-        answer = Answer(response, route, stall_s=self.network.stall_s)
-        _check_head(answer)
         # Through a proxy, only an address that is written out tells how far away its host is.
         reach = literal_reach(step.origin.host) if proxy else adapter.gate.reach
-        return answer, reach or Reach.PUBLIC
+        stall_s = self.network.stall_s
+        answer = Answer(response, route, reach=reach or Reach.PUBLIC, stall_s=stall_s)
+        _check_head(answer)
+        return answer
 
     def _adapter(self, origin: Origin, home: Reach | None, proxy: str | None) -> Adapter:
         with self._lock:
@@ -262,37 +241,58 @@ class Transport:
         login = urllib3.make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
         return Adapter(urllib3.ProxyManager(proxy, proxy_headers=login, **options), gate)
 
-    def _pause(self, seconds: float, caller: Caller) -> None:
+    def pause(self, seconds: float, caller: Caller) -> None:
+        """Wait; raise RunnerError(CANCELLED) when the caller is told to stop meanwhile."""
         while seconds > 0:
             caller.check()
             self._sleep(min(seconds, PAUSE_STEP_S))
             seconds -= PAUSE_STEP_S
 
 
+def _next_step(step: _Step, answer: Answer, body: Body) -> _Step:
+    """Decide where a redirect leads; raise RunnerError(REGISTRY_UNAVAILABLE) for a refusal."""
+    url = resolve_url(step.url, answer.headers["Location"])
+    try:
+        origin = Origin.of(url)
+    except ValueError as problem:
+        raise unavailable(
+            Cause.REDIRECT, f"{answer.route} redirects to a place that is refused: {problem}"
+        ) from problem
+    if step.origin.scheme == "https" and origin.scheme == "http":
+        raise unavailable(
+            Cause.REDIRECT,
+            f"{answer.route} redirects from https to plain http, at {origin.authority}",
+            "anybody on the way could read and change what comes; that is refused",
+        )
+    keeps_method = step.method in _SAFE or answer.status in (307, 308)
+    if not keeps_method or (body is not None and not isinstance(body, bytes)):
+        raise unavailable(Cause.REDIRECT, f"{answer.route} redirects an upload")
+    return _Step(step.method, url, origin, step.home or answer.reach)
+
+
 def _may_repeat(status: int, method: str, body: Body) -> bool:
-    """Tell whether an answer is worth asking again for; what was refused as too much had no effect."""
+    """Tell whether to ask again; what was refused as one too many had no effect."""
     if method in _SAFE:
         return status in PASSING
     return status == 429 and (body is None or isinstance(body, bytes))
 
 
-def _prepare(
-    step: _Step, headers: dict[str, str], body: Body, auth: Authorization | None
-) -> requests.PreparedRequest:
+def _prepare(step: _Step, message: _Message) -> requests.PreparedRequest:
     """Build the request as it is sent: the URL is not written anew, a signed one would break."""
+    body, auth = message.body, message.auth
     request = requests.PreparedRequest()
     request.method = step.method
     request.url = step.url
     merged: dict[str, str] = {"User-Agent": f"runner/{__version__}", "Accept-Encoding": "identity"}
-    if isinstance(body, bytes):
+    if body is not None:
         merged["Content-Length"] = str(len(body))
     elif body is None and step.method in ("POST", "PUT", "PATCH"):
         merged["Content-Length"] = "0"
-    merged |= headers
+    merged |= message.headers
     if auth is not None and auth.origin == step.origin:
         merged["Authorization"] = auth.value
     request.headers = requests.structures.CaseInsensitiveDict(merged)
-    request.body = body
+    request.body = body  # type: ignore[assignment]  # iterables are sent too
     return request
 
 
@@ -307,7 +307,7 @@ def _check_head(answer: Answer) -> None:
         answer.close()
         raise unavailable(
             Cause.ANSWER,
-            f"{answer.route} sent a body in the encoding {encoding[:40]!a}, which was not asked for",
+            f"{answer.route} sent a body in the encoding {encoding[:40]!a}, unasked",
         )
 
 

@@ -36,13 +36,13 @@ def test_the_worker_never_opens_a_socket_of_its_own() -> None:
     assert users == []
 
 
-def test_only_net_and_the_cli_client_open_sockets() -> None:
+def test_only_net_the_cli_client_and_registry_connections_open_sockets() -> None:
     users = {
-        module.package
+        module.name if module.package == "registry" else module.package
         for module in modules()
         if "socket" in {name.split(".")[0] for name in module.imports()}
     }
-    assert users <= {"net", "cli"}
+    assert users <= {"net", "cli", "runner.registry.connection"}
 
 
 def test_only_ingest_gives_a_blob_its_name() -> None:
