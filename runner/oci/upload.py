@@ -1,7 +1,7 @@
 """An upload of a blob: what a registry's answers mean, and what to send next. Pure.
 
 A session is opened by POST and moves with each answer's Location. A blob goes in one PUT; after a
-break in PATCH chunks from where the registry says that it is, where it still knows the session.
+break in PATCH chunks from where the registry says that it is, where it still knows the upload.
 Source: distribution-spec 1.1, "Pushing blobs"; RFC 3986 5 and RFC 9110 10.2.2 for Location.
 """
 
@@ -26,7 +26,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Upload:
     """An upload that the registry knows: where the next request goes, and what it has."""
 
     location: str  # absolute
@@ -89,16 +89,16 @@ class Pace:
         )
 
 
-def plan_send(session: Session, size_bytes: int, pace: Pace) -> Send:
+def plan_send(upload: Upload, size_bytes: int, pace: Pace) -> Send:
     """Decide on the next request's body.
 
     One PUT of everything is what every registry takes, chunks are not; so chunks only come after
     a break, or where the session has begun.
     """
-    if session.offset == 0 and pace.chunk_bytes is None:
+    if upload.offset == 0 and pace.chunk_bytes is None:
         return Send(0, size_bytes, is_whole=True)
-    chunk_bytes = max(pace.chunk_bytes or CHUNK_BYTES, session.min_chunk_bytes)
-    return Send(session.offset, min(session.offset + chunk_bytes, size_bytes))
+    chunk_bytes = max(pace.chunk_bytes or CHUNK_BYTES, upload.min_chunk_bytes)
+    return Send(upload.offset, min(upload.offset + chunk_bytes, size_bytes))
 
 
 def parse_received(text: str | None) -> int | None:

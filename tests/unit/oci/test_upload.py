@@ -13,7 +13,7 @@ from runner.oci.upload import (
     MAX_LOCATION_CHARACTERS,
     Pace,
     Send,
-    Session,
+    Upload,
     content_range,
     parse_received,
     plan_send,
@@ -121,34 +121,30 @@ def test_a_chunk_names_its_first_and_last_byte() -> None:
 
 
 def test_a_session_follows_its_location_and_stays_without_one() -> None:
-    session = Session("https://r.example/u/1", 0, 5)
-    assert session.moved("https://r.example/u/1", "/u/2", 7) == Session(
-        "https://r.example/u/2", 7, 5
-    )
-    assert session.moved("https://r.example/u/1", None, 7) == Session("https://r.example/u/1", 7, 5)
+    upload = Upload("https://r.example/u/1", 0, 5)
+    assert upload.moved("https://r.example/u/1", "/u/2", 7) == Upload("https://r.example/u/2", 7, 5)
+    assert upload.moved("https://r.example/u/1", None, 7) == Upload("https://r.example/u/1", 7, 5)
 
 
 def test_a_blob_goes_in_one_piece_first() -> None:
-    assert plan_send(Session(HTTP), 10 * CHUNK_BYTES, Pace()) == Send(
+    assert plan_send(Upload(HTTP), 10 * CHUNK_BYTES, Pace()) == Send(
         0, 10 * CHUNK_BYTES, is_whole=True
     )
-    assert plan_send(Session(HTTP), 0, Pace()) == Send(0, 0, is_whole=True)
+    assert plan_send(Upload(HTTP), 0, Pace()) == Send(0, 0, is_whole=True)
 
 
 def test_after_a_break_it_goes_on_in_chunks_from_where_the_registry_is() -> None:
     size = 2 * CHUNK_BYTES
     pace = Pace().after_break(1000)
     assert pace == Pace(CHUNK_BYTES, furthest=1000)
-    assert plan_send(Session(HTTP, 1000), size, pace) == Send(1000, 1000 + CHUNK_BYTES)
-    assert plan_send(Session(HTTP, 1000 + CHUNK_BYTES), size, pace) == Send(
-        1000 + CHUNK_BYTES, size
-    )
-    assert plan_send(Session(HTTP, size), size, pace).size_bytes == 0
+    assert plan_send(Upload(HTTP, 1000), size, pace) == Send(1000, 1000 + CHUNK_BYTES)
+    assert plan_send(Upload(HTTP, 1000 + CHUNK_BYTES), size, pace) == Send(1000 + CHUNK_BYTES, size)
+    assert plan_send(Upload(HTTP, size), size, pace).size_bytes == 0
 
 
 def test_a_registry_may_ask_for_larger_chunks() -> None:
-    session = Session(HTTP, 0, min_chunk_bytes=CHUNK_BYTES + 1)
-    assert plan_send(session, 3 * CHUNK_BYTES, Pace(CHUNK_BYTES)) == Send(0, CHUNK_BYTES + 1)
+    upload = Upload(HTTP, 0, min_chunk_bytes=CHUNK_BYTES + 1)
+    assert plan_send(upload, 3 * CHUNK_BYTES, Pace(CHUNK_BYTES)) == Send(0, CHUNK_BYTES + 1)
 
 
 def test_chunks_get_smaller_where_nothing_is_gained_and_it_ends() -> None:
@@ -170,11 +166,11 @@ def test_what_is_gained_gives_new_patience() -> None:
 def test_a_registry_that_refuses_chunks_gets_everything_in_one_piece() -> None:
     pace = Pace(CHUNK_BYTES).without_chunks().after_break(0)
     assert pace == Pace(None, takes_chunks=False, idle_tries=1)
-    assert plan_send(Session(HTTP), 2 * CHUNK_BYTES, pace).is_whole
+    assert plan_send(Upload(HTTP), 2 * CHUNK_BYTES, pace).is_whole
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**40), st.none() | st.just(1))
 def test_a_part_lies_in_the_blob(offset: int, rest: int, least: int, chunk: int | None) -> None:
-    send = plan_send(Session(HTTP, offset, least), offset + rest, Pace(chunk))
+    send = plan_send(Upload(HTTP, offset, least), offset + rest, Pace(chunk))
     assert send.start == offset and send.start <= send.stop <= offset + rest
     assert send.stop > send.start or rest == 0
