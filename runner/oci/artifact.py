@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
@@ -48,10 +48,15 @@ class Artifact:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Artifact:
-        """Look at a manifest's layers: their types first, their names where types do not tell."""
-        roles = [role_of(layer) for layer in manifest.layers]
-        paths = _paths(zip(roles, manifest.layers, strict=True))
-        return cls(tuple(map(ModelFile, roles, manifest.layers, paths)))
+        """Look at a manifest's layers."""
+        return cls.of_layers(manifest.layers)
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[Descriptor]) -> Artifact:
+        """Look at layers: their types first, their names where types do not tell."""
+        roles = [role_of(layer) for layer in layers]
+        paths = _paths(zip(roles, layers, strict=True))
+        return cls(tuple(map(ModelFile, roles, layers, paths)))
 
     def having(self, role: Role) -> tuple[ModelFile, ...]:
         """Return the files of a role, in the order of their layers."""

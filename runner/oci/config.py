@@ -5,11 +5,12 @@ Docker's form is the measure; ModelPack's and Ollama's are read into it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
+from runner.oci.descriptor import Descriptor
 from runner.oci.digest import Digest
 from runner.oci.document import member, parse_object, render_object, strings
 
@@ -71,6 +72,10 @@ class ModelConfig:
             parameters=_text(value, "model_type"),
             architecture=_text(value, "model_family"),
         )
+
+    def with_layers(self, layers: Iterable[Descriptor]) -> Self:
+        """Return the config of a model that has these layers."""
+        return replace(self, diff_ids=tuple(layer.digest for layer in layers))
 
     def render(self) -> bytes:
         """Render Docker's form in canonical bytes. What is not stated is left out."""

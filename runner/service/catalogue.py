@@ -16,6 +16,7 @@ from runner.gguf import ModelMetadata
 from runner.oci import Digest, Reference
 from runner.service.transfers import Transfers
 from runner.store import Removal, Store, StoredModel, is_package, stored_name
+from runner.transfer.package import PackageRequest, package
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,15 +95,14 @@ class Catalogue:
         context_size: int | None = None,
     ) -> StoredModel:
         """Store local GGUF files under ``name``, with what is packaged beside them."""
-        return await self._run(
-            self._store.add_gguf,
-            paths,
-            Reference.parse(stored_name(name)),
+        wanted = PackageRequest(
+            gguf=paths,
             licenses=licenses,
             chat_template=chat_template,
             mmproj=mmproj,
             context_size=context_size,
         )
+        return await self._run(package, self._store, wanted, Reference.parse(stored_name(name)))
 
     async def tag(self, name: str, target: str) -> Reference:
         """Give a stored model one more name; return that in full. ``name`` may be partial."""

@@ -1,4 +1,4 @@
-"""Where blobs come in that are not files of this machine: downloads and documents."""
+"""Where blobs come in: downloads, documents, files of this machine, streams."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 
 from runner.oci import Descriptor, Digest
 from runner.store.blobs import is_whole
+from runner.store.claims import claimed
 from runner.store.faults import storage_errors
-from runner.store.ingest import check_room, ingest_bytes
+from runner.store.ingest import check_room, ingest_bytes, ingest_file, ingest_stream
 from runner.store.layout import Layout
 from runner.store.partial import BLOCK_BYTES, Partial, arrived_bytes, open_partial
 from runner.store.pins import pinned
+from runner.store.source import Measured, OnBytes, Source, measure
 
 
 class Inbox:
@@ -31,6 +33,25 @@ class Inbox:
             stored = ingest_bytes(self._layout, data)
         return Descriptor(media_type, stored.digest, stored.size_bytes)
 
+    def add_file(self, source: Source, *, on_bytes: OnBytes, on_copy: OnBytes) -> Measured:
+        """Hash a file and store it: by hard link, else by reflink, else by copy.
+
+        ``on_bytes`` hears of bytes hashed, ``on_copy`` of bytes copied. Raises RunnerError:
+        INTEGRITY when the file changes meanwhile, DISK_FULL.
+        """
+        with storage_errors(f"adding {source.path.name}", self._layout.root):
+            measured = measure(source, on_bytes)
+            ingest_file(self._layout, source, measured, on_copy=on_copy)
+            return measured
+
+    def add_stream(self, expected: Measured, chunks: Iterable[bytes]) -> None:
+        """Store a blob out of its bytes, no more of which are taken than it has.
+
+        Raises RunnerError: INTEGRITY for other bytes, DISK_FULL, and what ``chunks`` raises.
+        """
+        with storage_errors(f"storing {expected.digest}", self._layout.root):
+            ingest_stream(self._layout, expected, chunks)
+
     def open_partial(self, blob: Descriptor, *, block_bytes: int = BLOCK_BYTES) -> Partial | None:
         """Begin or resume a download; None while another thread or process is at it."""
         with storage_errors("beginning a download", self._layout.root):
@@ -49,3 +70,7 @@ class Inbox:
     def pinned(self, digests: Iterable[Digest]) -> AbstractContextManager[None]:
         """Keep blobs from deletion for the body, and after its failure too: for the next try."""
         return pinned(self._layout, digests)
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keep all that comes in during the body from being deleted until it ends."""
+        return claimed(self._layout)

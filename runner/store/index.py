@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from runner.errors import Kind, RunnerError
+from runner.errors import RunnerError
 from runner.oci import Descriptor, Digest, Reference, media
 from runner.oci.document import invalid, parse_object, require
 
@@ -156,17 +156,11 @@ def _without_tag(descriptor: Descriptor) -> Descriptor:
 
 
 def full_name(reference: Reference, model: Digest) -> str:
-    """Return the name a model is listed under: with a tag, or with its digest when there is none.
+    """Return the name a model is listed under: with a tag, else with its digest.
 
-    Raises RunnerError(INVALID_REFERENCE) when the reference has another model's digest.
+    The digest of ``reference`` is not looked at: it may be that of an index which led to the model.
     """
-    if reference.digest not in (None, model):
-        raise RunnerError(
-            Kind.INVALID_REFERENCE,
-            f"{reference} is not a name of {model}",
-            hint="give NAME or NAME:TAG",
-        )
-    return str(reference if reference.tag is None else replace(reference, digest=None))
+    return str(replace(reference, digest=None if reference.tag else model))
 
 
 def _full_name(descriptor: Descriptor) -> str | None:
@@ -175,6 +169,9 @@ def _full_name(descriptor: Descriptor) -> str | None:
     if text is None:
         return None
     try:
-        return full_name(Reference.parse(text), descriptor.digest)
+        reference = Reference.parse(text)
     except RunnerError:
         return None
+    if reference.digest not in (None, descriptor.digest):
+        return None
+    return full_name(reference, descriptor.digest)

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -77,6 +77,26 @@ def ingest_file(
         commit(layout, temporary, expected=measured, got=got)
         drop_loan(layout, digest)
         return placement
+
+
+def ingest_stream(layout: Layout, expected: Measured, chunks: Iterable[bytes]) -> None:
+    """Store a blob out of its bytes; raise RunnerError: INTEGRITY, DISK_FULL.
+
+    It is written anew even where it is there: who has the bytes at hand repairs what is damaged.
+    """
+    check_room(layout.ingest, expected.size_bytes, f"storing {expected.digest}")
+    hasher, size = expected.digest.hasher(), 0
+    with _temporary(layout) as temporary:
+        with open_new(temporary) as target:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > expected.size_bytes:
+                    break  # `commit` tells
+                target.write(chunk)
+                hasher.update(chunk)
+        digest = Digest(expected.digest.algorithm, hasher.hexdigest())
+        commit(layout, temporary, expected=expected, got=Measured(digest, size))
+        drop_loan(layout, digest)
 
 
 def commit(layout: Layout, temporary: Path, *, expected: Measured, got: Measured) -> None:

@@ -8,9 +8,8 @@ what the disk does, BUSY when another writer holds the lock too long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
@@ -19,25 +18,22 @@ from runner.oci import Artifact, Descriptor, Digest, Manifest, Reference
 from runner.store import lookup
 from runner.store.blobs import broken, is_present, stored_s
 from runner.store.bundle import open_bundle
-from runner.store.claims import claimed, oldest_claim_s
+from runner.store.claims import oldest_claim_s
 from runner.store.documents import Documents
 from runner.store.faults import storage_errors
 from runner.store.heads import read_facts
 from runner.store.inbox import Inbox
-from runner.store.index import Entry, Index
+from runner.store.index import Entry, Index, full_name
 from runner.store.indexfile import Draft, IndexFile
 from runner.store.ingest import ingest_bytes
 from runner.store.layout import Layout
 from runner.store.models import Bundle, Removal, StoredModel
 from runner.store.opening import open_layout
-from runner.store.package import Extras, Progress, package_gguf
 from runner.store.pins import pinned_digests
 from runner.store.reading import ReadRange, open_blob
 from runner.store.sweep import discard, is_older, needed_blobs
 from runner.store.upkeep import Upkeep
 from runner.store.uses import note_use
-
-MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +54,15 @@ class Store:
         return self._layout.root
 
     @property
+    def inbox(self) -> Inbox:
+        """Where blobs come in; raise RunnerError(STORE) for a store that may not be written."""
+        self._require_writable()
+        return Inbox(self._layout)
+
+    @property
     def upkeep(self) -> Upkeep:
         """Chores: measuring, checking, pruning."""
         return Upkeep(self._index)
-
-    @property
-    def inbox(self) -> Inbox:
-        """Where blobs from elsewhere come in; raise RunnerError(STORE) for a read-only store."""
-        self._index.check_writable()
-        return Inbox(self._layout)
 
     def list(self) -> list[StoredModel]:
         """List the models in the order they were added. Damaged ones are left out, with a log."""
@@ -89,52 +85,25 @@ class Store:
                 raise lookup.not_found(index, text)
             return model
 
-    def add_gguf(
-        self,
-        paths: Sequence[Path],
-        name: Reference,
-        *,
-        licenses: Sequence[Path] = (),
-        chat_template: Path | None = None,
-        mmproj: Path | None = None,
-        context_size: int | None = None,
-        progress: Progress | None = None,
-    ) -> StoredModel:
-        """Store a local GGUF file, or the shards of one, under ``name``.
+    def publish(self, manifest: Manifest, name: Reference | None) -> StoredModel | None:
+        """List a model whose blobs came in; return None when one of them was deleted meanwhile.
 
-        One path of a shard stands for all of them. The files are checked, hashed, and hard
-        linked where the file system allows it, so no second copy is made. ``progress`` is called
-        with bytes done and to do from the calling thread; what it raises cancels. Adding what is
-        there is cheap in space, repairs damaged blobs, and gives the same id.
-
-        Raises RunnerError: USAGE, INVALID_MODEL, INTEGRITY, DISK_FULL, INVALID_REFERENCE.
+        Without a name it can be found by its id; a name without a tag is listed with the model's
+        digest. Raises RunnerError(INVALID_MODEL) for a config that is none.
         """
-        tag = _tag_of(name)
+        tag = None if name is None else full_name(name, manifest.digest)
         self._require_writable()
-        extras = Extras(licenses, chat_template, mmproj, context_size)
-        with storage_errors(f"adding {name.familiar}", self.path), claimed(self._layout):
-            for _ in range(MAX_ATTEMPTS):
-                manifest = package_gguf(self._layout, paths, extras, progress=progress)
-                model = self._publish(manifest, tag)
-                if model is not None:
-                    return model
-        raise RunnerError(
-            Kind.STORE,
-            f"blobs of {name.familiar} were deleted while it was added",
-            hint="try again when nobody removes models",
-        )
-
-    def publish(self, manifest: Manifest, name: Reference) -> StoredModel | None:
-        """List a model whose blobs came through the inbox; None when one was deleted meanwhile.
-
-        It gets the tag of ``name``; by digest alone, none. Raises RunnerError(INVALID_MODEL) for
-        a config that is none.
-        """
-        self._index.check_writable()
-        tag = None if name.tag is None else str(replace(name, digest=None))
-        with storage_errors(f"adding {name.familiar}", self.path):
+        with storage_errors("adding a model", self.path):
             ingest_bytes(self._layout, manifest.raw)
-            return self._publish(manifest, tag)
+            with self._index.changing() as draft:
+                blobs = (manifest.descriptor, *manifest.blobs)
+                if not all(is_present(self._layout, blob) for blob in blobs):
+                    return None
+                self._documents.read(manifest.descriptor)  # before it is listed
+                entry = draft.index.find(manifest.digest)
+                if entry is None or tag not in (None, *entry.tags):
+                    draft.save(draft.index.with_model(manifest.descriptor, tag))
+                return self._load_id(draft.index, manifest.digest)
 
     def tag(self, model: StoredModel, name: Reference) -> StoredModel:
         """Give a model one more tag, which any other model loses; return it with all its tags."""
@@ -233,18 +202,6 @@ class Store:
             manifest=manifest,
             size_bytes=manifest.size_bytes,
         )
-
-    def _publish(self, manifest: Manifest, tag: str | None) -> StoredModel | None:
-        """Give a model its tag; None when a blob was deleted since it was stored."""
-        descriptor = manifest.descriptor
-        with self._index.changing() as draft:
-            blobs = (descriptor, *manifest.blobs)
-            if not all(is_present(self._layout, blob) for blob in blobs):
-                return None
-            entry = draft.index.find(manifest.digest)
-            if entry is None or tag not in entry.tags:
-                draft.save(draft.index.with_model(descriptor, tag))
-            return self._load_id(draft.index, manifest.digest)
 
     def _delete(self, draft: Draft, new: Index, entry: Entry) -> None:
         """Take a model out of the index, then delete what no other model needs.

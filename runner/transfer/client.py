@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Digest
 from runner.store import (
     Store,
     StoredModel,
@@ -14,7 +13,8 @@ from runner.store import (
     package_reference,
     stored_name,
 )
-from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Planned
+from runner.transfer.package import PackageRequest, package
+from runner.transfer.progress import IsCancelled, Listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,6 @@ class TransferClient:
         if self.is_stored(source):
             return Pulled(self._store.resolve(str(reference)), is_cached=True)
         paths = find_package_gguf(source.strip())
-        label = Digest.of(str(reference).encode())  # the content's own is known at the end
-        size_bytes = sum(path.stat().st_size for path in paths)
-        listen(Planned((LayerProgress(label, size_bytes, 0),)))
-
-        def tell(done_bytes: int, total_bytes: int) -> None:
-            if cancelled():
-                raise RunnerError(Kind.CANCELLED, f"adding {reference.familiar} was given up")
-            listen(LayerProgress(label, total_bytes, done_bytes))
-
-        return Pulled(self._store.add_gguf(paths, reference, progress=tell), is_cached=False)
+        wanted = PackageRequest(gguf=paths)
+        model = package(self._store, wanted, reference, listen=listen, cancelled=cancelled)
+        return Pulled(model, is_cached=False)

@@ -18,6 +18,7 @@ from runner.store.claims import claimed
 from runner.store.layout import Layout
 from tests.support.fake_service import Answer, Site, chat_body, render_request, serving
 from tests.support.gguf_maker import tiny_model
+from tests.support.models import add_gguf
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def store(tmp_path: Path) -> Store:
         path = tmp_path / "tiny.gguf"
         path.unlink(missing_ok=True)
         path.write_bytes(tiny_model(filling))
-        store.add_gguf([path], Reference.parse("x"))
+        add_gguf(store, [path], Reference.parse("x"))
     path.unlink()
     return store
 

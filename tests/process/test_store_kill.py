@@ -17,6 +17,7 @@ from runner.oci import Reference
 from runner.store import Store
 from tests.conftest import ROOT
 from tests.support.gguf_maker import tiny_model
+from tests.support.models import add_gguf
 
 # Adds b and c, tags, moves a tag, removes; dies before the n-th change of the disk.
 CHILD = """
@@ -24,6 +25,7 @@ import itertools, os, signal, sys
 from pathlib import Path
 from runner.oci import Reference
 from runner.store import Store
+from tests.support.models import add_gguf
 
 folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
 store = Store(folder / "models")
@@ -42,10 +44,10 @@ for name in ("link", "replace", "rename", "fsync", "unlink", "mkdir", "rmdir"):
 
 print("ready", flush=True)
 for _ in itertools.count() if deadly < 0 else range(1):
-    b = store.add_gguf([folder / "b.gguf"], Reference.parse("b"))
+    b = add_gguf(store, [folder / "b.gguf"], Reference.parse("b"))
     store.bundle(b)
     store.tag(b, Reference.parse("second:v1"))
-    store.add_gguf([folder / "copied.gguf"], Reference.parse("c"))
+    add_gguf(store, [folder / "copied.gguf"], Reference.parse("c"))
     store.tag(store.resolve("c"), Reference.parse("second:v1"))
     store.remove("c")
     store.remove("second:v1")
@@ -59,7 +61,7 @@ def prepare(folder: Path) -> Path:
     for name, filling in FILLINGS.items():
         (folder / f"{name}.gguf").write_bytes(tiny_model(filling))
     (folder / "copied.gguf").chmod(0o666)  # anybody may write it: stored as a copy
-    Store(folder / "models").add_gguf([folder / "a.gguf"], Reference.parse("a"))
+    add_gguf(Store(folder / "models"), [folder / "a.gguf"], Reference.parse("a"))
     return folder
 
 
@@ -98,7 +100,7 @@ def check(folder: Path) -> None:
         assert store.resolve(tag) == model
     assert store.bundle(listed["docker.io/ai/a:latest"]).gguf_path.read_bytes() == tiny_model()
     # What was interrupted can be done again, and leftovers go.
-    again = store.add_gguf([folder / "b.gguf"], Reference.parse("b"))
+    again = add_gguf(store, [folder / "b.gguf"], Reference.parse("b"))
     assert store.bundle(again).gguf_path.read_bytes() == tiny_model(b"\2")
     store.upkeep.sweep(grace_s=-1.0)
     assert list((folder / "models/ingest").iterdir()) == []

@@ -14,6 +14,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Digest, Reference
 from runner.store import Store
 from tests.support.gguf_maker import tiny_model
+from tests.support.models import add_gguf
 
 FILLINGS = [b"\1", b"\2", b"\3"]
 NAMES = ["a", "b:v1", "example.com/c", "d"]
@@ -41,7 +42,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=names, filling=fillings)
     def add(self, name: str, filling: bytes) -> None:
-        model = self.store.add_gguf([self.files[filling]], Reference.parse(name))
+        model = add_gguf(self.store, [self.files[filling]], Reference.parse(name))
         self.models[model.id] = filling
         self.tags[str(Reference.parse(name))] = model.id
 

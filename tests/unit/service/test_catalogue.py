@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Reference
+from runner.service import catalogue as module
 from runner.service.catalogue import Catalogue, EngineFiles, read_template, spellings
 from runner.service.transfers import Transfers
 from runner.store import Bundle, StoredModel
+from runner.transfer.package import PackageRequest
 from tests.support.fake_engine import stored
 from tests.support.fake_transfers import FakeTransferClient
 
@@ -38,10 +40,6 @@ class FakeStore:
         if text not in self.models:
             raise RunnerError(Kind.MODEL_NOT_FOUND, f"no model {text}")
         return self.models[text]
-
-    def add_gguf(self, paths: Sequence[Path], name: Reference, **extras: Any) -> StoredModel:
-        self.asked.append(("add", (tuple(paths), str(name), extras)))
-        return stored("a")
 
     def bundle(self, model: StoredModel) -> Bundle:
         return Bundle(Path("/m.gguf"), None, Path("/m.mmproj"))
@@ -148,21 +146,22 @@ def test_a_tag_is_told_in_full() -> None:
     play(scene)
 
 
-def test_local_files_are_packaged_with_what_belongs_to_them() -> None:
+def test_local_files_are_packaged_with_what_belongs_to_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[PackageRequest, Reference]] = []
+
+    def package(store: object, wanted: PackageRequest, name: Reference) -> StoredModel:
+        asked.append((wanted, name))
+        return stored("a")
+
     async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         await catalogue.package_gguf([Path("/x.gguf")], "mine", context_size=512)
-        assert store.asked == [
-            (
-                "add",
-                (
-                    (Path("/x.gguf"),),
-                    "docker.io/ai/mine:latest",
-                    {"licenses": (), "chat_template": None, "mmproj": None, "context_size": 512},
-                ),
-            )
-        ]
 
+    monkeypatch.setattr(module, "package", package)
     play(scene)
+    wanted = PackageRequest(gguf=[Path("/x.gguf")], context_size=512)
+    assert asked == [(wanted, Reference.parse("mine"))]
 
 
 def test_header_facts_are_read_once_per_model() -> None:

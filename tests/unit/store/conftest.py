@@ -9,6 +9,7 @@ from runner.oci import Reference
 from runner.store import Store, StoredModel
 from runner.store.layout import Layout
 from tests.support.gguf_maker import tiny_model
+from tests.support.models import add_gguf
 
 WriteModel = Callable[..., Path]
 AddModel = Callable[..., StoredModel]
@@ -47,6 +48,6 @@ def add(store: Store, write_model: WriteModel) -> AddModel:
 
     def add(name: str = "tiny", filling: bytes = b"\1") -> StoredModel:
         path = write_model(f"source-{filling.hex()}.gguf", filling)
-        return store.add_gguf([path], Reference.parse(name))
+        return add_gguf(store, [path], Reference.parse(name))
 
     return add

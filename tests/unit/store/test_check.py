@@ -14,6 +14,7 @@ from runner.store.blobs import hashes_to
 from runner.store.check import Damage, Remedy
 from runner.store.layout import Layout
 from runner.store.source import OnBytes
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import AddModel, WriteModel
 
 X = "docker.io/ai/x:latest"
@@ -81,7 +82,7 @@ def test_a_users_file_that_changed_is_let_go_and_not_touched(
     store: Store, write_model: WriteModel
 ) -> None:
     path = write_model()
-    store.add_gguf([path], Reference.parse("x"))
+    add_gguf(store, [path], Reference.parse("x"))
     with path.open("ab") as file:
         file.write(b"more")
     changed = path.read_bytes()
@@ -94,7 +95,7 @@ def test_a_users_file_that_changed_is_let_go_and_not_touched(
 def test_a_missing_blob_is_restored_from_the_users_file(
     store: Store, write_model: WriteModel, layout: Layout
 ) -> None:
-    model = store.add_gguf([write_model()], Reference.parse("x"))
+    model = add_gguf(store, [write_model()], Reference.parse("x"))
     layout.blob(model.manifest.layers[0].digest).unlink()
     [found] = store.upkeep.check(repair=True).damages
     assert (found.problem, found.remedy) == ("is missing", Remedy.RESTORED)

@@ -11,6 +11,7 @@ from runner.oci import Reference
 from runner.store import Store
 from runner.store.faults import storage_errors
 from runner.store.layout import Layout
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import AddModel, WriteModel
 
 FAULTS = [
@@ -68,11 +69,11 @@ def test_a_full_disk_at_any_write_loses_no_model(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(RunnerError) as caught:
-            store.add_gguf([path], Reference.parse("new"))
+            add_gguf(store, [path], Reference.parse("new"))
     assert caught.value.kind is Kind.DISK_FULL
     assert list(layout.ingest.iterdir()) == []
     assert kept in store.list()
-    model = store.add_gguf([path], Reference.parse("new"))
+    model = add_gguf(store, [path], Reference.parse("new"))
     assert store.list() == [kept, model]
     assert store.bundle(model).gguf_path.samefile(path)
 

@@ -73,9 +73,13 @@ def test_a_model_is_published_with_its_tag_or_without(store: Store, add: AddMode
     by_digest = Reference.parse(f"y@{manifest.digest}")
     both = Reference.parse(f"y:v1@{manifest.digest}")
     model = store.publish(manifest, by_digest)
-    assert model is not None and model.tags == ("docker.io/ai/x:latest",)
+    x, y = "docker.io/ai/x:latest", f"docker.io/ai/y@{manifest.digest}"
+    assert model is not None and model.tags == (x, y)
     model = store.publish(manifest, both)
-    assert model is not None and model.tags == ("docker.io/ai/x:latest", "docker.io/ai/y:v1")
+    assert model is not None and model.tags == (x, y, "docker.io/ai/y:v1")
+    of_an_index = Reference.parse(f"z@sha256:{'1' * 64}")
+    model = store.publish(manifest, of_an_index)
+    assert model is not None and model.tags[3:] == (f"docker.io/ai/z@{manifest.digest}",)
 
 
 def test_a_model_whose_blob_is_gone_is_not_published(store: Store, add: AddModel) -> None:

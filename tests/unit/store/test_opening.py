@@ -10,6 +10,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Reference
 from runner.store import Store
 from runner.store.layout import Layout
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import AddModel, WriteModel
 
 
@@ -81,7 +82,7 @@ def test_a_store_of_a_newer_version_is_read_and_not_changed(
     assert newer.resolve("x").id == model.id
     path, name = write_model(), Reference.parse("y")
     for change in (
-        lambda: newer.add_gguf([path], name),
+        lambda: add_gguf(newer, [path], name),
         lambda: newer.tag(model, name),
         lambda: newer.remove("x"),
         lambda: newer.upkeep.sweep(),

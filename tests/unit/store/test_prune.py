@@ -15,6 +15,7 @@ from runner.store.claims import claimed
 from runner.store.ingest import ingest_bytes
 from runner.store.layout import Layout
 from runner.store.prune import PruneWish
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import AddModel, WriteModel
 
 DAY_S = 86400.0
@@ -121,8 +122,8 @@ def test_bytes_that_another_model_needs_stay(
 ) -> None:
     licence = tmp_path / "LICENSE"
     licence.write_text("MIT")
-    old = store.add_gguf([write_model()], Reference.parse("old"), licenses=[licence])
-    new = store.add_gguf([write_model()], Reference.parse("new"))
+    old = add_gguf(store, [write_model()], Reference.parse("old"), licenses=[licence])
+    new = add_gguf(store, [write_model()], Reference.parse("new"))
     age(layout, old, stored_days=90, used_days=None)
     store.upkeep.prune(PruneWish(unused_before_s=time.time() - DAY_S))
     assert store.list() == [new]
@@ -153,7 +154,7 @@ def test_e4_a_blob_that_a_writer_takes_over_survives_the_removal_of_its_model(
     weights = add("x").manifest.layers[0].digest
     await_tick(layout)
     with claimed(layout):
-        store.add_gguf([write_model("same.gguf")], Reference.parse("y"))  # renews what is there
+        add_gguf(store, [write_model("same.gguf")], Reference.parse("y"))  # renews what is there
         with claimed(layout):
             store.remove("y")
             store.remove("x")

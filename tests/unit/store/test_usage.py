@@ -9,6 +9,7 @@ from runner.oci import Reference
 from runner.store import Store
 from runner.store.ingest import ingest_bytes
 from runner.store.layout import Layout
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import AddModel, WriteModel
 
 
@@ -40,8 +41,8 @@ def test_what_two_models_share_and_what_is_a_users_file_is_told(
     licence.write_text("MIT")
     weights = write_model()
     size = weights.stat().st_size
-    store.add_gguf([weights], Reference.parse("plain"))
-    store.add_gguf([weights], Reference.parse("licensed"), licenses=[licence])
+    add_gguf(store, [weights], Reference.parse("plain"))
+    add_gguf(store, [weights], Reference.parse("licensed"), licenses=[licence])
     assert store.upkeep.usage().shared_bytes == size
     assert store.upkeep.usage().linked_bytes == size
     weights.unlink()  # now the bytes are the store's alone

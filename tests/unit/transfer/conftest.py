@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-
-import pytest
 
 from runner.oci import Descriptor, Digest
 from runner.store import Store
+from tests.unit.store.conftest import add, layout, root, store, write_model
+
+__all__ = [
+    "BLOCK_BYTES",
+    "add",
+    "content",
+    "descriptor",
+    "layout",
+    "partials",
+    "root",
+    "store",
+    "stored",
+    "write_model",
+]
 
 BLOCK_BYTES = 4096
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "models")
 
 
 def descriptor(data: bytes) -> Descriptor:

@@ -38,11 +38,11 @@ def pull(client: TransferClient, source: str, *, is_cancelled: bool = False) -> 
 
 
 def test_a_package_is_added_once_under_its_stored_name(
-    client: TransferClient, store: Store
+    client: TransferClient, store: Store, tmp_path: Path
 ) -> None:
     planned, *layers = pull(client, "package:toy")
     size_bytes = len(tiny_model())
-    label = Digest.of(TAG.encode())
+    label = Digest.of(str(tmp_path / "toy.gguf").encode())
     assert planned == Planned((LayerProgress(label, size_bytes, 0),))
     assert layers[-1] == LayerProgress(label, size_bytes, size_bytes)
     assert store.resolve("local/toy").tags == (TAG,)

@@ -8,10 +8,13 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import render_shard_name
-from runner.oci import Reference, media
-from runner.store import Store
+from runner.oci import Digest, Manifest, Reference, media
+from runner.store import Store, StoredModel
 from runner.store.layout import Layout
+from runner.transfer.package import PackageRequest, package
+from runner.transfer.progress import Event, LayerProgress, Planned
 from tests.support.gguf_maker import STR, make_gguf, tiny_fields, tiny_model, tiny_shards
+from tests.support.models import add_gguf
 from tests.unit.store.conftest import WriteModel
 
 NAME = Reference.parse("tiny")
@@ -19,7 +22,7 @@ NAME = Reference.parse("tiny")
 
 def test_an_artifact_is_a_docker_model(store: Store, write_model: WriteModel) -> None:
     path = write_model()
-    model = store.add_gguf([path], NAME)
+    model = add_gguf(store, [path], NAME)
     assert model.tags == ("docker.io/ai/tiny:latest",)
     assert model.size_bytes == path.stat().st_size
     assert model.id == model.manifest.digest
@@ -44,7 +47,7 @@ def test_the_same_bytes_give_the_same_model(tmp_path: Path, write_model: WriteMo
     os.utime(second, ns=(0, 0))
     second.chmod(0o666)
     ids = {
-        Store(tmp_path / f"store-{number}").add_gguf([path], Reference.parse(name)).id
+        add_gguf(Store(tmp_path / f"store-{number}"), [path], Reference.parse(name)).id
         for number, (path, name) in enumerate([(first, "x"), (first, "y"), (second, "x")])
     }
     assert len(ids) == 1
@@ -57,7 +60,8 @@ def test_extras_are_layers_of_their_own(
     license_.write_text("Do what you like.")
     template.write_text("{{ messages }}")
     mmproj.write_bytes(make_gguf({"general.architecture": (STR, "clip")}))
-    model = store.add_gguf(
+    model = add_gguf(
+        store,
         [write_model()],
         NAME,
         licenses=[license_, license_],
@@ -90,8 +94,8 @@ def write_shards(folder: Path, count: int = 3) -> list[Path]:
 
 def test_one_shard_stands_for_all(store: Store, tmp_path: Path) -> None:
     paths = write_shards(tmp_path)
-    model = store.add_gguf([paths[1]], NAME)
-    assert model == store.add_gguf(list(reversed(paths)), NAME)
+    model = add_gguf(store, [paths[1]], NAME)
+    assert model == add_gguf(store, list(reversed(paths)), NAME)
     assert model.config.parameters == "96"
     assert [layer.annotations["org.cncf.model.filepath"] for layer in model.manifest.layers] == [
         "model-00001-of-00003.gguf",
@@ -106,31 +110,53 @@ def test_one_shard_stands_for_all(store: Store, tmp_path: Path) -> None:
     assert store.facts(model).parameters == 96
 
 
-def test_progress_tells_bytes_done_and_to_do(store: Store, write_model: WriteModel) -> None:
-    heard: list[tuple[int, int]] = []
+def test_progress_tells_how_far_each_file_is(
+    store: Store, write_model: WriteModel, tmp_path: Path
+) -> None:
+    heard: list[Event] = []
     path = write_model()
     size = path.stat().st_size
-    store.add_gguf([path], NAME, progress=lambda done, total: heard.append((done, total)))
-    assert heard == [(size, size)]
+    package(store, PackageRequest(gguf=[path]), NAME, listen=heard.append)
+    label = Digest.of(str(path).encode())
+    assert heard == [
+        Planned((LayerProgress(label, size, 0),)),
+        LayerProgress(label, size, size),
+    ]
     heard.clear()
     copied = write_model("copied.gguf", b"\2")
     copied.chmod(0o666)
-    store.add_gguf([copied], NAME, progress=lambda done, total: heard.append((done, total)))
-    assert heard == [(size, size), (2 * size, 2 * size)]
+    package(store, PackageRequest(gguf=[copied]), NAME, listen=heard.append)
+    again = Digest.of(str(copied).encode())
+    assert heard[1:] == [
+        LayerProgress(again, size, size),
+        LayerProgress(again, 2 * size, 2 * size),
+    ]
 
 
-class Stopped(Exception):
-    pass
-
-
-def test_what_progress_raises_cancels(store: Store, write_model: WriteModel) -> None:
-    def stop(done: int, total: int) -> None:
-        raise Stopped
-
-    with pytest.raises(Stopped):
-        store.add_gguf([write_model()], NAME, progress=stop)
+def test_packaging_can_be_cancelled(store: Store, write_model: WriteModel) -> None:
+    with pytest.raises(RunnerError) as caught:
+        package(store, PackageRequest(gguf=[write_model()]), NAME, cancelled=lambda: True)
+    assert caught.value.kind is Kind.CANCELLED
     assert store.list() == []
     assert list((store.path / "ingest").iterdir()) == []
+
+
+def test_a_blob_deleted_while_a_model_is_added_is_stored_again(
+    store: Store, write_model: WriteModel, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+    publish = Store.publish
+
+    def disturbed(self: Store, manifest: Manifest, name: Reference | None) -> StoredModel | None:
+        attempts.append(manifest)
+        if len(attempts) == 1:
+            layout.blob(manifest.layers[0].digest).unlink()
+        return publish(self, manifest, name)
+
+    monkeypatch.setattr(Store, "publish", disturbed)
+    model = add_gguf(store, [write_model()], NAME)
+    assert len(attempts) == 2
+    assert store.list() == [model]
 
 
 Prepare = Callable[[Path], Path]
@@ -194,7 +220,7 @@ def test_what_is_no_model_is_not_stored(
     store: Store, tmp_path: Path, prepare: Prepare, kind: Kind, words: str
 ) -> None:
     with pytest.raises(RunnerError) as caught:
-        store.add_gguf([prepare(tmp_path)], NAME)
+        add_gguf(store, [prepare(tmp_path)], NAME)
     assert caught.value.kind is kind
     assert words in caught.value.message
     assert caught.value.hint
@@ -212,14 +238,14 @@ def test_a_template_is_a_text_of_bounded_length(
     template = tmp_path / "t.jinja"
     template.write_bytes(content)
     with pytest.raises(RunnerError, match=words) as caught:
-        store.add_gguf([write_model()], NAME, chat_template=template)
+        add_gguf(store, [write_model()], NAME, chat_template=template)
     assert caught.value.kind is Kind.USAGE
 
 
 def test_a_projector_must_be_one(store: Store, write_model: WriteModel) -> None:
     path = write_model()
     with pytest.raises(RunnerError, match="is not a multimodal projector"):
-        store.add_gguf([path], NAME, mmproj=path)
+        add_gguf(store, [path], NAME, mmproj=path)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**31])
@@ -227,14 +253,14 @@ def test_a_context_size_is_a_positive_number(
     store: Store, write_model: WriteModel, size: int
 ) -> None:
     with pytest.raises(RunnerError) as caught:
-        store.add_gguf([write_model()], NAME, context_size=size)
+        add_gguf(store, [write_model()], NAME, context_size=size)
     assert (caught.value.kind, caught.value.param) == (Kind.USAGE, "context_size")
 
 
 def test_a_name_with_a_digest_cannot_be_given(store: Store, write_model: WriteModel) -> None:
     name = Reference.parse("x@sha256:" + "a" * 64)
     with pytest.raises(RunnerError) as caught:
-        store.add_gguf([write_model()], name)
+        add_gguf(store, [write_model()], name)
     assert caught.value.kind is Kind.INVALID_REFERENCE
 
 
@@ -242,8 +268,8 @@ def test_a_file_is_found_by_its_content_whatever_stored_it(
     store: Store, write_model: WriteModel
 ) -> None:
     path = write_model()
-    first = store.add_gguf([path], NAME)
+    first = add_gguf(store, [path], NAME)
     blob = Layout(store.path).blob(first.manifest.layers[0].digest)
-    again = store.add_gguf([blob], Reference.parse("again"))
+    again = add_gguf(store, [blob], Reference.parse("again"))
     assert again.id == first.id
     assert len(list(blob.parent.iterdir())) == 3

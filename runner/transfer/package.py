@@ -1,0 +1,223 @@
+"""Makes a model out of local files or of a stored model, and gives it a name.
+
+Everything the artifact says comes from the bytes of its files and from the request, so the same
+request over the same files gives the same id, whatever their names and times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.errors import Kind, RunnerError
+from runner.oci import Artifact, Descriptor, Digest, Manifest, ModelConfig, Reference, Role, media
+from runner.store import Store, StoredModel
+from runner.store.source import Source
+from runner.transfer.ingredients import (
+    Ingredient,
+    open_adapter,
+    open_folder,
+    open_gguf,
+    open_projector,
+    read_text,
+)
+from runner.transfer.layers import DOCKER_TYPES, Format, write_documents
+from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Note, Planned
+
+MAX_CONTEXT_SIZE = 2**31 - 1
+MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageRequest:
+    """What to make a model of: exactly one of the first three, and what is to go with it."""
+
+    gguf: Sequence[Path] = ()  # one shard stands for all
+    safetensors_dir: Path | None = None
+    from_model: str | None = None  # a stored model, by any of its names; its layers are shared
+    licenses: Sequence[Path] = ()  # of from_model, more ones
+    chat_template: Path | None = None  # Jinja; replaces the model's own
+    mmproj: Path | None = None  # multimodal projector, a GGUF file
+    loras: Sequence[Path] = ()  # adapters, GGUF files; of from_model, more ones
+    context_size: int | None = None  # tokens the model is to be run with
+    form: Format | None = None  # None: as from_model is, else Docker's
+
+
+def package(
+    store: Store,
+    wanted: PackageRequest,
+    name: Reference,
+    *,
+    listen: Listen = lambda event: None,
+    cancelled: IsCancelled = lambda: False,
+) -> StoredModel:
+    """Store a model under ``name``: its files checked, hashed, hard linked where that is possible.
+
+    Packaging what is there is cheap in space, repairs damaged blobs, and gives the same id.
+    ``listen`` hears a :class:`LayerProgress` for each file, by a label that is no layer's digest.
+
+    Raises RunnerError: USAGE for a request or a file that cannot be used, INVALID_MODEL for one
+    that is no sound model, MODEL_NOT_FOUND for ``from_model``, INVALID_REFERENCE for a name with a
+    digest, INTEGRITY when a file changes meanwhile, DISK_FULL, CANCELLED.
+    """
+    _check(wanted, name)
+    with store.inbox.claimed():
+        for _ in range(MAX_ATTEMPTS):
+            manifest = _store_all(store, wanted, listen, cancelled)
+            model = store.publish(manifest, name)
+            if model is not None:
+                return model
+    raise RunnerError(
+        Kind.STORE,
+        f"blobs of {name.familiar} were deleted while it was added",
+        hint="try again when nobody removes models",
+    )
+
+
+def _check(wanted: PackageRequest, name: Reference) -> None:
+    sources = (bool(wanted.gguf), wanted.safetensors_dir is not None, wanted.from_model is not None)
+    if sum(sources) != 1:
+        raise RunnerError(
+            Kind.USAGE,
+            f"a model is made of one source, not of {sum(sources)}",
+            hint="give GGUF files, a folder with safetensors, or a stored model",
+        )
+    if name.digest is not None or name.tag is None:
+        raise RunnerError(
+            Kind.INVALID_REFERENCE,
+            f"{name} has a digest; a model's name cannot",
+            hint="give NAME or NAME:TAG",
+        )
+    size = wanted.context_size
+    if size is not None and not 1 <= size <= MAX_CONTEXT_SIZE:
+        raise RunnerError(
+            Kind.USAGE,
+            f"context size {size} is out of range",
+            hint="give a number of tokens from 1 up",
+            param="context_size",
+        )
+    if size is not None and wanted.form is Format.CNCF:
+        raise RunnerError(
+            Kind.USAGE,
+            "a ModelPack config has no place for a context size",
+            hint="leave the context size out, or package in Docker's format",
+            param="context_size",
+        )
+
+
+def _store_all(
+    store: Store, wanted: PackageRequest, listen: Listen, cancelled: IsCancelled
+) -> Manifest:
+    """Store the files, then config and manifest. No time is written: ids would differ by it."""
+    base = None if wanted.from_model is None else store.resolve(wanted.from_model)
+    kept = [] if base is None else list(_kept(base, wanted))
+    with ExitStack() as stack:
+        found, config = _open_weights(stack, wanted, base)
+        adapters = Artifact.of_layers(kept).having(Role.ADAPTER)
+        found += _open_extras(stack, wanted, config.architecture, has_adapters=len(adapters))
+        meter = _Meter(found, listen, cancelled)
+        layers = [*kept, *(_store(store, item, meter) for item in found)]
+    form = _form(wanted, base)
+    if form is Format.CNCF and config.context_size is not None:
+        listen(Note("the context size is left out: ModelPack has no place for it", True))
+    files = Artifact.of_layers(layers).files
+    documents = write_documents(
+        replace(config, context_size=wanted.context_size or config.context_size),
+        files,
+        form,
+        is_folder=any(file.role is Role.SAFETENSORS for file in files)
+        or (base is not None and base.manifest.config.media_type == media.CONFIG_V02),
+    )
+    return documents.manifest(store.inbox.add_document(documents.config_type, documents.config))
+
+
+def _open_weights(
+    stack: ExitStack, wanted: PackageRequest, base: StoredModel | None
+) -> tuple[list[Ingredient], ModelConfig]:
+    if base is not None:
+        return [], base.config
+    if wanted.safetensors_dir is not None:
+        return open_folder(stack, wanted.safetensors_dir)
+    return open_gguf(stack, wanted.gguf)
+
+
+def _open_extras(
+    stack: ExitStack, wanted: PackageRequest, architecture: str, *, has_adapters: int
+) -> Iterator[Ingredient]:
+    for path in wanted.licenses:
+        yield read_text(Role.LICENSE, path)
+    if wanted.chat_template:
+        yield read_text(Role.CHAT_TEMPLATE, wanted.chat_template)
+    if wanted.mmproj:
+        yield open_projector(stack, wanted.mmproj)
+    for number, path in enumerate(wanted.loras, start=has_adapters + 1):
+        yield open_adapter(stack, path, number=number, architecture=architecture)
+
+
+def _kept(base: StoredModel, wanted: PackageRequest) -> Iterator[Descriptor]:
+    """Yield the layers of the stored model that the request does not replace."""
+    replaced = {
+        role
+        for role, path in ((Role.CHAT_TEMPLATE, wanted.chat_template), (Role.MMPROJ, wanted.mmproj))
+        if path is not None
+    }
+    for file in Artifact.of(base.manifest).files:
+        if file.role not in replaced:
+            yield file.blob
+
+
+def _form(wanted: PackageRequest, base: StoredModel | None) -> Format:
+    """Return the format to write: the stored model's own where it can hold what is wanted."""
+    if wanted.form is not None:
+        return wanted.form
+    if base is None or wanted.context_size is not None:
+        return Format.DOCKER
+    return Format.of(base.manifest) or Format.DOCKER
+
+
+def _store(store: Store, item: Ingredient, meter: _Meter) -> Descriptor:
+    media_type = DOCKER_TYPES[item.role]
+    if isinstance(item.content, bytes):
+        return store.inbox.add_document(media_type, item.content)
+    on_bytes, on_copy = meter.of(item.content)
+    stored = store.inbox.add_file(item.content, on_bytes=on_bytes, on_copy=on_copy)
+    path = {} if item.path is None else {media.FILE_PATH: item.path}
+    return Descriptor(media_type, stored.digest, stored.size_bytes, path)
+
+
+class _Meter:
+    """Tells how far each file is, by a label made of its path, and asks whether to stop."""
+
+    def __init__(self, items: Sequence[Ingredient], listen: Listen, cancelled: IsCancelled) -> None:
+        self._listen = listen
+        self._cancelled = cancelled
+        sources = [item.content for item in items if isinstance(item.content, Source)]
+        if sources:
+            listen(Planned(tuple(LayerProgress(_label(s), s.size_bytes, 0) for s in sources)))
+
+    def of(self, source: Source) -> tuple[Callable[[int], None], Callable[[int], None]]:
+        """Return what counts the bytes that are hashed of a file, and those that are copied.
+
+        A copy was not planned: with its first byte there is twice as much to do.
+        """
+        done_bytes, todo_bytes = 0, source.size_bytes
+
+        def count(size_bytes: int) -> None:
+            nonlocal done_bytes
+            if self._cancelled():
+                raise RunnerError(Kind.CANCELLED, f"adding {source.path.name} was given up")
+            done_bytes += size_bytes
+            self._listen(LayerProgress(_label(source), todo_bytes, done_bytes))
+
+        def count_copied(size_bytes: int) -> None:
+            nonlocal todo_bytes
+            todo_bytes = 2 * source.size_bytes
+            count(size_bytes)
+
+        return count, count_copied
+
+
+def _label(source: Source) -> Digest:
+    return Digest.of(str(source.path).encode("utf-8", "surrogateescape"))
