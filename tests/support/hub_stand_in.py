@@ -8,34 +8,17 @@ import hashlib
 import json
 import re
 import secrets
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from tests.support.http_stand_in import Answer, Seen, render_json, serving
+
 LFS_ENDINGS = (".gguf", ".safetensors")
-BLOCK_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A request that arrived."""
-
-    method: str
-    path: str  # with its query
-    headers: Mapping[str, str]  # names in lower case
-
-
-@dataclass
-class Answer:
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -142,7 +125,7 @@ class HubStandIn:
             ),
             key=lambda repository: -repository.downloads,
         )
-        return _json([_facts(found_one) for found_one in found][: int(query["limit"][0])])
+        return render_json([_facts(found_one) for found_one in found][: int(query["limit"][0])])
 
     def _describe(
         self, repository: HubRepository, rest: str, query: Mapping[str, list[str]], path: str
@@ -153,12 +136,12 @@ class HubStandIn:
         if commit is None:
             return _error(404, "Invalid rev id", "RevisionNotFound")
         if kind != "tree":
-            return _json({**_facts(repository), "sha": commit})
+            return render_json({**_facts(repository), "sha": commit})
         is_recursive = query.get("recursive", [""])[0] in ("true", "True", "1")
         entries = _tree(repository.commits[commit], unquote(folder), is_recursive=is_recursive)
         start = int(query.get("cursor", ["0"])[0])
         page = entries[start : start + self.page_size]
-        answer = _json(page)
+        answer = render_json(page)
         if start + len(page) < len(entries):
             base = re.sub(r"&cursor=\d+", "", path)
             address = f"{self.url}{base}&cursor={start + len(page)}"
@@ -265,10 +248,6 @@ def _ranged(data: bytes, wanted: str | None, headers: dict[str, str]) -> Answer:
     return Answer(206, data[start : end + 1], headers)
 
 
-def _json(value: object) -> Answer:
-    return Answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-
 def _error(status: int, message: str, code: str | None) -> Answer:
     headers = {"Content-Type": "application/json", "X-Error-Message": message}
     if code:
@@ -281,8 +260,8 @@ def serve_hub() -> Iterator[HubStandIn]:
     """Serve the hub and its large files on two free ports of loopback."""
     hub = HubStandIn()
     with ExitStack() as stack:
-        hub.url = stack.enter_context(_serving(hub.api, hub.requests, None))
-        hub.cdn_url = stack.enter_context(_serving(hub.cdn, hub.cdn_requests, hub.cuts))
+        hub.url = stack.enter_context(serving(hub.api, hub.requests))
+        hub.cdn_url = stack.enter_context(serving(hub.cdn, hub.cdn_requests, cuts=hub.cuts))
         yield hub
 
 
@@ -291,49 +270,3 @@ def hub() -> Iterator[HubStandIn]:
     """A hub without repositories."""
     with serve_hub() as served:
         yield served
-
-
-@contextmanager
-def _serving(answer: Any, requests: list[Seen], cuts: list[int] | None) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(self.command, self.path, headers)
-            requests.append(seen)
-            reply = answer(seen)
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            if self.command == "GET":
-                self._send(reply.body)
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def _send(self, body: bytes) -> None:
-            end = len(body)
-            if cuts and cuts[0] < end:
-                end = cuts.pop(0)
-                self.close_connection = True
-            try:
-                for at in range(0, end, BLOCK_BYTES):
-                    self.wfile.write(body[at : min(at + BLOCK_BYTES, end)])
-            except ConnectionError:
-                self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True  # a client may keep its connection open after the test
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,0 +1,86 @@
+"""Small HTTP servers in this process that answer as a function says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+BLOCK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that arrived."""
+
+    method: str
+    path: str  # with its query
+    headers: Mapping[str, str]  # names in lower case
+
+
+@dataclass
+class Answer:
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def render_json(value: object) -> Answer:
+    return Answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+@contextmanager
+def serving(
+    answer: Callable[[Seen], Answer], requests: list[Seen], *, cuts: list[int] | None = None
+) -> Iterator[str]:
+    """Serve on a free port of loopback and give the address; requests are noted as they arrive.
+
+    A body longer than the first of ``cuts`` breaks off there, and that cut is used up.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = Seen(self.command, self.path, headers)
+            requests.append(seen)
+            reply = answer(seen)
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            if self.command == "GET":
+                self._send(reply.body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def _send(self, body: bytes) -> None:
+            end = len(body)
+            if cuts and cuts[0] < end:
+                end = cuts.pop(0)
+                self.close_connection = True
+            try:
+                for at in range(0, end, BLOCK_BYTES):
+                    self.wfile.write(body[at : min(at + BLOCK_BYTES, end)])
+            except ConnectionError:
+                self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True  # a client may keep its connection open after the test
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
