@@ -48,7 +48,7 @@ def open_blob(
             stack.close()
             answer = stack.enter_context(session.open("GET", path))
         if answer.status == 206 and is_part:
-            yield _read_part(answer, descriptor)
+            yield read_part(answer, size_bytes=descriptor.size_bytes, what=str(descriptor.digest))
         elif answer.status == 200:
             yield Blob(0, answer.size_bytes, answer)
         else:
@@ -66,19 +66,21 @@ def absent_is_broken(error: RunnerError, what: str) -> RunnerError:
     )
 
 
-def _read_part(answer: Answer, descriptor: Descriptor) -> Blob:
-    """Read where a part lies: RFC 9110 section 14.4. A part that does not say so is of no use."""
+def read_part(answer: Answer, *, size_bytes: int, what: str) -> Blob:
+    """Read where a part of ``what`` lies: RFC 9110 section 14.4. One that does not say is no use.
+
+    Raises RunnerError: REGISTRY_UNAVAILABLE; INTEGRITY where the whole has another size.
+    """
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if match is None:
         raise unavailable(
-            Cause.ANSWER, f"{answer.route} sent a part of a blob without saying which part"
+            Cause.ANSWER, f"{answer.route} sent a part of {what} without saying which part"
         )
     size = None if match[3] is None else int(match[3])
-    if size is not None and size != descriptor.size_bytes:
+    if size is not None and size != size_bytes:
         raise RunnerError(
             Kind.INTEGRITY,
-            f"{answer.route} has {size} bytes of {descriptor.digest}, "
-            f"the manifest says {descriptor.size_bytes}",
-            hint="the registry, or a cache before it, has a damaged blob",
+            f"{answer.route} has {size} bytes of {what}, where {size_bytes} are expected",
+            hint="the server, or a cache before it, has a damaged file",
         )
     return Blob(int(match[1]), size, answer)

@@ -124,11 +124,23 @@ def explain_refusal(
             hint="give HF_TOKEN a valid token that may read it: https://huggingface.co/settings/tokens",
             details=details,
         )
+    return explain_status(status, has_token=has_token)
+
+
+def explain_status(status: int, *, has_token: bool) -> RunnerError:
+    """Say what a refusal means that is not about a repository."""
+    if status == 429:
+        hint = "wait a few minutes" + (
+            "" if has_token else "; with HF_TOKEN set the limit is higher"
+        )
+        return RunnerError(
+            Kind.RATE_LIMITED, "Hugging Face answers no more requests for now", hint=hint
+        )
     return RunnerError(
         Kind.REGISTRY_UNAVAILABLE,
-        f"Hugging Face answered {status} for hf.co/{asked.repository}",
+        f"Hugging Face answered {status}",
         hint="try again later; https://status.huggingface.co tells of outages",
-        details=details,
+        details={"status": status},
     )
 
 
