@@ -27,7 +27,11 @@ settings.register_profile(
 settings.register_profile("fuzz", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-pytest_plugins = ["tests.support.registries", "tests.support.hub_stand_in"]
+pytest_plugins = [
+    "tests.support.registries",
+    "tests.support.hub_stand_in",
+    "tests.support.docker_hub_stand_in",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOPBACK = ("127.", "::1", "localhost")
