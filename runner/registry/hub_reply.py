@@ -6,6 +6,7 @@ Sources: the hub's API as the ``huggingface_hub`` client uses it (``GET /api/mod
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -50,6 +51,13 @@ class HubFile:
     def base_name(self) -> str:
         """The last part of the path."""
         return self.path.rpartition("/")[2]
+
+    def matches(self, data: bytes) -> bool:
+        """Hash the bytes and compare."""
+        if self.sha256 is not None:
+            return self.sha256.matches(data)
+        head = f"blob {len(data)}\0".encode()  # what git hashes before a file's bytes
+        return hashlib.sha1(head + data, usedforsecurity=False).hexdigest() == self.git_sha1
 
 
 def parse_revision(raw: bytes, asked: HubReference) -> HubRevision:

@@ -18,8 +18,6 @@ import pytest
 
 from tests.support.http_stand_in import Answer, Seen, render_json, serving
 
-LFS_ENDINGS = (".gguf", ".safetensors")
-
 
 @dataclass
 class HubRepository:
@@ -60,6 +58,8 @@ class HubStandIn:
     ignores_ranges: bool = False
     cuts: list[int] = field(default_factory=list)  # bytes after which a large file breaks off
     spoiled: int = 0  # large files that are still to come with a wrong byte
+    altered: dict[str, bytes] = field(default_factory=dict)  # small files that arrive otherwise
+    lfs_endings: tuple[str, ...] = (".gguf", ".safetensors")
     failures: list[Answer] = field(default_factory=list)  # given instead of API answers, in order
     signatures: set[str] = field(default_factory=set)  # of addresses that have not expired
     issues_expired: bool = False  # addresses of large files expire before they are used
@@ -139,7 +139,7 @@ class HubStandIn:
         if kind != "tree":
             return render_json({**_facts(repository), "sha": commit})
         is_recursive = query.get("recursive", [""])[0] in ("true", "True", "1")
-        entries = _tree(repository.commits[commit], unquote(folder), is_recursive=is_recursive)
+        entries = self._tree(repository.commits[commit], unquote(folder), is_recursive=is_recursive)
         start = int(query.get("cursor", ["0"])[0])
         page = entries[start : start + self.page_size]
         answer = render_json(page)
@@ -148,6 +148,38 @@ class HubStandIn:
             address = f"{self.url}{base}&cursor={start + len(page)}"
             answer.headers["Link"] = f'<{address}>; rel="next"'
         return answer
+
+    def _tree(
+        self, files: Mapping[str, bytes], folder: str, *, is_recursive: bool
+    ) -> list[dict[str, Any]]:
+        prefix = f"{folder}/" if folder else ""
+        below = {path: data for path, data in sorted(files.items()) if path.startswith(prefix)}
+        folders = sorted(
+            {
+                prefix + "/".join(parts[:depth])
+                for path in below
+                for parts in [path.removeprefix(prefix).split("/")]
+                for depth in range(1, len(parts))
+            }
+        )
+        entries = [
+            {"type": "directory", "path": name, "oid": "0" * 40, "size": 0} for name in folders
+        ]
+        entries += [self._tree_file(path, data) for path, data in below.items()]
+        return [
+            entry
+            for entry in entries
+            if is_recursive or "/" not in entry["path"].removeprefix(prefix)
+        ]
+
+    def _tree_file(self, path: str, data: bytes) -> dict[str, Any]:
+        entry = {"type": "file", "path": path, "oid": git_sha1(data), "size": len(data)}
+        if path.endswith(self.lfs_endings):
+            sha256 = hashlib.sha256(data).hexdigest()
+            pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\n".encode()
+            entry["oid"] = git_sha1(pointer)
+            entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": len(pointer)}
+        return entry
 
     def _resolve(self, repository: HubRepository, rest: str, seen: Seen) -> Answer:
         _, revision, file = rest.split("/", 2)
@@ -159,9 +191,9 @@ class HubStandIn:
             return _error(404, "Entry not found", "EntryNotFound")
         data = repository.commits[commit][path]
         headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
-        if not is_lfs(path):
+        if not path.endswith(self.lfs_endings):
             headers["ETag"] = f'"{git_sha1(data)}"'
-            return _ranged(data, seen.headers.get("range"), headers)
+            return _ranged(self.altered.get(path, data), seen.headers.get("range"), headers)
         sha256 = hashlib.sha256(data).hexdigest()
         signature = secrets.token_hex(8)
         if not self.issues_expired:
@@ -176,10 +208,6 @@ def git_sha1(data: bytes) -> str:
     """The id that git gives a file."""
     head = f"blob {len(data)}\0".encode()
     return hashlib.sha1(head + data, usedforsecurity=False).hexdigest()
-
-
-def is_lfs(path: str) -> bool:
-    return path.endswith(LFS_ENDINGS)
 
 
 def _split_name(path: str) -> tuple[str, str, str]:
@@ -209,34 +237,6 @@ def _facts(repository: HubRepository) -> dict[str, Any]:
             {"rfilename": path} for path in repository.commits[repository.branches["main"]]
         ],
     }
-
-
-def _tree(files: Mapping[str, bytes], folder: str, *, is_recursive: bool) -> list[dict[str, Any]]:
-    prefix = f"{folder}/" if folder else ""
-    below = {path: data for path, data in sorted(files.items()) if path.startswith(prefix)}
-    folders = sorted(
-        {
-            prefix + "/".join(parts[:depth])
-            for path in below
-            for parts in [path.removeprefix(prefix).split("/")]
-            for depth in range(1, len(parts))
-        }
-    )
-    entries = [{"type": "directory", "path": name, "oid": "0" * 40, "size": 0} for name in folders]
-    entries += [_tree_file(path, data) for path, data in below.items()]
-    return [
-        entry for entry in entries if is_recursive or "/" not in entry["path"].removeprefix(prefix)
-    ]
-
-
-def _tree_file(path: str, data: bytes) -> dict[str, Any]:
-    entry = {"type": "file", "path": path, "oid": git_sha1(data), "size": len(data)}
-    if is_lfs(path):
-        sha256 = hashlib.sha256(data).hexdigest()
-        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\n".encode()
-        entry["oid"] = git_sha1(pointer)
-        entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": len(pointer)}
-    return entry
 
 
 def _ranged(data: bytes, wanted: str | None, headers: dict[str, str]) -> Answer:

@@ -41,6 +41,15 @@ def test_a_small_file_and_one_in_lfs() -> None:
     )
 
 
+def test_bytes_are_compared_with_what_git_or_lfs_says() -> None:
+    # printf hello | git hash-object --stdin; printf hello | sha256sum
+    small = HubFile("x", 5, "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0")
+    sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    large = HubFile("y", 5, SHA1, Digest("sha256", sha256))
+    assert small.matches(b"hello") and large.matches(b"hello")
+    assert not small.matches(b"hellp") and not large.matches(b"hellp")
+
+
 @pytest.mark.parametrize(
     "path",
     [
