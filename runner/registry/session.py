@@ -13,7 +13,7 @@ from runner.oci.challenge import Challenge, choose_challenge, parse_challenges
 from runner.oci.errcode import kind_of, parse_faults
 from runner.oci.retry import Patience, parse_retry_after
 from runner.oci.scope import Scope, merge_scopes, parse_scopes
-from runner.registry.address import Origin
+from runner.registry.address import Origin, Reach
 from runner.registry.answer import Answer
 from runner.registry.caller import Caller
 from runner.registry.credentials import Credentials
@@ -59,6 +59,7 @@ class Session:
         self._lock = threading.Lock()
         self._wish: Wish | None = None  # what a token is asked for, once the registry has said it
         self._fixed: Authorization | None = None  # a proof that does not end
+        self._reach = Reach.PUBLIC  # of the registry, once it has answered
 
     @contextlib.contextmanager
     def open(
@@ -69,13 +70,19 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Body = None,
         patience: Patience | None = None,
+        answer_s: float | None = None,
     ) -> Iterator[Answer]:
-        """Send a request; give the answer, whatever its status. ``path``: below the base, or a URL.
+        """Send a request; give the answer, whatever its status.
 
-        A 401 of the registry is answered once, with a login or a new token, where the body can be
-        sent again. Raises RunnerError: REGISTRY_UNAVAILABLE, REGISTRY_DENIED, CANCELLED.
+        ``path`` is one below the base, or a URL that the registry sent: of another origin it gets
+        no login, and must not be nearer than the registry. A 401 of the registry is answered once,
+        with a login or a new token, where the body can be sent again. The rest is as of
+        :meth:`Transport.open`.
+
+        Raises RunnerError: REGISTRY_UNAVAILABLE, REGISTRY_DENIED, CANCELLED.
         """
         url = path if "://" in path else f"{self.base_url}{path}"
+        is_own = url.startswith(f"{self.base_url}/")
         with contextlib.ExitStack() as stack:
 
             def send(auth: Authorization | None) -> Answer:
@@ -88,6 +95,8 @@ class Session:
                     auth=auth,
                     caller=self.caller,
                     patience=patience,
+                    led_by=None if is_own else self._reach,
+                    answer_s=answer_s,
                 )
                 return stack.enter_context(opened)
 
@@ -98,6 +107,8 @@ class Session:
                 answer = send(auth)
                 if proof.is_last:
                     break
+            if is_own and answer.route.origin == self._origin:
+                self._reach = answer.reach
             yield answer
 
     def refusal(self, answer: Answer, what: str = "") -> RunnerError:

@@ -86,6 +86,7 @@ class _Message(NamedTuple):
     body: Body
     auth: Authorization | None
     max_redirects: int
+    answer_s: float  # how long its head may take
 
 
 class Transport:
@@ -123,18 +124,21 @@ class Transport:
         patience: Patience | None = None,
         led_by: Reach | None = None,
         max_redirects: int = MAX_REDIRECTS,
+        answer_s: float | None = None,
     ) -> Iterator[Answer]:
         """Send a request; give the answer, whatever its status, and close it at the end.
 
         GET and HEAD are sent again after failures that pass, and so is anything that was refused
         with 429 and whose body is bytes. ``auth`` goes to its own origin only. Redirects are
         followed; not from https to http, not to a nearer network than the server's own, or than
-        ``led_by``: the reach of the server whose word the URL is.
+        ``led_by``: the reach of the server whose word the URL is. The head of an answer may take
+        ``answer_s``, as long as any stall without it.
 
         Raises RunnerError: REGISTRY_UNAVAILABLE when there is no answer, CANCELLED.
         """
         first = _Step(method, url, _origin(url), led_by)
-        message = _Message(dict(headers or {}), body, auth, max_redirects)
+        patient_s = max(answer_s or 0.0, self.network.stall_s)
+        message = _Message(dict(headers or {}), body, auth, max_redirects, patient_s)
         answer = self._send_patiently(first, message, caller, patience or Patience())
         try:
             yield answer
@@ -211,11 +215,11 @@ class Transport:
             response = adapter.send(
                 _prepare(step, message),
                 stream=True,
-                timeout=(self.network.connect_s, self.network.stall_s),
+                timeout=(self.network.connect_s, message.answer_s),
                 proxies={step.origin.scheme: proxy} if proxy else None,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise explain(error, route, now_s=time.time(), stall_s=self.network.stall_s) from error
+            raise explain(error, route, now_s=time.time(), stall_s=message.answer_s) from error
         # Through a proxy, only an address that is written out tells how far away its host is.
         reach = literal_reach(step.origin.host) if proxy else adapter.gate.reach
         stall_s = self.network.stall_s

@@ -174,6 +174,23 @@ def test_e22_a_location_on_another_host_gets_no_credentials(
     assert proofs[0] is None and set(proofs[1:]) == {"Basic YWxpY2U6czNjcmV0"}
 
 
+def test_e22_a_registry_outside_cannot_send_an_upload_to_this_machine(
+    registry: UploadRegistry,
+) -> None:
+    network = Network()
+    transport = Transport(network)
+    services = Services(transport, OneLogin(network), Tokens(transport))
+    outside = Session(services, "r.example", "https://r.example", caller=Caller())
+    with (
+        pytest.raises(RunnerError, match=r"refused to be sent to 127\.0\.0\.1") as caught,
+        outside.open("PUT", f"http://{registry.host}/v2/u/1", body=DATA),
+    ):
+        pass
+    assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE
+    assert registry.asked == []
+    transport.close()
+
+
 def test_e22_a_digest_that_differs_is_told(
     registry: UploadRegistry, uploader: Uploader, told: Told
 ) -> None:
