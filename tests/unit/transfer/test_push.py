@@ -18,6 +18,7 @@ from runner.store import Store, StoredModel
 from runner.transfer.progress import Event, LayerProgress, Note, Planned
 from runner.transfer.push import Pushed, plan_push, push
 from tests.support.gguf_maker import STR, Tensor, make_gguf, tiny_model
+from tests.support.models import add_gguf
 from tests.support.registries import MANIFEST, PASSWORD, USER, RunningRegistry
 from tests.support.throttle import throttled
 
@@ -36,7 +37,7 @@ def add(store: Store, tmp_path: Path) -> Add:
         weights, projector = tmp_path / f"{filling.hex()}.gguf", tmp_path / "projector.gguf"
         weights.write_bytes(tiny_model(filling))
         projector.write_bytes(PROJECTOR)
-        return store.add_gguf([weights], Reference.parse(name), mmproj=projector)
+        return add_gguf(store, [weights], Reference.parse(name), mmproj=projector)
 
     return add
 
