@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from typing import Self
 
 from runner.errors import Kind, RunnerError
+from runner.registry.failures import Cause, is_passing, unavailable
 from runner.registry.stream import BlobStream, OpenRange
 from runner.store import Partial
 from runner.transfer.claims import Claim, Claims
 from runner.transfer.pace import Pace, Ramp, connections
 
 JOIN_S = 0.2  # a thread that waits for a silent server is left behind: it can write no more
+
+# What a server may say to one connection too many.
+REFUSALS = frozenset(
+    {Kind.REGISTRY_UNAVAILABLE, Kind.REGISTRY_DENIED, Kind.RATE_LIMITED, Kind.MODEL_NOT_FOUND}
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +53,7 @@ class Connections:
         self._cursors: list[Cursor] = []  # one for each thread that runs
         self._ramp = Ramp()
         self._trial = (time.monotonic(), 0)  # when it began, and what had been received
+        self._most_connections = pace.most_connections
         self._honours_ranges = True  # until the server answers one with the whole blob
         self._error: Exception | None = None
         self._received_bytes = 0
@@ -55,11 +62,11 @@ class Connections:
         """Wait until a block is written; False after the time. Raises what ended the download."""
         with self._changed:
             self._tend()
-            if not self._claims.is_done(index) and (self._cursors or self._error is None):
+            if not self._claims.is_done(index) and self._error is None:
                 self._changed.wait(timeout_s)
             if self._claims.is_done(index):
                 return True
-            if self._error is not None and (self._stop.is_set() or not self._cursors):
+            if self._error is not None:
                 raise self._error
             return False
 
@@ -115,9 +122,8 @@ class Connections:
     @property
     def _wanted(self) -> int:
         missing = self._partial.block_count - self._claims.done_count
-        if not self._honours_ranges:
-            return min(1, missing)
-        return min(missing, connections(self._ramp, self._pace, missing_blocks=missing))
+        wanted = connections(self._ramp, self._pace, missing_blocks=missing)
+        return min(wanted, missing, self._most_connections)
 
     @property
     def _most_blocks(self) -> int | None:
@@ -130,10 +136,8 @@ class Connections:
                 self._complete(cursor)
                 if not self._take_next(cursor):
                     break
-        except RunnerError as error:
-            self._fail(error, is_final=error.kind is not Kind.REGISTRY_UNAVAILABLE)
         except Exception as error:
-            self._fail(error, is_final=True)
+            self._fail(error)
         finally:
             with self._changed:
                 self._claims.release(cursor.claim)
@@ -152,11 +156,14 @@ class Connections:
             cursor.claim = claim
             return True
 
-    def _fail(self, error: Exception, *, is_final: bool) -> None:
-        """Remember what happened. The others go on, unless they would meet the same."""
+    def _fail(self, error: Exception) -> None:
+        """End the download, unless the server refused one connection and others go on."""
+        is_refusal = isinstance(error, RunnerError) and error.kind in REFUSALS
         with self._changed:
+            if is_refusal and len(self._cursors) > 1:
+                self._most_connections = 1
+                return
             self._error = error
-        if is_final:
             self._stop.set()
 
     def _complete(self, cursor: Cursor) -> None:
@@ -172,7 +179,7 @@ class Connections:
                 if not self._stream(cursor):
                     return
             except RunnerError as error:
-                if error.kind is not Kind.REGISTRY_UNAVAILABLE:
+                if not is_passing(error):
                     raise
                 problem = error
             if not cursor.claim.remaining:
@@ -192,7 +199,7 @@ class Connections:
             self._check_size(stream)
             if stream.start != start:
                 with self._changed:
-                    self._honours_ranges = False
+                    self._honours_ranges, self._most_connections = False, 1
                     if len(self._cursors) > 1:
                         return False
                 if stream.start != 0:
@@ -252,17 +259,17 @@ class Connections:
         )
 
     def _wrong_start(self, asked: int, got: int) -> RunnerError:
-        return RunnerError(
-            Kind.REGISTRY_UNAVAILABLE,
+        return unavailable(
+            Cause.BROKEN,
             f"asked for blob {self._partial.digest} from byte {asked} on, the server sent it "
             f"from {got} on",
-            hint="a proxy or mirror in between mishandles ranges: try without it",
+            "a proxy or mirror in between mishandles ranges: try without it",
         )
 
     def _cut_off(self, offset: int) -> RunnerError:
-        return RunnerError(
-            Kind.REGISTRY_UNAVAILABLE,
+        return unavailable(
+            Cause.BROKEN,
             f"the server ended blob {self._partial.digest} at {offset} of "
             f"{self._partial.size_bytes} bytes, {self._pace.patience} times in a row",
-            hint="run the same command again: what has arrived is kept",
+            "run the same command again: what has arrived is kept",
         )

@@ -11,6 +11,7 @@ import time
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest
+from runner.registry.failures import Cause, is_passing, unavailable
 from runner.registry.stream import OpenRange
 from runner.store import Measured, Partial, Store
 from runner.transfer.connections import Connections
@@ -76,7 +77,7 @@ def fetch_unknown(
     got, idle = bytearray(), 0
     while True:
         before, size = len(got), None
-        problem = RunnerError(Kind.REGISTRY_UNAVAILABLE, "the server ended a file too early")
+        problem = unavailable(Cause.BROKEN, "the server ended a file too early")
         try:
             with open_range(len(got), None) as stream:
                 size = stream.size_bytes
@@ -89,7 +90,7 @@ def fetch_unknown(
             if size is None or len(got) == size:
                 return bytes(got)
         except RunnerError as error:
-            if error.kind is not Kind.REGISTRY_UNAVAILABLE:
+            if not is_passing(error):
                 raise
             problem = error
         idle = 0 if len(got) > before else idle + 1

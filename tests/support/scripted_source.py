@@ -108,4 +108,5 @@ def refused(error: Exception) -> Respond:
 
 
 def unavailable() -> RunnerError:
-    return RunnerError(Kind.REGISTRY_UNAVAILABLE, "the connection broke")
+    details = {"cause": "broken"}
+    return RunnerError(Kind.REGISTRY_UNAVAILABLE, "the connection broke", details=details)
