@@ -179,7 +179,7 @@ class Connections:
                 if not self._stream(cursor):
                     return
             except RunnerError as error:
-                if not is_passing(error):
+                if not is_passing(error) and not self._may_be_the_range(error):
                     raise
                 problem = error
             if not cursor.claim.remaining:
@@ -189,6 +189,14 @@ class Connections:
                 raise problem
             pause_s = self._pace.pause_s * 2**idle
             self._stop.wait(pause_s * random.uniform(0.5, 1.0))
+
+    def _may_be_the_range(self, error: RunnerError) -> bool:
+        """Say whether to try without ranges: the answer to one was against the rules."""
+        with self._changed:
+            is_first = self._honours_ranges
+            if error.details.get("cause") == Cause.ANSWER:
+                self._honours_ranges, self._most_connections = False, 1
+            return is_first and not self._honours_ranges
 
     def _stream(self, cursor: Cursor) -> bool:
         """Open a range and write what comes; False when this connection is one too many."""
@@ -247,7 +255,8 @@ class Connections:
         return cursor.claim.next * self._partial.block_bytes + cursor.filled_bytes
 
     def _check_size(self, stream: BlobStream) -> None:
-        if stream.size_bytes not in (None, self._partial.size_bytes):
+        # An empty answer is one that ended too early, whatever it says of itself.
+        if stream.size_bytes not in (None, 0, self._partial.size_bytes):
             raise self._wrong_size(str(stream.size_bytes))
 
     def _wrong_size(self, got: str) -> RunnerError:
