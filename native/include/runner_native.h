@@ -73,11 +73,13 @@ RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
 
 /* ---- context ---- */
 /* {"n_ctx" (of all sequences), "n_batch","n_ubatch","n_seq_max","n_outputs_max","n_threads","n_threads_batch","flash_attn":bool,"kv_unified":bool,
- *  "type_k","type_v","poll":0..100}. Makes its own ggml threadpool, warms up with one decode, probes what rn_seq_rm can do. */
+ *  "type_k","type_v","poll":0..100,"full_window":bool (default true: layers with a sliding window have room for all tokens; false: for the window and one pass,
+ *  so that a sequence cannot be cut back far; not with kv_unified)}. Makes its own ggml threadpool, warms up with one decode, probes what rn_seq_rm can do. */
 RN_API rn_ctx * rn_ctx_new(rn_model * model, const char * json);
 RN_API void     rn_ctx_free(rn_ctx * ctx);
 /* {"n_ctx","n_ctx_seq","n_batch","n_ubatch","n_seq_max","n_outputs_max","kv_unified","can_shift","seq_rm":"part|full|rs","text_per_record" (see rn_step_out.cap_text),
- *  "state_bytes","token_bytes": rn_seq_state_size of n tokens is at most state_bytes + n * token_bytes,
+ *  "state_bytes","token_bytes": rn_seq_state_size of n tokens is at most state_bytes + n * token_bytes; where "window" is not 0 (a sliding window of so many tokens),
+ *  each token before the last "window" ones takes "window_token_bytes" less,"full_window",
  *  "memory_bytes":{"model","context","compute"}} actual values */
 RN_API int32_t  rn_ctx_info(rn_ctx * ctx, rn_buf * out);
 /* The draft guesses where the text itself gives nothing to guess from (see rn_step). It must have the same vocabulary (RN_E_UNSUP), as many sequences and a
@@ -93,8 +95,10 @@ RN_API int64_t rn_token_piece(rn_model * model, int32_t token, int32_t special, 
 RN_API int64_t rn_detokenize(rn_model * model, const int32_t * tokens, int64_t n, int32_t special, char * out, int64_t cap);
 
 /* ---- KV memory (engine thread) ---- */
-RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1); /* 1 done, 0 not possible for this memory; p1 < 0: to the end */
-/* dst must be empty. Unified: metadata only, any range. Streams, and memory with a recurrent part: the range must be whole (p0 = 0, p1 = -1); trim with rn_seq_rm. */
+/* 1 done, 0 not possible: memory with a recurrent part, or a window that is past what p0 looks back at; p1 < 0: to the end. A whole sequence can always go. */
+RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1);
+/* dst must be empty. Unified: metadata only, any range. Streams, and memory with a recurrent part: the range must be whole (p0 = 0, p1 = -1); trim with rn_seq_rm.
+ * RN_E_STATE: src's window is past what p1 looks back at. */
 RN_API int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 RN_API int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max); /* -1, -1: empty */
 RN_API int32_t rn_kv_clear(rn_ctx * ctx);

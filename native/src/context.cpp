@@ -49,7 +49,11 @@ llama_context_params read_params(const Fields & fields) {
     params.type_k          = kv_type(fields, "type_k");
     params.type_v          = kv_type(fields, "type_v");
     params.no_perf         = false;
-    params.swa_full        = true; // a window-sized cache could not be cut back to a shared prefix
+    params.swa_full        = fields.boolean("full_window", true);
+    // Of cells that two sequences share none is used again, even far behind the window: the cache would fill for good.
+    if (params.kv_unified && !params.swa_full && params.n_seq_max > 1) {
+        fail(RN_E_ARG, "full_window: sequences in one buffer need room for all tokens");
+    }
     if (params.n_outputs_max < params.n_seq_max || params.n_batch < params.n_seq_max) {
         fail(RN_E_ARG, "n_outputs_max (%u) and n_batch (%u) must be at least n_seq_max (%u)", params.n_outputs_max,
              params.n_batch, params.n_seq_max);
@@ -151,7 +155,7 @@ rn_ctx::rn_ctx(std::shared_ptr<rn::Model> shared, llama_context_ptr made, std::u
     n_outputs_max(static_cast<int32_t>(params.n_outputs_max)),
     // Text held back for a stop string, and one token whose every byte may become a U+FFFD of three.
     text_per_record(static_cast<int64_t>(rn::MAX_STOP_BYTES + 3 * (3 + model->max_piece))),
-    kv_unified(params.kv_unified), tokens(params.n_seq_max) {}
+    kv_unified(params.kv_unified), full_window(params.swa_full), tokens(params.n_seq_max) {}
 
 void rn_ctx::check_seq(int32_t seq, const char * name) const {
     if (seq < 0 || seq >= n_seq_max) {
@@ -164,19 +168,27 @@ void rn_ctx::refresh(int32_t seq) {
     tokens[static_cast<size_t>(seq)].resize(static_cast<size_t>(last + 1), LLAMA_TOKEN_NULL);
 }
 
+bool rn_ctx::can_cut(int32_t seq, int32_t length) const {
+    return window == 0 || length <= 0 || length >= next_pos(seq) ||
+           llama_memory_seq_pos_min(memory, seq) <= std::max(0, length - window + 1);
+}
+
 void rn_ctx::probe() {
     llama_memory_clear(memory, true);
-    const int64_t one = state_bytes_after_token(0);
-    const int64_t two = state_bytes_after_token(1);
-    token_bytes       = two - one;
-    state_bytes       = one - token_bytes;
+    const StateBytes one = state_bytes_after_token(0);
+    const StateBytes two = state_bytes_after_token(1);
+    token_bytes          = two.whole - one.whole;
+    state_bytes          = one.whole - token_bytes;
+    // Where there is neither a window nor a recurrent part, llama.cpp takes all of the state for the part.
+    window_token_bytes = two.part < two.whole ? two.part - one.part : 0;
+    window             = window_token_bytes > 0 ? llama_model_n_swa(model->llama.get()) : 0;
     seq_rm            = llama_n_rs_seq(llama.get()) > 0             ? COMMON_CONTEXT_SEQ_RM_TYPE_RS
                         : llama_memory_seq_rm(memory, 0, 1, -1) ? COMMON_CONTEXT_SEQ_RM_TYPE_PART
                                                                 : COMMON_CONTEXT_SEQ_RM_TYPE_FULL;
     llama_memory_clear(memory, true);
 }
 
-int64_t rn_ctx::state_bytes_after_token(llama_pos pos) {
+rn_ctx::StateBytes rn_ctx::state_bytes_after_token(llama_pos pos) {
     llama_batch_ext_clear(batch.get());
     const int32_t row = llama_batch_ext_add_token(batch.get(), 0, 0);
     llama_batch_ext_set_pos(batch.get(), row, &pos);
@@ -185,7 +197,10 @@ int64_t rn_ctx::state_bytes_after_token(llama_pos pos) {
         rn::fail(RN_E_EXC, "the first decode failed");
     }
     llama_synchronize(llama.get());
-    return static_cast<int64_t>(llama_state_seq_get_size(llama.get(), 0));
+    const auto bytes = [this](llama_state_seq_flags flags) {
+        return static_cast<int64_t>(llama_state_seq_get_size_ext(llama.get(), 0, flags));
+    };
+    return {bytes(LLAMA_STATE_SEQ_FLAGS_NONE), bytes(LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)};
 }
 
 rn_ctx * rn_ctx_new(rn_model * model, const char * json) {
@@ -213,7 +228,11 @@ int32_t rn_ctx_info(rn_ctx * ctx, rn_buf * out) {
         info["seq_rm"]          = rn::seq_rm_name(ctx->seq_rm);
         info["state_bytes"]     = ctx->state_bytes;
         info["token_bytes"]     = ctx->token_bytes;
-        info["memory_bytes"]    = rn::memory_of(ctx->llama.get());
+        info["window"]          = ctx->window;
+        info["full_window"]     = ctx->full_window;
+
+        info["window_token_bytes"] = ctx->window_token_bytes;
+        info["memory_bytes"]       = rn::memory_of(ctx->llama.get());
         rn::fill(out, info.dump_safe());
         return RN_OK;
     });

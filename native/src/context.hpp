@@ -48,8 +48,12 @@ struct rn_ctx {
     // Asks llama.cpp again where a sequence ends. Its tokens follow: what is new there is not known.
     void refresh(int32_t seq);
 
-    // Decodes two tokens and clears the memory: finds out seq_rm, state_bytes and token_bytes. Touches all weights: the
-    // warm-up.
+    // Whether a sequence may lose its positions from `length` on: of a sliding window, what the next row looks back at
+    // must be there. llama.cpp does not ask: it would compute from what is left.
+    bool can_cut(int32_t seq, int32_t length) const;
+
+    // Decodes two tokens and clears the memory: finds out seq_rm, the window and the bytes of a state. Touches all
+    // weights: the warm-up.
     void probe();
 
     std::shared_ptr<rn::Model>       model;
@@ -70,10 +74,13 @@ struct rn_ctx {
     int32_t     n_outputs_max;
     int64_t     text_per_record; // bytes of text one step can give for one generator
     bool        kv_unified;
+    bool        full_window; // the cache has room for all tokens of a sequence behind the window, too
+    int32_t     window = 0;  // tokens of a sliding window; 0: no layer has one
     common_context_seq_rm_type seq_rm = COMMON_CONTEXT_SEQ_RM_TYPE_NO;
 
     int64_t state_bytes = 0; // of a sequence written down by rn_seq_state_get: so many,
     int64_t token_bytes = 0; // and so many more for each token
+    int64_t window_token_bytes = 0; // of which so many only for a token within the window
 
     std::vector<std::vector<int32_t>> tokens; // by sequence: what its positions hold, LLAMA_TOKEN_NULL: not known
     std::vector<llama_token_data>     scratch; // of the sampler
@@ -81,5 +88,10 @@ struct rn_ctx {
     std::unique_ptr<rn_ctx>           draft;   // of the model that guesses, sequence for sequence; or none
 
   private:
-    int64_t state_bytes_after_token(llama_pos pos);
+    struct StateBytes {
+        int64_t whole;
+        int64_t part; // what cannot be cut back: of the window, or recurrent
+    };
+
+    StateBytes state_bytes_after_token(llama_pos pos);
 };

@@ -52,7 +52,7 @@ void check_draft(const rn_ctx & target, const rn_ctx & draft) {
     if (draft.n_seq_max < target.n_seq_max) {
         fail(RN_E_ARG, "draft: %d sequences, the model has %d", draft.n_seq_max, target.n_seq_max);
     }
-    if (draft.seq_rm != COMMON_CONTEXT_SEQ_RM_TYPE_PART) {
+    if (draft.seq_rm != COMMON_CONTEXT_SEQ_RM_TYPE_PART || (draft.window > 0 && !draft.full_window)) {
         fail(RN_E_UNSUP, "the draft model's memory cannot be cut back");
     }
     check_vocabulary(target.model->vocab, draft.model->vocab);
@@ -63,8 +63,9 @@ size_t keep_common(rn_ctx & draft, int32_t seq, const std::vector<int32_t> & kno
     const std::vector<int32_t> & held  = draft.tokens[static_cast<size_t>(seq)];
     const size_t                 both  = std::min(held.size(), known.size());
     const auto                   limit = held.begin() + static_cast<ptrdiff_t>(both);
-    const size_t common = static_cast<size_t>(std::mismatch(held.begin(), limit, known.begin()).first - held.begin());
+    size_t common = static_cast<size_t>(std::mismatch(held.begin(), limit, known.begin()).first - held.begin());
     if (common < held.size()) {
+        common = draft.can_cut(seq, static_cast<int32_t>(common)) ? common : 0;
         llama_memory_seq_rm(draft.memory, seq, static_cast<llama_pos>(common), -1);
         draft.refresh(seq);
     }

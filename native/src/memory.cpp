@@ -10,10 +10,10 @@ namespace {
 
 // llama.cpp copies a stream with all its cells, used or not. A text that fills less than half of them is copied with
 // fewer bytes by way of its state, which also touches no page that holds no token. A state leaves out what a sliding
-// window has passed.
+// window has passed, which a copy out of a full-size cache is to have.
 bool is_short(const rn_ctx & ctx, int32_t src) {
     return !ctx.kv_unified && ctx.seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_PART &&
-           llama_model_n_swa(ctx.model->llama.get()) == 0 && 2 * ctx.next_pos(src) < ctx.n_ctx_seq;
+           (ctx.window == 0 || !ctx.full_window) && 2 * ctx.next_pos(src) < ctx.n_ctx_seq;
 }
 
 bool copy_state(rn_ctx & ctx, int32_t src, int32_t dst) {
@@ -30,7 +30,8 @@ bool copy_state(rn_ctx & ctx, int32_t src, int32_t dst) {
 int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1) {
     return rn::guard([&] {
         rn::need(ctx, "ctx").check_seq(seq, "seq");
-        const bool done = llama_memory_seq_rm(ctx->memory, seq, std::max(p0, 0), p1);
+        const bool is_possible = ctx->can_cut(seq, p0);
+        const bool done        = is_possible && llama_memory_seq_rm(ctx->memory, seq, std::max(p0, 0), p1);
         ctx->refresh(seq);
         return done ? 1 : 0;
     });
@@ -50,6 +51,9 @@ int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1
         // A stream is copied as a whole, and a recurrent state exists only at its last position.
         if (!is_whole && (!ctx->kv_unified || ctx->seq_rm != COMMON_CONTEXT_SEQ_RM_TYPE_PART)) {
             rn::fail(RN_E_ARG, "this memory copies whole sequences only: p0 must be 0 and p1 -1");
+        }
+        if (!is_whole && p1 >= 0 && !ctx->can_cut(src, p1)) {
+            rn::fail(RN_E_STATE, "sequence %d has left position %d behind its window", src, p1);
         }
         if (!rn::is_short(*ctx, src) || !rn::copy_state(*ctx, src, dst)) {
             llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : std::max(p0, 0), p1);

@@ -143,10 +143,12 @@ void check_room(const rn_ctx & ctx, const rn_step_in & in, const StepPlan & plan
     }
 }
 
-// Rows beyond those asked for: no step fails for its guesses.
+// Rows beyond those asked for: no step fails for its guesses. A window's cache has room for one pass behind the window:
+// guesses that took two would push out what is needed again when they were wrong.
 int64_t spare_rows(const rn_ctx & ctx, const StepPlan & plan, const rn_step_out & out) {
     const int64_t records = std::min<int64_t>({ctx.n_outputs_max, out.cap_out, out.cap_text / ctx.text_per_record});
-    return std::min(records - plan.n_outputs, ctx.n_batch - static_cast<int64_t>(plan.rows.size()));
+    const int64_t rows    = ctx.window > 0 && !ctx.full_window ? std::min(ctx.n_batch, ctx.n_ubatch) : ctx.n_batch;
+    return std::max<int64_t>(0, std::min(records - plan.n_outputs, rows - static_cast<int64_t>(plan.rows.size())));
 }
 
 // Tokens behind the pending one that this generator may still take, and its sequence hold.
