@@ -29,12 +29,14 @@ class Cost:
         self._seen: dict[int, int] = {}  # when each point was last observed
         self._factor = 1.0
         self._observations = 0
+        self._best_row_s: float | None = first_row_s  # None: to be found again
 
     def observe(self, rows: int, seconds: float) -> None:
         """Learn that ``rows`` (at least one) took ``seconds``."""
         point = rows if rows <= EXACT else round(rows / EXACT) * EXACT
         seconds = max(seconds, LEAST_S) * point / rows
         self._observations += 1
+        self._best_row_s = None
         self._seen[point] = self._observations
         known = self._points.get(point)
         if known is None:
@@ -65,9 +67,10 @@ class Cost:
     @property
     def best_row_s(self) -> float:
         """Seconds for a row in the company in which it is cheapest, as far as is known."""
-        if not self._rows:
-            return self._first_row_s
-        return min(seconds / rows for rows, seconds in self._points.items()) * self._factor
+        if self._best_row_s is None:  # asked at every step, also where nothing was learned since
+            least_s = min(seconds / rows for rows, seconds in self._points.items())
+            self._best_row_s = least_s * self._factor
+        return self._best_row_s
 
     def _forget(self) -> None:
         """Drop what is old: a dear point would never be tried again, so never be corrected.
