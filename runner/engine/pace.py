@@ -30,6 +30,7 @@ ROW_BLOCK = 32  # matrix kernels work in blocks of rows: a partly filled block c
 SMALL = (8, 16)  # pieces below a block, for models whose every row takes a tenth of the target
 SHARES = (1.5, 4.0)  # prompt time over decode time where the target cannot be met: least, most
 WASTE = 1.15
+PATIENCE = 0.25  # of a step: so long copies may take in it, whatever the target
 KEPT = (0.7, 1.2)  # of the best size: it stays as it is
 
 
@@ -68,8 +69,14 @@ class Pace:
         return self._prompt_s.best_row_s
 
     def patience_s(self, decode_rows: int) -> float:
-        """Say how long a step may be held up before it computes."""
-        return self._policy.target_gap_s - self.decode_s(decode_rows) if decode_rows else inf
+        """Say how long a step may be held up before it computes.
+
+        Who waits longer than the target for each token does not mind a little more.
+        """
+        if not decode_rows:
+            return inf
+        decode_s = self.decode_s(decode_rows)
+        return max(self._policy.target_gap_s - decode_s, PATIENCE * decode_s)
 
     def prompt_rows(self, decode_rows: int, *, prompts: int = 1) -> int:
         """Say how many rows of some prompts the next step may hold beside ``decode_rows``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from runner.engine.limits import Policy
@@ -103,3 +105,9 @@ def test_a_step_faster_than_its_streams_alone_is_survived() -> None:
     for _ in range(100):
         learned.observe(4, 96, 0.001)
     assert learned.prompt_rows(4) == 508
+
+
+def test_who_waits_long_for_each_token_waits_a_little_longer_for_a_copy() -> None:
+    assert pace(decode_s=0.01).patience_s(4) == pytest.approx(0.09, rel=0.01)
+    assert pace(decode_s=0.4).patience_s(4) == pytest.approx(0.1, rel=0.01)
+    assert pace().patience_s(0) == inf
