@@ -49,23 +49,33 @@ def is_following(sequence: Sequence) -> bool:
     return False
 
 
-def follow(sequence: Sequence, match: Match, prompts: Iterable[Sequence], *, gain: int) -> bool:
+def follow(
+    sequence: Sequence,
+    match: Match,
+    prompts: Iterable[Sequence],
+    *,
+    gain: int,
+    can_trim: bool = True,
+) -> bool:
     """Let it wait for a running prompt that will soon hold ``gain`` tokens more than ``match``.
 
     Sharing what the other computes costs less than computing it beside the other. The number of
-    leaders is bounded (``waits_left``), so leaders that keep dying cannot starve it.
+    leaders is bounded (``waits_left``), so leaders that keep dying cannot starve it. Without
+    ``can_trim`` the other has to pause where the two part, and must not be past that.
     """
     if not sequence.waits_left:
         return False
     for other in prompts:
         if not other.request.shares_prefix:
             continue
-        limit = min(sequence.reusable, other.prompt_end)
+        limit = min(sequence.reusable, other.prompt_end - (not can_trim))
         same = common_length(other.tokens, sequence.tokens, 0, limit)
-        if same - match.length >= gain:
+        if same - match.length >= gain and (can_trim or other.computed < same):
             gain = same - match.length
             sequence.leader, sequence.follow_until = other, same
     if sequence.leader is None:
         return False
     sequence.waits_left -= 1
+    if not can_trim:
+        sequence.leader.pause_at(sequence.follow_until)
     return True

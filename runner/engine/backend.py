@@ -156,6 +156,7 @@ class Outcome(StrEnum):
 
     OK = "ok"
     FULL = "full"  # no KV cell; nothing was computed, memory operations were done
+    LOST = "lost"  # ``lost`` slots could not be given their content; nothing was computed
     ABORTED = "aborted"
     FAILED = "failed"
 
@@ -170,6 +171,9 @@ class StepResult:
 
     ``saved`` are the keys whose :class:`Save` was done. ``copied_bytes`` were moved by saves and
     restores, in ``copy_s``, which ``duration_s`` does not hold. All three are told of any outcome.
+
+    ``lost`` are the slots that a trim, copy or restore was to leave with a text and that are empty
+    now; all other memory operations were done.
     """
 
     outcome: Outcome
@@ -180,6 +184,7 @@ class StepResult:
     saved: tuple[SavedKey, ...] = ()
     copied_bytes: int = 0
     copy_s: float = 0.0
+    lost: tuple[SlotId, ...] = ()
 
 
 class Backend(Protocol):

@@ -7,7 +7,7 @@ order shows as a wrong text, and a gap is refused outright.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -23,6 +23,7 @@ from runner.engine.backend import (
     Sampled,
     Save,
     SavedKey,
+    SlotId,
     StepResult,
     Stop,
     Trim,
@@ -64,7 +65,8 @@ class FakeBackend:
     leaves some of its rows behind, as a real one does. ``cost_s`` tells the time that a step seems
     to take, of its decode rows (guessed ones as well) and its prompt rows. One guess in
     ``wrong_every`` is wrong. ``can_end`` False: no text ends before its last token. Saved texts are
-    copied at ``bytes_per_s``, or not at all (``can_save``).
+    copied at ``bytes_per_s``, or not at all (``can_save``). Operations of the types in ``refuses``
+    leave their slot empty.
     """
 
     capacity: Capacity
@@ -74,6 +76,7 @@ class FakeBackend:
     can_end: bool = True
     bytes_per_s: float = 1e9
     can_save: bool = True
+    refuses: frozenset[type[MemoryOp]] = frozenset()
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -101,13 +104,19 @@ class FakeBackend:
 
     def run(self, plan: Plan) -> StepResult:
         """Carry out a plan."""
+        lost: dict[SlotId, None] = {}
         for operation in plan.memory:
-            if isinstance(operation, Restore) and not self._has_cells_for(operation):
-                self.steps += 1
-                return StepResult(Outcome.FAILED, (), 0.001, "no cells for a saved text")
-            self._operate(operation)
+            slot = self._refused(operation, lost)
+            if slot is None:
+                self._operate(operation)
+            else:
+                self.slots[slot].clear()
+                lost[slot] = None
         saves = tuple(op.key for op in plan.memory if isinstance(op, Save) and self.can_save)
         copied_bytes = sum(map(self._copied_bytes, plan.memory))
+        if lost:
+            self.steps += 1
+            return StepResult(Outcome.LOST, (), 0.001, saved=saves, lost=tuple(lost))
         self._refuse_what_aborts(plan)
         outcome = self.outcomes.get(self.steps, Outcome.OK)
         self.steps += 1
@@ -160,8 +169,19 @@ class FakeBackend:
             case Drop(key):
                 self.saved.pop(key, None)
 
-    def _has_cells_for(self, restore: Restore) -> bool:
-        return self.cells_used + restore.length <= self.capacity.cells
+    def _refused(self, operation: MemoryOp, lost: Container[SlotId]) -> SlotId | None:
+        """Name the slot that an operation cannot give its content."""
+        match operation:
+            case Trim(slot, length) if length:
+                is_refused = slot in lost
+            case Copy(source, slot, _):
+                is_refused = source in lost
+            case Restore(key, slot, length):
+                has_cells = self.cells_used + length <= self.capacity.cells
+                is_refused = key not in self.saved or not has_cells
+            case _:
+                return None
+        return slot if is_refused or type(operation) in self.refuses else None
 
     def _copied_bytes(self, operation: MemoryOp) -> int:
         match operation:
@@ -171,7 +191,7 @@ class FakeBackend:
                 pass
             case _:
                 return 0
-        return self.capacity.state_bytes + self.capacity.token_bytes * length
+        return self.capacity.saved_bytes(length)
 
     def _refuse_what_aborts(self, plan: Plan) -> None:
         _require(0 < plan.rows <= self.capacity.batch_size, f"{plan.rows} rows")
@@ -181,7 +201,7 @@ class FakeBackend:
             _require(len(self.slots[state.slot]) == state.n_past, "a gap before a decode row")
         if plan.drafts:
             _require(len(plan.drafts) == len(plan.decode), "guesses for others than the streams")
-            _require(self.capacity.can_trim, "this memory cannot forget wrong guesses")
+            _require(self.capacity.can_guess, "this memory cannot forget wrong guesses")
         for part in plan.prefill:
             end = part.start + len(part.tokens)
             _require(len(self.slots[part.slot]) == part.start, "a gap before prompt rows")

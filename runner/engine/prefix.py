@@ -84,6 +84,22 @@ class PrefixTree:
                     frontier.append(child)
         return Match(end, min(best.owners, key=self.length)) if end else NO_MATCH
 
+    def whole(self, tokens: list[int], limit: int) -> Match:
+        """Find the longest stored text that is, as a whole, a prefix of ``tokens[:limit]``."""
+        best = NO_MATCH
+        frontier = [self._root]
+        while frontier:
+            run = frontier.pop()
+            at = run.end
+            for child in run.children.get(tokens[at], ()) if at < limit else ():
+                if common_length(child.tokens, tokens, at, limit) < len(child.tokens):
+                    continue
+                frontier.append(child)
+                ends = [slot for slot in child.owners if self._leaves[slot] is child]
+                if ends and child.end > best.length:
+                    best = Match(child.end, min(ends))
+        return best
+
     def common(self, slot: SlotId, tokens: list[int], limit: int) -> int:
         """Count how many tokens at the start of the slot equal ``tokens[:limit]``."""
         same = 0

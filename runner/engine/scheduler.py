@@ -8,7 +8,6 @@ that was submitted gets exactly one last event, ``Ended`` or ``Failed``.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from typing import Any
 
 from runner.engine.admission import follow, is_following, refuse
@@ -20,6 +19,7 @@ from runner.engine.backend import (
     Plan,
     Prefill,
     Sampled,
+    SlotId,
     StepResult,
     Stop,
     changed_slots,
@@ -27,7 +27,7 @@ from runner.engine.backend import (
 from runner.engine.events import EndReason, Event, Failed, Piece, SequenceId, Totals
 from runner.engine.limits import Capacity, Policy
 from runner.engine.pace import Pace
-from runner.engine.prefix import Match
+from runner.engine.prefix import NO_MATCH, Match
 from runner.engine.running import Running
 from runner.engine.sequence import Phase, Sequence, SequenceRequest
 from runner.engine.slots import Slots
@@ -116,9 +116,12 @@ class Scheduler:
         self.expire(now_s)
         decode_rows = len(self._running.decode)
         self._slots.prepare(self._pace.patience_s(decode_rows), row_s=self._pace.row_s)
+        running = self._running
+        for sequence in running.prompts.values():
+            if sequence.pass_mark():
+                self._slots.checkpoint(sequence.slot, sequence.text(), is_last=not sequence.marks)
         if self._waiting:
             self._admit(now_s)
-        running = self._running
         while self._slots.room(len(running.decode)) < len(running.decode):
             self._preempt(running.youngest())
         prefill = self._prompt_rows() if running.prompts else ()
@@ -142,6 +145,8 @@ class Scheduler:
                 self._account(plan, result, now_s)
             case Outcome.FULL:
                 self._relieve(now_s)
+            case Outcome.LOST:
+                self._begin_anew(result.lost)
             case Outcome.ABORTED:
                 self._give_up(plan, Kind.UNAVAILABLE, "the step was aborted", now_s)
             case Outcome.FAILED:
@@ -197,18 +202,22 @@ class Scheduler:
             if self.running and not self._slots.fits(match, self._cells_needed(sequence, match)):
                 return  # nobody overtakes it, or long prompts would wait for ever
             is_copied = self._start(sequence, match, now_s)
-            if is_copied and self._running.decode and not self._capacity.shares_cells:
-                return  # copying streams takes time: one a step while others wait for tokens
+            if is_copied and self._running.decode:
+                return  # copying takes time: one a step while others wait for tokens
 
     def _next(self) -> tuple[Sequence, Match] | None:
         """Find the first in line that has no reason to wait for another one's prompt."""
+        can_trim, pauses = self._capacity.can_trim, self._capacity.saves_in_passing
         gain = max(self._policy.follow_min_tokens, self._slots.copy_min_tokens)
-        leaders = tuple(self._running.prompts.values()) if self._capacity.can_trim else ()
+        gain = max(gain, self._policy.pause_min_tokens) if pauses else gain
+        leaders = tuple(self._running.prompts.values()) if can_trim or pauses else ()
         for sequence in self._waiting:
             if is_following(sequence):
                 continue
-            match = self._slots.find(sequence.tokens, sequence.reusable)
-            if not follow(sequence, match, leaders, gain=gain):
+            match = NO_MATCH
+            if not sequence.was_lost:
+                match = self._slots.find(sequence.tokens, sequence.reusable)
+            if not follow(sequence, match, leaders, gain=gain, can_trim=can_trim):
                 return sequence, match
         return None
 
@@ -221,11 +230,13 @@ class Scheduler:
         """Give a waiting sequence its slot; say whether another slot's content was copied."""
         request = sequence.request
         self._waiting.admit(sequence)
-        slot, kept, is_copied = self._slots.take(sequence.tokens, sequence.reusable, match)
-        sequence.slot, sequence.computed = slot, kept
+        slot, kept, is_copied, marks = self._slots.take(sequence.tokens, sequence.reusable, match)
+        sequence.slot, sequence.computed, sequence.marks = slot, kept, marks
         if sequence.order < 0:
-            sequence.order, sequence.cached, sequence.started_s = self._admitted, kept, now_s
+            sequence.order, sequence.started_s = self._admitted, now_s
             self._admitted += 1
+        if not sequence.has_begun:
+            sequence.cached = kept
         if request.generator is not None:
             tail = request.prompt[max(0, len(request.prompt) - request.tail_tokens) :]
             self._slots.note(Bind(request.generator, slot, sequence.prompt_end, tail))
@@ -269,7 +280,8 @@ class Scheduler:
             if part.generator is not None:
                 firsts[part.generator] = sequence
         if result.drafted:
-            self._count_guesses(plan, result)
+            self.totals.drafted += sum(result.drafted)
+            self.totals.accepted += self._speculation.account(plan, result, self._running.decoding)
         self.totals.completion_tokens += len(result.sampled)
         decoding, hold, tell = self._running.decoding, self._slots.append, self._events.append
         context_size = self._capacity.context_size
@@ -291,18 +303,6 @@ class Scheduler:
                 self._stop(found, sampled, now_s)
             elif found.computed >= context_size:
                 self._end(found, "context", now_s)
-
-    def _count_guesses(self, plan: Plan, result: StepResult) -> None:
-        sampled = Counter(one.generator for one in result.sampled)
-        for generator, drafted in zip(plan.decode, result.drafted, strict=True):
-            if drafted:
-                accepted = sampled[generator] - 1
-                sequence = self._running.decoding[generator]
-                sequence.drafted += drafted
-                sequence.accepted += accepted
-                self.totals.drafted += drafted
-                self.totals.accepted += accepted
-                self._speculation.settle(sequence, drafted, accepted)
 
     def _advance(self, part: Prefill, now_s: float) -> Sequence:
         """Note that rows of a prompt are in its slot."""
@@ -345,6 +345,18 @@ class Scheduler:
         else:
             message = "the model's memory has no room for this prompt, although nothing else runs"
             self._fail(youngest, Kind.UNAVAILABLE, message)
+
+    def _begin_anew(self, lost: tuple[SlotId, ...]) -> None:
+        """Put those back in line whose slots have no text, whatever the books say.
+
+        Each is to compute what it has; and every call empties a slot, so it comes to an end.
+        """
+        for sequence in tuple(self._running):
+            if sequence.slot in lost:
+                self._leave_slot(sequence, keep=False)
+                sequence.phase, sequence.computed, sequence.was_lost = Phase.WAITING, 0, True
+                self._waiting.put_back(sequence)
+        self._slots.forget(lost)
 
     def _give_up(self, plan: Plan, kind: Kind, message: str, now_s: float) -> None:
         """Fail everyone the step touched: nobody knows how far the backend came with it."""

@@ -85,14 +85,16 @@ class Sequence:
     slot: SlotId = -1  # means nothing while waiting
     computed: int = 0  # tokens with KV cells in the slot
     order: int = -1  # rank of the first admission: the youngest is preempted first
-    cached: int = 0  # prompt tokens found in the cache at the first admission
+    cached: int = 0  # prompt tokens found in the cache when it began
     generated: int = 0
     drafted: int = 0  # guessed tokens that were checked
     accepted: int = 0  # and were right
     guessing: Guessing = field(default_factory=Guessing, repr=False)
     has_begun: bool = False
+    was_lost: bool = False  # what it found in the cache was not there: it looks no more
     started_s: float = 0.0
     first_token_s: float = 0.0
+    marks: list[int] = field(default_factory=list)  # ascending: its state is saved on the way
     leader: Sequence | None = field(default=None, repr=False)  # computes a prefix of ours
     follow_until: int = 0  # tokens of the leader to wait for
     waits_left: int = 4  # leaders it will still wait for: an endless chain would starve it
@@ -115,10 +117,25 @@ class Sequence:
     def next_rows(self, most: int) -> Prefill:
         """Cut the next rows of its prompt; the last of them samples the first token."""
         start, end = self.computed, self.prompt_end
-        stop = min(start + most, end)
+        stop = min(start + most, end, *self.marks[:1])
         samples = stop == end and not self.generated
         generator = self.request.generator if samples else None
         return Prefill(self.slot, start, tuple(self.tokens[start:stop]), generator)
+
+    def pause_at(self, mark: int) -> None:
+        """Have its state saved when so many tokens are computed, too."""
+        self.marks = sorted({*self.marks, mark})
+
+    def text(self) -> list[int]:
+        """List the tokens that its slot holds."""
+        return self.tokens[: self.computed]
+
+    def pass_mark(self) -> bool:
+        """Whether its state is to be saved now; asked once at each place."""
+        if not self.marks or self.marks[0] != self.computed:
+            return False
+        del self.marks[0]
+        return True
 
     def begun(self) -> Begun:
         """Tell that the first rows of its prompt are computed."""

@@ -1,4 +1,4 @@
-"""Texts that lost their slot and were saved outside of the KV: an index, bounded in bytes.
+"""Texts saved outside of the KV, as they lost their slot or in passing: a bounded index.
 
 Knows which texts there are and which gives way to which. The bytes are the backend's; whether a
 text is worth saving or restoring is for :mod:`runner.engine.slots` to say.
@@ -6,6 +6,7 @@ text is worth saving or restoring is for :mod:`runner.engine.slots` to say.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from runner.engine.backend import SavedKey
@@ -44,22 +45,19 @@ class Shelf:
     """The saved texts, least recently used first."""
 
     def __init__(
-        self, limit_bytes: int, *, state_bytes: int, token_bytes: int, can_trim: bool
+        self, limit_bytes: int, *, size_bytes: Callable[[int], int], can_trim: bool
     ) -> None:
-        """A text takes ``state_bytes`` and ``token_bytes`` a token.
-
-        Without ``can_trim`` it serves only as a whole.
-        """
+        """A text of n tokens takes ``size_bytes(n)``; without ``can_trim`` it serves as a whole."""
         self._limit_bytes = limit_bytes
-        self._state_bytes = state_bytes
-        self._token_bytes = token_bytes
         self._can_trim = can_trim
+        self.size_bytes = size_bytes
         self._places = PLACES if limit_bytes else 0
         self._tree = PrefixTree(self._places)
         self._free = list(reversed(range(self._places)))
         self._place_of: dict[SavedKey, int] = {}  # least recently used first
         self._key_at: dict[int, SavedKey] = {}
         self._next_key = 0
+        self._passing: set[SavedKey] = set()  # give way to the next of the same text, if unused
         self.pinned: SavedKey | None = None  # about to be restored: gives way to nothing
         self.bytes = 0
 
@@ -70,10 +68,6 @@ class Shelf:
         """Tokens of a text."""
         return self._tree.length(self._place_of[key])
 
-    def size_bytes(self, length: int) -> int:
-        """Bytes that a text of ``length`` tokens takes."""
-        return self._state_bytes + self._token_bytes * length
-
     def fits(self, length: int) -> bool:
         """Whether there is room for such a text when all that may gives way."""
         pinned = 0 if self.pinned is None else self.size_bytes(self.length(self.pinned))
@@ -83,19 +77,21 @@ class Shelf:
         """Find the longest usable prefix of ``tokens[:limit]``."""
         if not self._place_of:
             return NO_MATCH
-        if self._can_trim:
-            length, place, _ = self._tree.match(tokens, limit)
-            return NO_MATCH if place is None else Match(length, None, self._key_at[place])
-        whole = [
-            Match(length, None, key)
-            for key, place in self._place_of.items()
-            if (length := self._tree.length(place)) == self._tree.common(place, tokens, limit)
-        ]
-        return max(whole, default=NO_MATCH, key=lambda match: match.length)
+        search = self._tree.match if self._can_trim else self._tree.whole
+        length, place, _ = search(tokens, limit)
+        return NO_MATCH if place is None else Match(length, None, self._key_at[place])
 
-    def add(self, tokens: list[int]) -> Added:
-        """Enter a text that ``fits``; texts that it makes useless, and the oldest, give way."""
-        dropped = self._prefixes(tokens) if self._can_trim else []
+    def common(self, tokens: list[int], limit: int) -> int:
+        """Count how many of ``tokens[:limit]`` some text begins with, of use or not."""
+        return self._tree.match(tokens, limit).length
+
+    def add(self, tokens: list[int], *, is_passing: bool = False) -> Added:
+        """Enter a text that ``fits``; texts that it makes useless, and the oldest, give way.
+
+        One ``is_passing`` that no sequence began with is useless beside a longer passing one.
+        """
+        useless = set(self._place_of) if self._can_trim else set(self._passing)
+        dropped = self._prefixes(tokens, useless) if self._can_trim or is_passing else []
         for key in dropped:
             self.remove(key)
         size_bytes = self.size_bytes(len(tokens))
@@ -113,6 +109,8 @@ class Shelf:
         self._next_key += 1
         self._place_of[key], self._key_at[place] = place, key
         self.bytes += size_bytes
+        if is_passing:
+            self._passing.add(key)
         return Added(key, dropped)
 
     def texts(self) -> list[tuple[SavedKey, list[int]]]:
@@ -122,6 +120,7 @@ class Shelf:
     def touch(self, key: SavedKey) -> None:
         """Make a text the last to give way."""
         self._place_of[key] = self._place_of.pop(key)
+        self._passing.discard(key)
 
     def remove(self, key: SavedKey) -> None:
         """Take a text out; one that is not there is ignored."""
@@ -129,6 +128,7 @@ class Shelf:
         if place is None:
             return
         del self._key_at[place]
+        self._passing.discard(key)
         self.bytes -= self.size_bytes(self._tree.length(place))
         self._tree.trim(place, 0)
         self._free.append(place)
@@ -142,12 +142,14 @@ class Shelf:
         assert all(lengths), "an empty text"
         assert self.bytes == sum(self.size_bytes(length) for length in lengths)
         assert self.bytes <= self._limit_bytes, "over the limit"
+        assert self._passing <= self._place_of.keys()
 
-    def _prefixes(self, tokens: list[int]) -> list[SavedKey]:
-        """List the texts that ``tokens`` begin with."""
+    def _prefixes(self, tokens: list[int], keys: set[SavedKey]) -> list[SavedKey]:
+        """List those of some texts that ``tokens`` begin with."""
         return [
             key
             for key, place in self._place_of.items()
-            if key != self.pinned
+            if key in keys
+            and key != self.pinned
             and self._tree.length(place) == self._tree.common(place, tokens, len(tokens))
         ]

@@ -3,7 +3,8 @@
 Every change of a slot's content is noted in the tree and written down as a memory operation for
 the next step, so the tree always tells what the backend's KV will hold when that step computes.
 A text whose slot is needed goes to the shelf, from where it comes back, when copying it twice
-costs less than computing it again.
+costs less than computing it again. Where memory cannot be cut back, so do the beginnings of a
+prompt that :mod:`runner.engine.checkpoints` chooses, while it is computed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from runner.engine.backend import (
     Trim,
     changed_slots,
 )
+from runner.engine.checkpoints import choose_stride, place_marks
 from runner.engine.limits import Capacity, Policy
 from runner.engine.prefix import NO_MATCH, Match, PrefixTree
 from runner.engine.shelf import CopyPace, Shelf
@@ -38,7 +40,8 @@ class Taken(NamedTuple):
 
     slot: SlotId
     length: int
-    is_copied: bool  # from another slot
+    is_copied: bool  # byte for byte, which takes time
+    marks: list[int]  # places in the text, ascending, where to save its state in passing
 
 
 class Slots:
@@ -53,15 +56,14 @@ class Slots:
         self._held: dict[SlotId, None] = {}  # least recently used first
         self._busy: set[SlotId] = set()
         self._operations: list[MemoryOp] = []
-        self._save_min_tokens = policy.save_min_tokens
+        self._policy = policy
         self._copy_pace = CopyPace()
         self._patience_s = inf
         self._row_s = 0.0
         self.shelf = Shelf(
             capacity.prefix_bytes,
-            state_bytes=capacity.state_bytes,
-            token_bytes=capacity.token_bytes,
-            can_trim=capacity.can_trim,
+            size_bytes=capacity.saved_bytes,
+            can_trim=capacity.can_trim and not capacity.window_tokens,
         )
         self.tree = PrefixTree(capacity.slots)
         self.append = self.tree.append
@@ -115,6 +117,8 @@ class Slots:
                     self._drop(key)
                 case Restore(key) | Drop(key) if has_failed:  # it is faulty, or still there
                     self._drop(key)
+                case Restore(key, slot) if slot in result.lost:
+                    self._drop(key)
 
     def find(self, tokens: list[int], limit: int) -> Match:
         """Find the longest prefix of ``tokens[:limit]`` that a new sequence can start from.
@@ -128,14 +132,21 @@ class Slots:
         return saved if self._pays(saved, held) else held
 
     def _find_held(self, tokens: list[int], limit: int) -> Match:
-        if self._capacity.can_trim:
-            return self.tree.match(tokens, limit)
-        whole = [
-            Match(length, slot)
-            for slot in self._held
-            if (length := self.tree.length(slot)) == self.tree.common(slot, tokens, limit)
-        ]
-        return max(whole, default=NO_MATCH)
+        search = self.tree.match if self._capacity.can_trim else self.tree.whole
+        return search(tokens, limit)
+
+    def checkpoint(self, slot: SlotId, text: list[int], *, is_last: bool) -> None:
+        """Save the content of a running slot where that is worth while.
+
+        ``is_last``: there is no other place in this prompt. Such a state gives way to the next of
+        its text, but for one in each stride.
+        """
+        length, stride = len(text), self._policy.stride_tokens
+        known, copy_s = self.shelf.find(text, length).length, self._copy_s(length)
+        is_cheap = 2 * copy_s < (length - known) * self._row_s and copy_s <= self._patience_s
+        if is_cheap and self.shelf.fits(length):
+            is_passing = is_last and length // stride == known // stride
+            self._save(slot, text, is_passing=is_passing)
 
     def fits(self, match: Match, rows: int) -> bool:
         """Whether ``rows`` more cells exist when all cached texts but the match give way."""
@@ -145,23 +156,31 @@ class Slots:
 
     def take(self, tokens: list[int], limit: int, match: Match) -> Taken:
         """Make a slot busy with a prefix of ``tokens[:limit]``."""
+        pauses = limit > 0 and self._capacity.saves_in_passing
+        parting = self._parting(tokens, limit) if pauses else 0
         if match.key is not None:
-            return self._take_saved(match.key, tokens, match)
+            slot, kept, is_copied = self._take_saved(match.key, tokens, match), match.length, True
+        else:
+            slot, kept, is_copied = self._take_held(tokens, limit, match)
+        self._busy.add(slot)
+        marks = self._marks(kept, limit + 1, parting=parting) if pauses else []
+        return Taken(slot, kept, is_copied, marks)
+
+    def _take_held(self, tokens: list[int], limit: int, match: Match) -> tuple[SlotId, int, bool]:
         slot = self._choose(match)
         kept = self.tree.common(slot, tokens, limit)
         if not self._capacity.can_trim and kept < self.tree.length(slot):
             kept = 0
-        is_copied = match.slot is not None and match.length - kept >= self.copy_min_tokens
-        if match.slot is not None and is_copied:
+        is_copied = False
+        if match.slot is not None and match.length - kept >= self.copy_min_tokens:
             self._lose(slot, 0)
             self._copy(match.slot, slot, match.length)
-            kept = match.length
+            kept, is_copied = match.length, not self._capacity.shares_cells
         else:
             self._lose(slot, kept)
         if limit == 0:
             self.tree.hide(slot)
-        self._busy.add(slot)
-        return Taken(slot, kept, is_copied)
+        return slot, kept, is_copied
 
     def release(self, slot: SlotId, *, keep: bool) -> None:
         """Take a slot from its sequence; ``keep`` its content as a cached prefix."""
@@ -244,7 +263,25 @@ class Slots:
         is_short = lost < self.copy_min_tokens and lost <= match.length
         return is_short or match.length >= self._keep_share * length
 
-    def _take_saved(self, key: SavedKey, tokens: list[int], match: Match) -> Taken:
+    def _parting(self, tokens: list[int], limit: int) -> int:
+        """Tokens with which some text begins as well, whether it can serve or not."""
+        return max(self.tree.match(tokens, limit).length, self.shelf.common(tokens, limit))
+
+    def _marks(self, kept: int, end: int, *, parting: int) -> list[int]:
+        """Say where a prompt is saved, of which ``kept`` of ``end`` tokens are there."""
+        size_bytes = self.shelf.size_bytes(end)
+        policy = self._policy
+        stride = choose_stride(
+            end,
+            least=policy.stride_tokens,
+            size_bytes=size_bytes,
+            room_bytes=self._capacity.prefix_bytes,
+            copy_s=self._copy_pace.seconds(size_bytes),
+            row_s=self._row_s,
+        )
+        return place_marks(kept, end, parting=parting, stride=stride, least=policy.pause_min_tokens)
+
+    def _take_saved(self, key: SavedKey, tokens: list[int], match: Match) -> SlotId:
         self.shelf.pinned = key
         slot = self._choose(match)
         self._lose(slot, 0)
@@ -257,8 +294,7 @@ class Slots:
             self._drop(key)  # the slot has it now, and is about to have more
         else:
             self.shelf.touch(key)
-        self._busy.add(slot)
-        return Taken(slot, match.length, is_copied=False)
+        return slot
 
     def _lose(self, slot: SlotId, length: int) -> None:
         """Cut a held text back to ``length``; save it first where that is worth while."""
@@ -267,17 +303,20 @@ class Slots:
         text = self.tree.tokens(slot) if self._capacity.prefix_bytes else []
         self.tree.trim(slot, length)
         if text and self._is_worth_saving(text):
-            self._patience_s -= self._copy_s(len(text))
-            key, dropped = self.shelf.add(text)
-            self._operations += map(Drop, dropped)
-            self.note(Save(slot, key, tuple(text)))
+            self._save(slot, text)
         self.note(Trim(slot, length))
+
+    def _save(self, slot: SlotId, text: list[int], *, is_passing: bool = False) -> None:
+        self._patience_s -= self._copy_s(len(text))
+        key, dropped = self.shelf.add(text, is_passing=is_passing)
+        self._operations += map(Drop, dropped)
+        self.note(Save(slot, key, tuple(text)))
 
     def _is_worth_saving(self, text: list[int]) -> bool:
         length = len(text)
         lost, copy_s = length - self._known(text), self._copy_s(length)
         return (
-            lost >= max(self._save_min_tokens, length * SAVE_SHARE)
+            lost >= max(self._policy.save_min_tokens, length * SAVE_SHARE)
             and 2 * copy_s < lost * self._row_s
             and copy_s <= self._patience_s
             and self.shelf.fits(length)

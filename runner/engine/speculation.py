@@ -12,9 +12,10 @@ of several in one pass only where each has as many.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from runner.engine.backend import GeneratorId
+from runner.engine.backend import GeneratorId, Plan, StepResult
 from runner.engine.limits import Capacity, Policy
 from runner.engine.pace import Pace
 from runner.engine.sequence import Sequence
@@ -30,7 +31,7 @@ class Speculation:
     """Decides on guesses from what they cost and how often they were right."""
 
     def __init__(self, policy: Policy, capacity: Capacity, pace: Pace) -> None:
-        self._most = policy.draft_tokens if capacity.can_trim else 0
+        self._most = policy.draft_tokens if capacity.can_guess else 0
         self._context_size = capacity.context_size
         self._pace = pace
         self._decode: tuple[GeneratorId, ...] = ()  # the streams of the latest decision
@@ -57,6 +58,22 @@ class Speculation:
             self._decode = decode
             self._review(decoding)
         return self._drafts if 0 < self._rows <= spare_rows else ()
+
+    def account(
+        self, plan: Plan, result: StepResult, decoding: Mapping[GeneratorId, Sequence]
+    ) -> int:
+        """Learn from the guesses of a step; return how many were right."""
+        sampled = Counter(one.generator for one in result.sampled)
+        right = 0
+        for generator, drafted in zip(plan.decode, result.drafted, strict=True):
+            if drafted:
+                accepted = sampled[generator] - 1
+                right += accepted
+                sequence = decoding[generator]
+                sequence.drafted += drafted
+                sequence.accepted += accepted
+                self.settle(sequence, drafted, accepted)
+        return right
 
     def settle(self, sequence: Sequence, drafted: int, accepted: int) -> None:
         """Learn how many of a stream's guesses were right."""

@@ -99,6 +99,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     draft_tokens: int = 0  # most guessed tokens of one sequence in one step; 0: no speculation
     prefix_ram_bytes: int = 0
     prefix_disk_bytes: int = 0
+    full_window: bool = True  # False: of a sliding window only what it looks back at is kept
     origin: Literal["rule", "tuned"] = "rule"  # of what was not wished: rule of thumb, or measured
 
 

@@ -195,12 +195,7 @@ class Host:
     def _assemble(self, loaded: Loaded, message: Load) -> Engine:
         settings = loaded.ready.settings
         scheduler = Scheduler(
-            choosing.capacity(
-                settings,
-                can_trim=loaded.can_trim,
-                state_bytes=loaded.context.info.state_bytes,
-                token_bytes=loaded.context.info.token_bytes,
-            ),
+            choosing.capacity(settings, **loaded.memory),
             choosing.policy(settings),
         )
         files = open_prefix_files(message, loaded)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+
 from runner.binding import Code, Context, Flag, NativeError, Prompt, Record, Stepper
 from runner.engine.backend import (
     Bind,
@@ -14,11 +17,14 @@ from runner.engine.backend import (
     Restore,
     Sampled,
     Save,
+    SlotId,
     StepResult,
     Stop,
     Trim,
 )
 from runner.worker.saved import SavedTexts
+
+LOG = logging.getLogger(__name__)
 
 MAX_TOP_LOGPROBS = 20
 
@@ -44,7 +50,7 @@ class LlamaBackend:
         self.threads = self._threads = max(threads, threads_batch)
         self._most = (threads, threads_batch)
         self._context = context
-        self._is_unified = context.info.kv_unified
+        self._shares_parts = context.info.kv_unified and context.info.seq_rm == "part"
         self.saved = SavedTexts(context)
         self._stepper = Stepper(context, max_top_logprobs=MAX_TOP_LOGPROBS)
 
@@ -56,8 +62,9 @@ class LlamaBackend:
         try:
             if self.threads != self._threads:
                 self._use_threads(self.threads)
-            for operation in plan.memory:
-                self._operate(operation)
+            lost = self._operate_all(plan.memory)
+            if lost:
+                return StepResult(Outcome.LOST, (), 0.0, lost=lost)
             prompts = [Prompt(p.slot, p.start, p.tokens, p.generator) for p in plan.prefill]
             step = self._stepper.run(plan.decode, prompts, plan.drafts)
         except NativeError as error:
@@ -88,14 +95,34 @@ class LlamaBackend:
         self._context.set_threads(min(single, threads), min(batch, threads))
         self._threads = threads
 
+    def _operate_all(self, operations: Iterable[MemoryOp]) -> tuple[SlotId, ...]:
+        """Carry out memory operations; return the slots that could not be given their content.
+
+        Raises NativeError for what has nothing to do with content.
+        """
+        lost: dict[SlotId, None] = {}
+        for operation in operations:
+            try:
+                if isinstance(operation, Copy) and operation.source in lost:
+                    raise NativeError(Code.STATE, f"slot {operation.source} was lost")
+                self._operate(operation)
+            except NativeError as error:
+                if not isinstance(operation, Trim | Copy | Restore):
+                    raise
+                slot = operation.target if isinstance(operation, Copy) else operation.slot
+                LOG.warning("a cached prefix is computed again: %s", error.message)
+                self._context.seq_rm(slot)
+                lost[slot] = None
+        return tuple(lost)
+
     def _operate(self, operation: MemoryOp) -> None:
         match operation:
             case Trim(slot, length):
                 self._trim(slot, length)
-            case Copy(source, target, length) if self._is_unified:
+            case Copy(source, target, length) if self._shares_parts:
                 self._context.seq_cp(source, target, 0, length)
             case Copy(source, target, length):
-                self._context.seq_cp(source, target)  # a stream is copied as a whole
+                self._context.seq_cp(source, target)  # streams and states: as a whole
                 self._trim(target, length)
             case Bind(generator, slot, n_past, tail):
                 self._context.bind(generator, slot, n_past, tail)

@@ -34,7 +34,7 @@ class Loaded:
     context: binding.Context
     template: binding.Template | None
     no_template: str  # why there is none
-    can_trim: bool
+    memory: dict[str, Any]  # what the scheduler needs to know of the context's, by its names
     penalty_tokens: int  # the model's own hint; 0: none
     traits: choosing.Traits
     machine: choosing.Machine  # before the load
@@ -82,7 +82,8 @@ def _load(
     layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
     model = binding.Model(library, path, gpu_layers=layers, watch=watch)
     info = model.info()
-    traits = choosing.traits(metadata, has_state=info["recurrent"] or info["hybrid"])
+    has_state = info["recurrent"] or info["hybrid"]
+    traits = choosing.traits(metadata, has_state=has_state, window=info["n_swa"])
     wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
     if wishes.draft_model_path is not None:
@@ -91,7 +92,7 @@ def _load(
     ready = Ready(
         pid=os.getpid(),
         model=_facts(info, metadata, template.info if template else {}),
-        settings=_in_force(wanted, context.info, has_window=info["n_swa"] > 0),
+        settings=_in_force(wanted, context.info),
         system_info=system["system_info"],
         devices=tuple(f"{d['name']}: {d['description']}" for d in system["devices"]),
         load_ms=0.0,
@@ -101,7 +102,7 @@ def _load(
         context,
         template,
         no_template,
-        can_trim=context.info.seq_rm == "part",
+        memory=_memory(context.info),
         penalty_tokens=int(info["sampling"].get("penalty_last_n", 0)),
         traits=traits,
         machine=machine,
@@ -115,7 +116,10 @@ def _take_draft(context: binding.Context, path: Path, wanted: EngineSettings) ->
         LOG.warning("%s is not used: this model's memory cannot take a guess back", path.name)
         return
     check_model_file(path)
-    options = choosing.context_options(wanted) | {"n_outputs_max": wanted.slots}
+    options = choosing.context_options(wanted) | {
+        "n_outputs_max": wanted.slots,
+        "full_window": True,
+    }
     with binding.Model(context.library, path, gpu_layers=wanted.gpu_layers) as model:
         draft = binding.Context(model, options)  # keeps what it needs of the model
     try:
@@ -130,13 +134,20 @@ def _take_draft(context: binding.Context, path: Path, wanted: EngineSettings) ->
         ) from error
 
 
-def _in_force(
-    wanted: EngineSettings, info: binding.ContextInfo, *, has_window: bool
-) -> EngineSettings:
-    """What the context really has: llama.cpp rounds and bounds some of the numbers.
+def _memory(info: binding.ContextInfo) -> dict[str, Any]:
+    """Say what the memory can do and what its states take, by the names of ``Capacity``."""
+    return {
+        "can_trim": info.seq_rm == "part" and (info.full_window or not info.window),
+        "can_guess": info.seq_rm == "part",
+        "state_bytes": info.state_bytes,
+        "token_bytes": info.token_bytes,
+        "window_tokens": info.window,
+        "window_token_bytes": info.window_token_bytes,
+    }
 
-    A saved state holds of a sliding window only the last tokens, so it could not be cut.
-    """
+
+def _in_force(wanted: EngineSettings, info: binding.ContextInfo) -> EngineSettings:
+    """What the context really has: llama.cpp rounds and bounds some of the numbers."""
     return structs.replace(
         wanted,
         context_size=min(wanted.context_size, info.n_ctx_seq),
@@ -144,7 +155,7 @@ def _in_force(
         batch_size=info.n_batch,
         ubatch_size=info.n_ubatch,
         draft_tokens=wanted.draft_tokens if info.seq_rm == "part" else 0,
-        prefix_ram_bytes=0 if has_window else wanted.prefix_ram_bytes,
+        full_window=info.full_window or not info.window,
     )
 
 

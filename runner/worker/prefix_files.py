@@ -53,11 +53,17 @@ class _File:
 class PrefixFiles:
     """The folder of one model. Any thread may call :meth:`fetch`."""
 
-    def __init__(self, folder: Path, *, fingerprint: bytes, limit_bytes: int) -> None:
-        """``fingerprint`` is a SHA-256 of all that a state depends on."""
+    def __init__(
+        self, folder: Path, *, fingerprint: bytes, limit_bytes: int, can_cut: bool = True
+    ) -> None:
+        """``fingerprint`` is a SHA-256 of all that a state depends on.
+
+        Without ``can_cut`` a text is of use only to prompts that begin with all of it.
+        """
         self._folder = folder
         self._fingerprint = fingerprint
         self._limit_bytes = limit_bytes
+        self._can_cut = can_cut
         self._lock = threading.Lock()
         self._tree = PrefixTree(MAX_FILES)  # of the files that were not fetched yet
         self._files: dict[int, _File] = {}  # by place in the tree
@@ -67,7 +73,10 @@ class PrefixFiles:
         """Read the text that shares the longest beginning with a prompt; each is given once."""
         tokens = list(prompt)
         with self._lock:
-            length, place, _ = self._tree.match(tokens, len(tokens))
+            if self._can_cut:
+                length, place, _ = self._tree.match(tokens, len(tokens))
+            else:
+                length, place, _ = self._tree.whole(tokens, len(tokens) - 1)
             if place is None or length < LEAST_GAIN_TOKENS:
                 return None
             file = self._files.pop(place)
@@ -81,7 +90,7 @@ class PrefixFiles:
         for text in texts:
             if time.monotonic() >= until_s:
                 break
-            if not any(other.tokens[: len(text.tokens)] == text.tokens for other in written):
+            if not self._is_useless(text.tokens, written):
                 self._write(text)
                 written.append(text)
         self._sweep({_name(text.tokens) for text in written}, written)
@@ -158,12 +167,15 @@ class PrefixFiles:
         for path in _newest_first(self._folder):
             tokens = self._read_tokens(path)
             is_useless = tokens is None or (
-                path.name not in new
-                and any(text.tokens[: len(tokens)] == tokens for text in written)
+                path.name not in new and self._is_useless(tokens, written)
             )
             left_bytes -= 0 if is_useless else path.stat().st_size
             if is_useless or left_bytes < 0:
                 _delete(path)
+
+    def _is_useless(self, tokens: tuple[int, ...], written: list[SavedText]) -> bool:
+        """Whether another text begins with these tokens and can be cut to them."""
+        return self._can_cut and any(text.tokens[: len(tokens)] == tokens for text in written)
 
 
 def _name(tokens: tuple[int, ...]) -> str:

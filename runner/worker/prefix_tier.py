@@ -39,6 +39,7 @@ def open_prefix_files(message: Load, loaded: Loaded) -> PrefixFiles | None:
         Path(message.prefix_dir),
         fingerprint=fingerprint(Path(message.model_path), library, settings),
         limit_bytes=settings.prefix_disk_bytes,
+        can_cut=loaded.memory["can_trim"] and not loaded.memory["window_tokens"],
     )
 
 

@@ -61,10 +61,11 @@ class Traits:
     size_bytes: int
     cell_elements: int  # K and V elements of one token in all blocks
     has_state: bool  # recurrent or hybrid: a sequence cannot be cut back
+    window: int = 0  # tokens that layers with a sliding window look back; 0: there are none
 
 
-def traits(metadata: ModelMetadata, *, has_state: bool) -> Traits:
-    """Read the traits from a header; ``has_state`` is known to the loader alone."""
+def traits(metadata: ModelMetadata, *, has_state: bool, window: int = 0) -> Traits:
+    """Read the traits from a header; ``has_state`` and ``window`` are known to the loader alone."""
     blocks = metadata.block_count or 1
     heads = metadata.head_count_kv
     heads_of_all = sum(heads) if isinstance(heads, tuple) else (heads or 1) * blocks
@@ -74,6 +75,7 @@ def traits(metadata: ModelMetadata, *, has_state: bool) -> Traits:
         size_bytes=metadata.size_bytes,
         cell_elements=heads_of_all * lengths,
         has_state=has_state,
+        window=window,
     )
 
 
@@ -99,6 +101,8 @@ def choose(
     layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=fits)
     slots, cells = _slots_and_cells(layout, parallel, context=context, room=room)
     batch = max(wishes.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH), slots, 2)
+    ubatch = min(wishes.ubatch_size or UBATCH, batch)
+    prefix_ram = _given(wishes.prefix_ram_bytes, _prefix_ram(model, machine))
     return EngineSettings(
         context_size=context,
         total_cells=cells,
@@ -107,7 +111,7 @@ def choose(
         threads=wishes.threads or threads(machine),
         threads_batch=wishes.threads_batch or wishes.threads or threads(machine),
         batch_size=batch,
-        ubatch_size=min(wishes.ubatch_size or UBATCH, batch),
+        ubatch_size=ubatch,
         flash_attention=flash,
         kv_layout=layout,
         kv_type=kv_type,
@@ -115,8 +119,9 @@ def choose(
         target_gap_ms=_given(wishes.target_gap_ms, TARGET_GAP_MS),
         max_queue=_given(wishes.max_queue, MAX_QUEUE),
         draft_tokens=0 if wishes.speculation is False or model.has_state else DRAFT_TOKENS,
-        prefix_ram_bytes=_given(wishes.prefix_ram_bytes, _prefix_ram(model, machine)),
+        prefix_ram_bytes=prefix_ram,
         prefix_disk_bytes=wishes.prefix_disk_bytes or 0,
+        full_window=prefix_ram == 0 or not _saves_cells(model.window, context, ubatch, layout),
     )
 
 
@@ -153,16 +158,15 @@ def context_options(settings: EngineSettings) -> dict[str, Any]:
         "n_threads_batch": settings.threads_batch,
         "flash_attn": settings.flash_attention,
         "kv_unified": settings.kv_layout == "unified",
+        "full_window": settings.full_window or settings.kv_layout == "unified",
         "type_k": settings.kv_type,
         "type_v": settings.kv_type,
         "poll": 0,  # spinning threads collapse as soon as something else wants a core
     }
 
 
-def capacity(
-    settings: EngineSettings, *, can_trim: bool, state_bytes: int, token_bytes: int
-) -> Capacity:
-    """Write the settings as the scheduler takes them; the rest is the context's to know."""
+def capacity(settings: EngineSettings, **known: Any) -> Capacity:
+    """Write the settings as the scheduler takes them; ``known`` is what the context knows."""
     return Capacity(
         slots=settings.slots,
         parallel=settings.parallel,
@@ -170,10 +174,8 @@ def capacity(
         context_size=settings.context_size,
         batch_size=settings.batch_size,
         shares_cells=settings.kv_layout == "unified",
-        can_trim=can_trim,
         prefix_bytes=settings.prefix_ram_bytes,
-        state_bytes=state_bytes,
-        token_bytes=token_bytes,
+        **known,
     )
 
 
@@ -248,6 +250,15 @@ def _layout(model: Traits, *, on_gpu: bool, fits: bool) -> Layout:
     if model.has_state:
         return "streams"  # state is a sequence's own: there is nothing to share
     return "streams" if fits and not on_gpu else "unified"
+
+
+def _saves_cells(window: int, context: int, ubatch: int, layout: Layout) -> bool:
+    """Whether a cache for the window and one pass is smaller than one for all tokens.
+
+    It cannot be cut back, so prefixes are found where their state was saved in passing. Of cells
+    that sequences share, llama.cpp takes none for free, however far behind the window.
+    """
+    return window > 0 and window + ubatch + PAD <= context and layout == "streams"
 
 
 def _slots_and_cells(layout: Layout, parallel: int, *, context: int, room: int) -> tuple[int, int]:

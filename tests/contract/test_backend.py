@@ -236,6 +236,19 @@ def test_a_result_tells_of_the_copies(subject: Subject) -> None:
     assert (result.outcome, result.saved, result.copied_bytes) == (Outcome.OK, (), 0)
 
 
+def test_a_slot_that_gets_no_content_is_named_and_empty_and_the_others_have_theirs(
+    subject: Subject,
+) -> None:
+    prompt, length = subject.prompt, len(subject.prompt)
+    subject.fill(0, prompt)
+    operations = (Restore(99, 1, 5), Copy(1, 3, 5), Copy(0, 2, length - 1))
+    result = subject.backend.run(Plan(operations, (), (Prefill(1, 5, (5,), None),)))
+    assert (result.outcome, result.lost, result.sampled) == (Outcome.LOST, (1, 3), ())
+    expected = subject.expected(prompt)
+    assert ids(subject.answer(1, prompt)) == expected
+    assert ids(subject.answer(2, prompt, start=length - 1)) == expected
+
+
 def test_operations_are_done_in_their_order(subject: Subject) -> None:
     prompt = subject.prompt
     subject.fill(0, prompt)
@@ -321,14 +334,14 @@ def test_guesses_change_nothing_that_is_sampled(subject: Subject) -> None:
 
 
 def refused(subject: Subject, *memory: MemoryOp, **rows: tuple[object, ...]) -> bool:
-    """Whether a plan is refused: the fake raises, a real context says FAILED."""
+    """Whether a plan is refused: the fake raises, a real context says so."""
     try:
         result: StepResult = subject.backend.run(
             Plan(memory, **{"decode": (), "prefill": ()} | rows)
         )
     except (ValueError, KeyError):
         return True
-    return result.outcome is Outcome.FAILED and result.message != ""
+    return result.outcome is Outcome.FAILED or bool(result.lost)
 
 
 def test_what_cannot_be_true_is_refused(subject: Subject) -> None:

@@ -56,6 +56,8 @@ def test_the_tree_tells_what_lists_of_cells_tell(moves: list[tuple], wanted: lis
     assert match.length == max(common(content, wanted) for content in contents)
     if match.slot is not None:
         assert common(contents[match.slot], wanted) == match.length
+    whole = [content for content in contents if wanted[: len(content)] == content]
+    assert tree.whole(wanted, len(wanted)).length == max(map(len, whole), default=0)
     for slot, content in enumerate(contents):
         assert tree.common(slot, wanted, len(wanted)) == common(content, wanted)
     busy = {cell for cells in slots[:2] for cell in cells}

@@ -8,7 +8,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.backend import Outcome
+from runner.engine.backend import Copy, MemoryOp, Outcome, Restore, Trim
 from runner.engine.events import Begun, Ended, Failed
 from runner.engine.limits import Capacity, Policy
 from runner.errors import Kind
@@ -38,7 +38,10 @@ def capacities(draw: st.DrawFn) -> Capacity:
         context_size=CONTEXT,
         batch_size=draw(st.sampled_from([parallel, 8, 40, 256])) if parallel < 5 else 40,
         shares_cells=shares,
-        can_trim=draw(st.sampled_from([True, True, True, False])),
+        can_trim=draw(st.sampled_from([True, False])),
+        can_guess=draw(st.booleans()),
+        window_tokens=draw(st.sampled_from([0, 0, 12])),
+        window_token_bytes=1,
         prefix_bytes=draw(st.sampled_from([0, 0, 300, 1000, 10_000])),
         state_bytes=draw(st.sampled_from([0, 100])),
         token_bytes=draw(st.sampled_from([1, 10])),
@@ -52,6 +55,8 @@ policies = st.builds(
     copy_min_tokens=st.sampled_from([4, 32]),
     follow_min_tokens=st.sampled_from([1, 8]),
     save_min_tokens=st.sampled_from([1, 4]),
+    pause_min_tokens=st.sampled_from([1, 6]),
+    stride_tokens=st.sampled_from([5, 16]),
     headroom_tokens=st.sampled_from([1, 16]),
     draft_tokens=st.sampled_from([0, 0, 1, 8]),
 )
@@ -67,6 +72,7 @@ arrivals = st.tuples(
 cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
 steps = st.tuples(st.just("step"), st.integers(1, 6))
 scripts = st.lists(st.one_of(arrivals, arrivals, steps, steps, cancels), min_size=1, max_size=30)
+refusals = st.sampled_from([frozenset(), frozenset(), {Restore}, {Copy}, {Trim, Restore, Copy}])
 faults = st.dictionaries(
     st.integers(0, 60), st.sampled_from([Outcome.FULL, Outcome.ABORTED, Outcome.FAILED]), max_size=6
 )
@@ -77,16 +83,24 @@ def expected(prompt: tuple[int, ...], max_tokens: int | None) -> tuple[str, str]
     return alone(prompt, context_size=CONTEXT, max_tokens=max_tokens)
 
 
-@given(capacities(), policies, scripts, st.one_of(st.just({}), st.just({}), faults), st.booleans())
+@given(
+    capacities(),
+    policies,
+    scripts,
+    st.one_of(st.just({}), st.just({}), faults),
+    st.booleans(),
+    refusals,
+)
 def test_every_id_ends_once_with_the_text_it_has_alone(
     capacity: Capacity,
     policy: Policy,
     script: list[tuple],
     outcomes: dict[int, Outcome],
     can_save: bool,
+    refused: frozenset[type[MemoryOp]],
 ) -> None:
     driver = Driver(capacity, policy, outcomes)
-    driver.backend.can_save = can_save
+    driver.backend.can_save, driver.backend.refuses = can_save, refused
     asked: list[tuple[tuple[int, ...], int | None]] = []
     for verb, *arguments in script:
         if verb == "submit":

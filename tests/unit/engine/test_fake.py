@@ -44,8 +44,8 @@ def test_a_memory_that_cannot_trim_refuses_a_partial_one() -> None:
     made.run(Plan((Trim(0, 0),), (), (Prefill(0, 0, (1,), None),)))
 
 
-def test_guesses_need_a_memory_that_can_trim_and_a_number_for_each_stream() -> None:
-    for made, drafts in ((backend(can_trim=False), (1,)), (backend(), (1, 1))):
+def test_guesses_need_a_memory_that_forgets_wrong_ones_and_a_number_for_each_stream() -> None:
+    for made, drafts in ((backend(can_guess=False), (1,)), (backend(), (1, 1))):
         made.new_generator()
         made.run(Plan((Bind(1, 1, 1, ()),), (), (Prefill(1, 0, (5,), 1),)))
         with pytest.raises(ValueError, match="guesses"):

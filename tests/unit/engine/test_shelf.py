@@ -12,7 +12,7 @@ B = list(range(200, 220))
 
 
 def shelf(limit_bytes: int = 1000, *, can_trim: bool = True) -> Shelf:
-    return Shelf(limit_bytes, state_bytes=10, token_bytes=2, can_trim=can_trim)
+    return Shelf(limit_bytes, size_bytes=lambda length: 10 + 2 * length, can_trim=can_trim)
 
 
 def add(shelf: Shelf, tokens: list[int]) -> tuple[int, list[int]]:
@@ -95,3 +95,22 @@ def test_the_pace_of_copies_is_learned() -> None:
     for _ in range(40):
         pace.observe(10**8, 0.5)
     assert pace.seconds(10**8) == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_text_saved_in_passing_gives_way_to_the_next_unless_it_was_of_use() -> None:
+    texts = shelf(can_trim=False)
+    first = texts.add(A[:5], is_passing=True)
+    assert texts.add(B, is_passing=True).dropped == []
+    assert texts.add(A[:6]).dropped == []
+    second = texts.add(A[:8], is_passing=True)
+    assert second.dropped == [first.key]
+    texts.touch(second.key)
+    assert texts.add(A, is_passing=True).dropped == []
+    texts.check()
+
+
+def test_what_some_text_begins_with_is_known_even_if_it_cannot_serve() -> None:
+    texts = shelf(can_trim=False)
+    add(texts, A)
+    assert texts.find([*A[:9], 7], 10) == NO_MATCH
+    assert texts.common([*A[:9], 7], 10) == 9

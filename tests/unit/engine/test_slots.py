@@ -35,7 +35,7 @@ def streams(**changes: object) -> Slots:
 
 def leave(slots: Slots, text: list[int]) -> int:
     """Compute a text on its own, and leave it as a cached one; return its slot."""
-    slot, _, _ = slots.take(text, 0, NO_MATCH)
+    slot, *_ = slots.take(text, 0, NO_MATCH)
     slots.tree.trim(slot, 0)  # not hidden: it may be found
     slots.append(slot, tuple(text))
     slots.release(slot, keep=True)
@@ -47,7 +47,7 @@ def leave(slots: Slots, text: list[int]) -> int:
 def start(slots: Slots, text: list[int]) -> tuple[int, int, tuple[MemoryOp, ...]]:
     """Give a slot to a new sequence: slot, reused tokens, operations."""
     limit = len(text) - 1
-    slot, kept, _ = slots.take(text, limit, slots.find(text, limit))
+    slot, kept, *_ = slots.take(text, limit, slots.find(text, limit))
     slots.check()
     return slot, kept, slots.take_operations()
 
@@ -154,7 +154,7 @@ def test_a_memory_that_cannot_trim_continues_whole_texts_only() -> None:
 
 def test_released_slots_without_a_text_are_free() -> None:
     slots = unified()
-    slot, _, _ = slots.take(A, 0, NO_MATCH)
+    slot, *_ = slots.take(A, 0, NO_MATCH)
     slots.release(slot, keep=True)
     assert slots.held == 0
     slots.check()

@@ -84,7 +84,7 @@ def test_without_spare_rows_there_are_no_guesses() -> None:
 
 def test_memory_that_cannot_trim_and_a_policy_without_guesses_have_none() -> None:
     pace = Pace(POLICY, batch_size=512, is_mixed=True)
-    for policy, limits in ((Policy(), LIMITS), (POLICY, capacity(can_trim=False))):
+    for policy, limits in ((Policy(), LIMITS), (POLICY, capacity(can_guess=False))):
         assert drafts(Speculation(policy, limits, pace), stream(right=20)) == ()
 
 

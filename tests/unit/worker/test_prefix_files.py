@@ -106,3 +106,17 @@ def test_the_oldest_give_way_to_the_limit(tmp_path: Path) -> None:
 def test_nothing_is_begun_after_the_time(tmp_path: Path) -> None:
     files(tmp_path).keep([saved(A)], until_s=0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_cut_is_kept_beside_its_beginnings_and_found_as_a_whole(
+    tmp_path: Path,
+) -> None:
+    def whole() -> PrefixFiles:
+        return PrefixFiles(tmp_path, fingerprint=MINE, limit_bytes=10**6, can_cut=False)
+
+    whole().keep([saved(A), saved(A[:40])], until_s=ENDLESS_S)
+    kept = whole()
+    assert kept.fetch(B) is None
+    for prompt, found in ((A, A[:40]), ((*A, 1), A), ((*A, 1), None)):
+        text = kept.fetch(prompt)
+        assert (None if text is None else text.tokens) == found

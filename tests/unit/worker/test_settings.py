@@ -210,7 +210,7 @@ def test_every_choice_is_a_capacity_the_scheduler_takes(
 ) -> None:
     wishes = EngineWishes(parallel=parallel, kv_layout=layout, context_size=context_size)
     settings = chosen(wishes, on=machine(available_bytes=0))
-    made = capacity(settings, can_trim=True, state_bytes=0, token_bytes=1)
+    made = capacity(settings, state_bytes=0, token_bytes=1)
     assert made.shares_cells is (layout == "unified")
     options = context_options(settings)
     assert options["n_batch"] >= options["n_outputs_max"] >= options["n_seq_max"]
@@ -292,3 +292,28 @@ def test_cells_are_counted_from_the_header() -> None:
     assert elements(llama__attention__key_length=(U32, 16)) == 2 * (16 + 8)
     per_block = (ARR, (I32, [3]))
     assert elements(llama__attention__head_count_kv=per_block) == 3 * (8 + 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wishes", "is_full"),
+    [
+        ({"window": 512}, EngineWishes(), False),
+        ({"window": 512}, EngineWishes(kv_layout="unified"), True),  # cells that are shared stay
+        ({"window": 512}, EngineWishes(prefix_ram_bytes=0), True),  # nothing could be found again
+        ({"window": 512}, EngineWishes(context_size=1024), True),  # the window, a pass: all of it
+        ({"window": 512}, EngineWishes(context_size=1024, ubatch_size=128), False),
+        ({"window": 4000}, EngineWishes(), True),
+        ({}, EngineWishes(), True),
+    ],
+)
+def test_a_window_gets_a_cache_of_its_size_where_that_is_less_and_prefixes_are_saved(
+    changes: dict[str, Any], wishes: EngineWishes, is_full: bool
+) -> None:
+    settings = chosen(wishes, model=model(**changes))
+    assert settings.full_window is is_full
+    assert context_options(settings)["full_window"] is is_full
+
+
+def test_a_context_that_is_only_measured_may_have_another_layout() -> None:
+    settings = replace(chosen(model=model(window=512)), kv_layout="unified")
+    assert context_options(settings)["full_window"] is True
