@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
@@ -81,17 +81,15 @@ def parse_tree(raw: bytes) -> tuple[HubFile, ...]:
 
 
 def parse_next_page(link: str | None, url: str) -> str | None:
-    """Return where the next page is (RFC 8288), None after the last; raise RunnerError.
+    """Return where the page after ``url`` is (RFC 8288); None after the last.
 
-    A page on another origin is refused: the request for it would carry the token.
+    Of the address given only the query is taken: a mirror may name the hub itself, and the token
+    must not go where an answer says.
     """
     match = _NEXT_LINK.search(link or "")
     if match is None:
         return None
-    following = urljoin(url, str(match[1]))
-    if urlsplit(following)[:2] != urlsplit(url)[:2]:
-        raise _strange("its next page is on another host")
-    return following
+    return urlsplit(url)._replace(query=urlsplit(str(match[1])).query).geturl()
 
 
 def explain_refusal(

@@ -122,7 +122,7 @@ def test_a_revision_without_a_commit_is_refused(sha: object) -> None:
     assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE
 
 
-URL = "https://hub.example/api/models/a/b/tree/main?recursive=true"
+PAGE = "https://hub.example/api/models/a/b/tree/main"
 
 
 @pytest.mark.parametrize(
@@ -131,31 +131,17 @@ URL = "https://hub.example/api/models/a/b/tree/main?recursive=true"
         (None, None),
         ("", None),
         ('<https://hub.example/x?cursor=1>; rel="prev"', None),
-        ('<https://hub.example/x?cursor=2>; rel="next"', "https://hub.example/x?cursor=2"),
-        ("</x?cursor=2>; rel=next", "https://hub.example/x?cursor=2"),
-        (
-            '<https://hub.example/p>; rel="prev", </n?a=1,2>; rel="next"',
-            "https://hub.example/n?a=1,2",
-        ),
+        ('<https://hub.example/x?cursor=2>; rel="next"', f"{PAGE}?cursor=2"),
+        ("</x?cursor=2>; rel=next", f"{PAGE}?cursor=2"),
+        ('<https://hub.example/p>; rel="prev", </n?a=1,2>; rel="next"', f"{PAGE}?a=1,2"),
+        ('<https://evil.example/x?cursor=2>; rel="next"', f"{PAGE}?cursor=2"),
+        ('<//evil.example/x>; rel="next"', PAGE),
     ],
 )
-def test_where_the_next_page_is(link: str | None, following: str | None) -> None:
-    assert parse_next_page(link, URL) == following
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        '<https://evil.example/x>; rel="next"',
-        '<http://hub.example/x>; rel="next"',
-        '<//evil.example/x>; rel="next"',
-        '<https://hub.example:8443/x>; rel="next"',
-    ],
-)
-def test_a_next_page_on_another_host_would_get_the_token(link: str) -> None:
-    with pytest.raises(RunnerError) as caught:
-        parse_next_page(link, URL)
-    assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE
+def test_the_next_page_is_on_the_same_host_whatever_the_answer_says(
+    link: str | None, following: str | None
+) -> None:
+    assert parse_next_page(link, f"{PAGE}?recursive=true") == following
 
 
 @pytest.mark.parametrize(
