@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from runner.oci import Descriptor, Digest
-from runner.store.blobs import is_whole
+from runner.store.blobs import check_blob, is_whole
 from runner.store.claims import claimed
 from runner.store.faults import storage_errors
 from runner.store.ingest import check_room, ingest_bytes, ingest_file, ingest_stream
 from runner.store.layout import Layout
 from runner.store.partial import BLOCK_BYTES, Partial, arrived_bytes, open_partial
 from runner.store.pins import pinned
-from runner.store.source import Measured, OnBytes, Source, measure
+from runner.store.source import Measured, OnBytes, Source, measure, open_source
 
 
 class Inbox:
@@ -51,6 +53,17 @@ class Inbox:
         """
         with storage_errors(f"storing {expected.digest}", self._layout.root):
             ingest_stream(self._layout, expected, chunks)
+
+    @contextmanager
+    def opened(self, blob: Descriptor, name: str) -> Iterator[Source]:
+        """Open a blob that came in, to look at it; errors call it ``name``.
+
+        Raises RunnerError(INTEGRITY) when it is not there any more.
+        """
+        with storage_errors("looking at a blob", self._layout.root):
+            check_blob(self._layout, blob.digest, blob.size_bytes)
+            with open_source(self._layout.blob(blob.digest)) as source:
+                yield replace(source, path=Path(name))
 
     def open_partial(self, blob: Descriptor, *, block_bytes: int = BLOCK_BYTES) -> Partial | None:
         """Begin or resume a download; None while another thread or process is at it."""

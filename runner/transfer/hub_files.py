@@ -17,7 +17,7 @@ _TEMPLATE_NAME = "chat_template.jinja"  # what Transformers and the hub's own to
 
 
 @dataclass(frozen=True, slots=True)
-class HubPlan:
+class HubFiles:
     """The files of a model."""
 
     reason: str  # a sentence that says what was chosen
@@ -32,7 +32,7 @@ class HubPlan:
         return (*self.weights, *([self.projector] if self.projector else []))
 
 
-def plan_pull(files: Sequence[HubFile], selector: str | None, *, source: str) -> HubPlan:
+def choose_files(files: Sequence[HubFile], selector: str | None, *, source: str) -> HubFiles:
     """Choose a model and what belongs to it; raises RunnerError as :func:`choose_variant`.
 
     Licences are those of the top folder. The chat template is the one beside the weights, or at
@@ -47,7 +47,7 @@ def plan_pull(files: Sequence[HubFile], selector: str | None, *, source: str) ->
         if file.base_name == _TEMPLATE_NAME and file.folder in (folder, "")
     }
     licenses = [file for file in texts if not file.folder and _is_license(file.base_name)]
-    return HubPlan(
+    return HubFiles(
         reason=choice.reason,
         weights=choice.variant.files,
         projector=choose_projector(files, choice.variant),

@@ -51,7 +51,16 @@ def open_gguf(stack: ExitStack, paths: Sequence[Path]) -> tuple[list[Ingredient]
 
     Raises RunnerError: USAGE for a file that cannot be read, INVALID_MODEL for no sound model.
     """
-    sources = [stack.enter_context(open_source(path)) for path in expand_shards(paths)]
+    return look_at_weights(
+        [stack.enter_context(open_source(path)) for path in expand_shards(paths)]
+    )
+
+
+def look_at_weights(sources: Sequence[Source]) -> tuple[list[Ingredient], ModelConfig]:
+    """Look at all files of a GGUF model, in order, and tell what the model is.
+
+    Raises RunnerError(INVALID_MODEL) for no sound model.
+    """
     facts = _read_model(sources)
     config = ModelConfig(
         format="gguf",
@@ -114,7 +123,11 @@ def open_folder(stack: ExitStack, folder: Path) -> tuple[list[Ingredient], Model
 
 def open_projector(stack: ExitStack, path: Path) -> Ingredient:
     """Open a multimodal projector; raise RunnerError: USAGE, INVALID_MODEL."""
-    source = stack.enter_context(open_source(path))
+    return look_at_projector(stack.enter_context(open_source(path)))
+
+
+def look_at_projector(source: Source) -> Ingredient:
+    """Check that a file is a multimodal projector; raise RunnerError(INVALID_MODEL)."""
     if read_head(source).architecture != "clip":
         raise _refuse(source, "is not a multimodal projector")
     return Ingredient(Role.MMPROJ, source, f"{MODEL_STEM}.mmproj")

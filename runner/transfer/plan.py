@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Descriptor, Digest, Manifest
+from runner.oci import Descriptor, Digest
 from runner.transfer.progress import LayerProgress
 
 
@@ -24,7 +24,7 @@ class PullPlan:
 
 
 def plan_pull(
-    manifest: Manifest,
+    layers: Iterable[Descriptor],
     *,
     is_present: Callable[[Descriptor], bool],
     arrived_bytes: Callable[[Descriptor], int],
@@ -34,7 +34,7 @@ def plan_pull(
     Raises RunnerError(INVALID_MODEL) for one digest with two sizes.
     """
     told, fetch = [], []
-    for layer in _unique(manifest.layers):
+    for layer in _unique(layers):
         is_there = is_present(layer)
         done = layer.size_bytes if is_there else arrived_bytes(layer)
         resumed = 0 if is_there else done
@@ -45,7 +45,7 @@ def plan_pull(
     return PullPlan(tuple(told), tuple(fetch))
 
 
-def _unique(layers: tuple[Descriptor, ...]) -> list[Descriptor]:
+def _unique(layers: Iterable[Descriptor]) -> list[Descriptor]:
     """Keep the first layer of each digest: one blob may be two files of a model."""
     found: dict[Digest, Descriptor] = {}
     for layer in layers:

@@ -116,7 +116,7 @@ class _Pull:
 
     def run(self) -> Pulled:
         """Pull."""
-        stored = self._stored(str(self._reference))
+        stored = find_stored(self._store, str(self._reference))
         if stored is None:
             return self._fetch(self._registry.resolve(self._reference))
         if self._reference.digest is not None:
@@ -146,7 +146,7 @@ class _Pull:
     def _fetch(self, found: Resolved) -> Pulled:
         """Fetch what is missing of a manifest, and publish it."""
         manifest = Manifest.parse(found.raw)
-        known = self._stored(str(found.digest))
+        known = find_stored(self._store, str(found.digest))
         if known is not None and (model := self._store.publish(manifest, self._reference)):
             self._tell_plan(self._plan(manifest))
             return Pulled(model, is_cached=True)
@@ -222,18 +222,9 @@ class _Pull:
             text = f"{name} was moved to {now} meanwhile; pulled was {found.digest}: pull it again"
             self._tell(Note(text, is_warning=True))
 
-    def _stored(self, text: str) -> StoredModel | None:
-        """Return a model that is stored whole; a damaged one is pulled anew, which repairs it."""
-        try:
-            return self._store.resolve(text, partial=False)
-        except RunnerError as error:
-            if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
-                raise
-            return None
-
     def _plan(self, manifest: Manifest) -> PullPlan:
         inbox = self._store.inbox
-        return plan_pull(manifest, is_present=inbox.has, arrived_bytes=inbox.arrived_bytes)
+        return plan_pull(manifest.layers, is_present=inbox.has, arrived_bytes=inbox.arrived_bytes)
 
     def _tell_plan(self, plan: PullPlan) -> None:
         self._tell(Planned(plan.layers))
@@ -241,6 +232,16 @@ class _Pull:
     def _tell(self, event: Event) -> None:
         with self._one_at_a_time:
             self._listen(event)
+
+
+def find_stored(store: Store, text: str) -> StoredModel | None:
+    """Return a model that is stored whole; a damaged one is pulled anew, which repairs it."""
+    try:
+        return store.resolve(text, partial=False)
+    except RunnerError as error:
+        if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
+            raise
+        return None
 
 
 def within(seconds: float, ask: Callable[[], T]) -> T:

@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 
 from runner.registry.hub_reply import HubFile
-from runner.transfer.hub_plan import HubPlan, plan_pull
+from runner.transfer.hub_files import HubFiles, choose_files
 
 
-def plan(*paths: str, selector: str | None = None, size_bytes: int = 10) -> HubPlan:
+def choose(*paths: str, selector: str | None = None, size_bytes: int = 10) -> HubFiles:
     files = [HubFile(path, size_bytes, "0" * 40) for path in paths]
-    return plan_pull(files, selector, source="hf.co/o/r")
+    return choose_files(files, selector, source="hf.co/o/r")
 
 
 def test_weights_projector_template_and_licences() -> None:
-    found = plan(
+    found = choose(
         "README.md",
         "NOTICE",
         "LICENSE",
@@ -47,7 +47,7 @@ def test_weights_projector_template_and_licences() -> None:
 def test_only_a_jinja_template_beside_the_weights_or_at_the_top(
     paths: list[str], expected: str | None
 ) -> None:
-    template = plan("q/m-Q8_0.gguf", *paths).chat_template
+    template = choose("q/m-Q8_0.gguf", *paths).chat_template
     assert (template.path if template else None) == expected
 
 
@@ -67,9 +67,9 @@ def test_only_a_jinja_template_beside_the_weights_or_at_the_top(
     ],
 )
 def test_what_is_a_licence(name: str, is_license: bool) -> None:
-    assert bool(plan("m.gguf", name).licenses) is is_license
+    assert bool(choose("m.gguf", name).licenses) is is_license
 
 
 def test_an_empty_text_and_a_huge_one_are_left_out() -> None:
-    assert plan("m.gguf", "LICENSE", size_bytes=0).licenses == ()
-    assert plan("m.gguf", "LICENSE", size_bytes=2**21).licenses == ()
+    assert choose("m.gguf", "LICENSE", size_bytes=0).licenses == ()
+    assert choose("m.gguf", "LICENSE", size_bytes=2**21).licenses == ()
