@@ -145,6 +145,11 @@ def _pool_classes(gate: Gate) -> dict[str, Any]:
     class Tls(urllib3.HTTPSConnectionPool):
         ConnectionCls = CheckedTls
 
+        def _validate_conn(self, conn: Any) -> None:
+            """Connect, without the warning of a host that its user called insecure by name."""
+            if conn.is_closed:
+                conn.connect()
+
     return {"http": Plain, "https": Tls}
 
 

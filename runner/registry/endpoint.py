@@ -16,6 +16,7 @@ from runner.registry.trust import host_folders, is_insecure
 DOCKER_HUB_URL = "https://registry-1.docker.io"
 
 _ONCE = Patience(attempts=1)
+_NO_TLS = (Cause.CONNECT, Cause.STALL)  # nothing listens, or waits for a line of text
 
 
 class Endpoints:
@@ -40,41 +41,39 @@ class Endpoints:
             return DOCKER_HUB_URL
         with self._lock:
             known = self._known.get(host)
-        if known is None:
-            known = f"{self._scheme(host, caller)}://{host}"
-            with self._lock:
-                self._known[host] = known
-        return known
+        if known is not None:
+            return known
+        candidates = [f"{scheme}://{host}" for scheme in schemes(self._transport.network, host)]
+        spoken = (url for url in candidates if len(candidates) == 1 or self._speaks(url, caller))
+        found = next(spoken, None)
+        if found is None:
+            return candidates[-1]  # the request itself will tell why it cannot be made
+        with self._lock:
+            self._known[host] = found
+        return found
 
-    def _scheme(self, host: str, caller: Caller) -> str:
-        network = self._transport.network
-        first, second = schemes(network, host)
-        if second is None:
-            return first
-        return first if self._speaks(first, host, caller) else second
-
-    def _speaks(self, scheme: str, host: str, caller: Caller) -> bool:
-        """Ask once, without any login, whether a host speaks a scheme."""
-        url = f"{scheme}://{host}/v2/"
+    def _speaks(self, base_url: str, caller: Caller) -> bool:
+        """Ask once, without any login, whether a host speaks the scheme of a URL."""
+        url, is_tls = f"{base_url}/v2/", base_url.startswith("https:")
         try:
             with self._transport.open("GET", url, caller=caller, patience=_ONCE) as answer:
                 # Servers of TLS answer a plain request with 400, if at all.
-                return scheme == "https" or answer.status != 400
+                return is_tls or answer.status != 400
         except RunnerError as error:
+            cause = error.details.get("cause")
             # No handshake at all means another protocol; a wrong certificate does not.
-            if error.details.get("cause") in (Cause.BROKEN, Cause.HANDSHAKE):
+            if cause in (Cause.BROKEN, Cause.HANDSHAKE) or (is_tls and cause in _NO_TLS):
                 return False
-            if scheme == "https" and error.details.get("cause") == Cause.CONNECT:
-                return False  # nothing listens at 443
             raise
 
 
-def schemes(network: Network, host: str) -> tuple[str, str | None]:
-    """Return the scheme of a host, or the one to try and the one that is left when it fails."""
+def schemes(network: Network, host: str) -> tuple[str, ...]:
+    """Return the schemes that a host may speak, the one to try first before the other."""
+    if host in network.plain_registries:
+        return ("http",)
     origin = Origin.of(f"https://{host}")
-    if is_insecure(network, origin):
-        return "https", "http"
-    if is_localhost(origin.host) or literal_reach(origin.host) is Reach.LOOPBACK:
-        has_certificates = next(host_folders(network, origin), None) is not None
-        return ("https", None) if has_certificates else ("http", "https")
-    return ("https", "http") if origin.host.endswith(".local") else ("https", None)
+    if is_insecure(network, origin) or origin.host.endswith(".local"):
+        return ("https", "http")
+    is_here = is_localhost(origin.host) or literal_reach(origin.host) is Reach.LOOPBACK
+    has_certificates = any(host_folders(network, origin))
+    return ("http", "https") if is_here and not has_certificates else ("https",)

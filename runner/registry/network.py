@@ -26,7 +26,8 @@ class Network:
     docker_hub_login: tuple[str, str] | None = field(default=None, repr=False)
     default_registry: str | None = None  # for names without a host; None: Docker Hub
     mirrors: tuple[str, ...] = ()  # base URLs, of Docker Hub, tried in this order
-    insecure_registries: frozenset[str] = frozenset()  # plain HTTP, or a certificate of anybody
+    insecure_registries: frozenset[str] = frozenset()  # a certificate of anybody, or no TLS
+    plain_registries: frozenset[str] = frozenset()  # no TLS: written with http:// before the host
     trusted_hosts: frozenset[str] = frozenset()  # where a registry may send us, near or far
     proxies: Proxies = field(default_factory=Proxies)
     ca_file: Path | None = None  # PEM; in place of the system's authorities
@@ -58,7 +59,10 @@ def read_network(env: Mapping[str, str]) -> Network:
         docker_hub_login=_docker_hub_login(env),
         default_registry=default or None,
         mirrors=_mirrors(env),
-        insecure_registries=frozenset(hosts),
+        insecure_registries=frozenset(host for host in hosts if "://" not in host),
+        plain_registries=frozenset(
+            host.removeprefix("http://") for host in hosts if host.startswith("http://")
+        ),
         trusted_hosts=frozenset(_host_list(env, "RUNNER_TRUSTED_HOSTS")),
         proxies=_proxies(env, read_docker_config(docker_path)),
         ca_file=_path(env, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
@@ -82,10 +86,12 @@ def _path(env: Mapping[str, str], *names: str) -> Path | None:
 
 
 def _host_list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    hosts = tuple(part.strip().lower() for part in _get(env, name).split(",") if part.strip())
+    """Read host names with or without a port; ``http://`` before one is kept, ``https://`` not."""
+    parts = (part.strip().lower().rstrip("/") for part in _get(env, name).split(","))
+    hosts = tuple(part.removeprefix("https://") for part in parts if part)
     for host in hosts:
         try:
-            Origin.of(f"https://{host}")
+            Origin.of(host if host.startswith("http://") else f"https://{host}")
         except ValueError as problem:
             raise _wrong(name, host, "host names with or without a port") from problem
     return hosts

@@ -323,4 +323,5 @@ def _origin(url: str) -> Origin:
     try:
         return Origin.of(url)
     except ValueError as problem:
-        raise unavailable(Cause.ANSWER, f"the URL {url[:160]!a} is refused: {problem}") from problem
+        # The URL itself is not shown: it may be signed.
+        raise unavailable(Cause.ANSWER, f"a URL is refused: {problem}") from problem
