@@ -80,10 +80,13 @@ def ingest_file(
 
 
 def ingest_stream(layout: Layout, expected: Measured, chunks: Iterable[bytes]) -> None:
-    """Store a blob out of its bytes; raise RunnerError: INTEGRITY, DISK_FULL.
+    """Store a blob out of its bytes, none of which are taken when it is there.
 
-    It is written anew even where it is there: who has the bytes at hand repairs what is damaged.
+    Raises RunnerError: INTEGRITY, DISK_FULL.
     """
+    if is_whole(layout, expected.digest, expected.size_bytes):
+        renew(layout.blob(expected.digest))
+        return
     check_room(layout.ingest, expected.size_bytes, f"storing {expected.digest}")
     hasher, size = expected.digest.hasher(), 0
     with _temporary(layout) as temporary:
