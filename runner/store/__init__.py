@@ -6,6 +6,7 @@ from runner.store.check import Checkup, Damage, Remedy
 from runner.store.models import Bundle, Removal, StoredModel
 from runner.store.packages import find_package_gguf, is_package, package_reference, stored_name
 from runner.store.partial import BLOCK_BYTES, Partial
+from runner.store.place import find_store, remember_store
 from runner.store.prune import Pruned, PruneWish
 from runner.store.source import Measured
 from runner.store.store import Store
@@ -26,7 +27,9 @@ __all__ = [
     "StoredModel",
     "Usage",
     "find_package_gguf",
+    "find_store",
     "is_package",
     "package_reference",
+    "remember_store",
     "stored_name",
 ]

@@ -76,7 +76,8 @@ def check_blob(layout: Layout, digest: Digest, size_bytes: int) -> None:
     if loan and loan.mtime_ns != facts.st_mtime_ns:
         if not hashes_to(path, digest):
             raise broken(digest, changed)
-        write_loan(layout, digest, mtime_ns=facts.st_mtime_ns, source=loan.source)
+        if layout.is_ours:
+            write_loan(layout, digest, mtime_ns=facts.st_mtime_ns, source=loan.source)
 
 
 def hashes_to(path: Path, digest: Digest, on_bytes: OnBytes = lambda size: None) -> bool:

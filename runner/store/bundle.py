@@ -18,19 +18,21 @@ CHAT_TEMPLATE_NAME = "template.jinja"
 MMPROJ_NAME = "model.mmproj"
 
 
-def open_bundle(layout: Layout, manifest: Manifest) -> Bundle:
+def open_bundle(layout: Layout, manifest: Manifest, *, holder: Layout | None = None) -> Bundle:
     """Return the bundle of a model, made or repaired where needed.
 
-    Checks every blob that goes into it. Raises RunnerError: INTEGRITY for a damaged blob,
+    The bundle lies in ``layout``; ``holder`` has the blobs where that is a store of others. Every
+    blob that goes into it is checked. Raises RunnerError: INTEGRITY for a damaged blob,
     INVALID_MODEL for a model without GGUF weights.
     """
     artifact = Artifact.of(manifest)
     files = plan_files(artifact)
     for blob in files.values():
-        check_blob(layout, blob.digest, blob.size_bytes)
-    folder = layout.bundle(manifest.digest)
-    if not _is_current(layout, folder, files):
-        _build(layout, folder, files)
+        check_blob(holder or layout, blob.digest, blob.size_bytes)
+    folder = (layout.shared_bundle if holder else layout.bundle)(manifest.digest)
+    blobs = {name: (holder or layout).blob(blob.digest) for name, blob in files.items()}
+    if not _is_current(folder, blobs):
+        _build(layout, folder, blobs)
     return Bundle(
         gguf_path=folder / next(iter(files)),
         chat_template_path=folder / CHAT_TEMPLATE_NAME if CHAT_TEMPLATE_NAME in files else None,
@@ -66,23 +68,21 @@ def _adapter_name(number: int) -> str:
     return f"adapter-{number}.gguf"
 
 
-def _is_current(layout: Layout, folder: Path, files: Mapping[str, Descriptor]) -> bool:
+def _is_current(folder: Path, blobs: Mapping[str, Path]) -> bool:
     """Say whether each file of the bundle is the blob it should be, not one since replaced."""
     try:
-        return all(
-            (folder / name).samefile(layout.blob(blob.digest)) for name, blob in files.items()
-        )
+        return all((folder / name).samefile(blob) for name, blob in blobs.items())
     except FileNotFoundError:
         return False
 
 
-def _build(layout: Layout, folder: Path, files: Mapping[str, Descriptor]) -> None:
+def _build(layout: Layout, folder: Path, blobs: Mapping[str, Path]) -> None:
     """Make the folder beside and rename it, so that nobody sees half of it."""
     temporary = layout.temporary()
     temporary.mkdir(mode=FOLDER_MODE)
     try:
-        for name, blob in files.items():
-            _link(layout.blob(blob.digest), temporary / name)
+        for name, blob in blobs.items():
+            _link(layout, blob, temporary / name)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
@@ -90,13 +90,16 @@ def _build(layout: Layout, folder: Path, files: Mapping[str, Descriptor]) -> Non
         # Somebody else made the same bundle at the same time: theirs is as good.
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
-        if not _is_current(layout, folder, files):
+        if not _is_current(folder, blobs):
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _link(blob: Path, target: Path) -> None:
+def _link(layout: Layout, blob: Path, target: Path) -> None:
+    if not blob.is_relative_to(layout.root):
+        target.symlink_to(blob)  # a hard link would change what belongs to others
+        return
     try:
         os.link(blob, target)
     except OSError as error:

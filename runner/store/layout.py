@@ -17,6 +17,7 @@ from runner.oci import Digest
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+SHARED_PREFIX = "shared-"  # of bundles whose blobs lie in a store of others
 BAD_SUFFIX = ".bad"  # of what was damaged, and is kept for a look
 
 
@@ -25,6 +26,7 @@ class Layout:
     """The paths of the store at ``root``."""
 
     root: Path
+    is_ours: bool = True  # False: a store of others, in which nothing is ever written
 
     @property
     def marker(self) -> Path:
@@ -112,6 +114,10 @@ class Layout:
     def bundle(self, model: Digest) -> Path:
         """Folder of a model's bundle."""
         return self.bundles / model.hex
+
+    def shared_bundle(self, model: Digest) -> Path:
+        """Folder of the bundle of a model that a store of others has."""
+        return self.bundles / f"{SHARED_PREFIX}{model.hex}"
 
     def temporary(self) -> Path:
         """A path in ``ingest`` that no other writer uses."""

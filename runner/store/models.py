@@ -18,6 +18,7 @@ class StoredModel:
     config: ModelConfig
     manifest: Manifest
     size_bytes: int  # of its layers
+    shared_from: Path | None = None  # the store of others that has it; None: it is in our own
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,14 @@ def open_layout(layout: Layout) -> bool:
 
     Raises RunnerError(STORE) for a folder that holds something else, OSError for the disk's faults.
     """
+    if not layout.is_ours:
+        _check_is_store(layout)
+        return False
     version = _read_version(layout)
     if version is not None and _is_newer(version):
         return False
     if version is None:
-        _check_is_ours(layout)
+        check_may_become_store(layout)
         layout.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     try:
         _make(layout)
@@ -33,6 +36,15 @@ def open_layout(layout: Layout) -> bool:
             raise
         return False
     return True
+
+
+def _check_is_store(layout: Layout) -> None:
+    if _read_version(layout) is None:
+        raise RunnerError(
+            Kind.STORE,
+            f"there is no model store at {layout.root}",
+            hint="check the path, and that its disk is mounted",
+        )
 
 
 def newer_store(layout: Layout) -> RunnerError:
@@ -54,7 +66,12 @@ def _make(layout: Layout) -> None:
     with locked(layout.lock):
         if layout.marker.exists() and _read_version(layout) is None:
             layout.marker.replace(layout.marker.with_suffix(".bad"))
-        replace_file(layout, layout.marker, _render_version())
+        write_marker(layout)
+
+
+def write_marker(layout: Layout) -> None:
+    """Make a folder a store."""
+    replace_file(layout, layout.marker, _render_version())
 
 
 def _render_version() -> bytes:
@@ -74,8 +91,8 @@ def _is_newer(version: str) -> bool:
     return not major.isdigit() or int(major) > int(LAYOUT_VERSION.partition(".")[0])
 
 
-def _check_is_ours(layout: Layout) -> None:
-    """Never begin a store among files of something else."""
+def check_may_become_store(layout: Layout) -> None:
+    """Never begin a store among files of something else; raise RunnerError(STORE)."""
     if not layout.root.exists():
         return
     if not layout.root.is_dir():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.oci import Digest
 from runner.store.index import Entry, Index
-from runner.store.layout import BAD_SUFFIX, Layout
+from runner.store.layout import BAD_SUFFIX, SHARED_PREFIX, Layout
 from runner.store.sweep import freed_bytes, plan_sweep
 from runner.store.uses import last_used_s
 
@@ -52,7 +52,7 @@ def plan_prune(layout: Layout, index: Index, wish: PruneWish) -> PrunePlan:
     # Claims tell who works now, so files need no grace. A young folder may be a bundle being made.
     ever = float("inf")
     found = plan_sweep(layout, new, before_s=ever, unfinished_before_s=ever)
-    doomed = [path for path in found if not (path.parent == layout.ingest and _is_young(path))]
+    doomed = [path for path in found if not (_may_be_in_making(layout, path) and _is_young(path))]
     doomed += layout.blobs.glob(f"*/*{BAD_SUFFIX}")
     return PrunePlan(new, tuple(doomed), Pruned(victims, freed_bytes(doomed)))
 
@@ -69,6 +69,10 @@ def choose_models(
         before_s = wish.unused_before_s
         if is_dangling or (before_s is not None and used_s(digest) < before_s):
             yield entry
+
+
+def _may_be_in_making(layout: Layout, path: Path) -> bool:
+    return path.parent == layout.ingest or path.name.startswith(SHARED_PREFIX)
 
 
 def _is_young(path: Path) -> bool:

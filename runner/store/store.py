@@ -8,8 +8,9 @@ what the disk does, BUSY when another writer holds the lock too long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
@@ -28,9 +29,12 @@ from runner.store.indexfile import Draft, IndexFile
 from runner.store.ingest import ingest_bytes
 from runner.store.layout import Layout
 from runner.store.models import Bundle, Removal, StoredModel
+from runner.store.moving import OnProgress, check_target, clear_old, move_store
 from runner.store.opening import open_layout
 from runner.store.pins import pinned_digests
 from runner.store.reading import ReadRange, open_blob
+from runner.store.removal import only_read, plan_removal
+from runner.store.shared import SharedStores
 from runner.store.sweep import discard, is_older, needed_blobs
 from runner.store.upkeep import Upkeep
 from runner.store.uses import note_use
@@ -39,14 +43,23 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """The store in the folder ``path``, which is made if it is missing."""
+    """The store in the folder ``path``, which is made if it is missing.
 
-    def __init__(self, path: Path) -> None:
-        self._layout = Layout(path.absolute())
-        with storage_errors("opening it", self._layout.root):
-            self._index = IndexFile(self._layout, is_writable=open_layout(self._layout))
-            self._documents = Documents(self._layout)
-            self._index.read()  # makes a missing one and repairs a damaged one
+    Behind it are the stores of ``shared``, in which nothing is ever written: what our own does not
+    have is looked up there, and can be used as if it were ours.
+    """
+
+    def __init__(self, path: Path, *, shared: Sequence[Path] = (), is_ours: bool = True) -> None:
+        self._open(Layout(path.absolute(), is_ours=is_ours))
+        self._shared = SharedStores(
+            [folder.absolute() for folder in shared], lambda folder: Store(folder, is_ours=False)
+        )
+
+    def _open(self, layout: Layout) -> None:
+        with storage_errors("opening it", layout.root):
+            index = IndexFile(layout, is_writable=open_layout(layout))
+            index.read()  # makes a missing one and repairs a damaged one
+        self._layout, self._index, self._documents = layout, index, Documents(layout)
 
     @property
     def path(self) -> Path:
@@ -62,12 +75,24 @@ class Store:
     @property
     def upkeep(self) -> Upkeep:
         """Chores: measuring, checking, pruning."""
-        return Upkeep(self._index)
+        return Upkeep(self._index, elsewhere=self._elsewhere)
 
     def list(self) -> list[StoredModel]:
-        """List the models in the order they were added. Damaged ones are left out, with a log."""
+        """List the models in the order they were added, ours first.
+
+        Damaged ones are left out, with a log.
+        """
         with storage_errors("listing models", self.path):
-            return list(self._whole_models())
+            models = list(self._whole_models())
+        known = {model.id for model in models}
+        taken = {tag for model in models for tag in model.tags}
+        for path, model in self._shared.list():
+            if model.id not in known:
+                known.add(model.id)
+                tags = tuple(tag for tag in model.tags if tag not in taken)
+                models.append(replace(model, tags=tags, shared_from=path))
+                taken.update(tags)
+        return models
 
     def resolve(self, text: str, *, partial: bool = True) -> StoredModel:
         """Find a model by name, id, short id or digest (dmr-contract.md 3.1 and 3.2).
@@ -79,11 +104,14 @@ class Store:
         """
         with storage_errors("looking up a model", self.path):
             index = self._index.read()
-            entry = lookup.find(index, text, partial=partial)
-            model = self._load_unless_removed(entry) if entry else None
-            if model is None:
-                raise lookup.not_found(index, text)
-            return model
+            # A full name in a shared store counts for more than a part of a name in ours.
+            for may_be_part in (False, True) if partial else (False,):
+                entry = lookup.find(index, text, partial=may_be_part)
+                if entry and (model := self._load_unless_removed(entry)):
+                    return model
+                if found := self._shared.resolve(text, partial=may_be_part):
+                    return replace(found[1], shared_from=found[0])
+            raise lookup.not_found(index, text)
 
     def publish(self, manifest: Manifest, name: Reference | None) -> StoredModel | None:
         """List a model whose blobs came in; return None when one of them was deleted meanwhile.
@@ -109,6 +137,8 @@ class Store:
         """Give a model one more tag, which any other model loses; return it with all its tags."""
         tag = _tag_of(name)
         self._require_writable()
+        if model.shared_from is not None:
+            raise only_read(str(model.id), model.shared_from)
         with storage_errors("tagging a model", self.path), self._index.changing() as draft:
             entry = draft.index.find(model.id)
             if entry is None:
@@ -125,7 +155,7 @@ class Store:
         """
         self._require_writable()
         with storage_errors("removing a model", self.path), self._index.changing() as draft:
-            entry, removal = plan_removal(draft.index, text, force=force)
+            entry, removal = self._plan_removal(draft.index, text, force=force)
             new = draft.index
             for tag in removal.untagged:
                 new = new.without_tag(tag)
@@ -135,28 +165,61 @@ class Store:
                 self._delete(draft, new.without_model(removal.deleted), entry)
             return removal
 
+    def move(self, target: Path, *, on_start: Callable[[], None], on_progress: OnProgress) -> None:
+        """Move the store to another folder, empty or not there yet; it is used from there on.
+
+        On the same disk it is renamed; to another it is copied, each blob verified, and downloads
+        that are not finished are left behind. ``on_start`` is called once nothing speaks against
+        it. Raises RunnerError: USAGE, BUSY while a model is being added, DISK_FULL, INTEGRITY.
+        """
+        self._index.check_writable()
+        check_target(self._layout, target)
+        on_start()
+        old = self._layout
+        with storage_errors(f"moving to {target}", target), self._index.changing() as draft:
+            is_copy = move_store(old, draft.index, target, on_progress=on_progress)
+            self._open(Layout(target))
+            if is_copy:
+                clear_old(old)
+
     def bundle(self, model: StoredModel) -> Bundle:
         """Return the model's files for an engine, checked and linked.
 
         Raises RunnerError: INTEGRITY when a blob, or the user's file it is linked to, has changed.
         """
         with storage_errors("preparing a model's files", self.path):
-            bundle = open_bundle(self._layout, model.manifest)
-            note_use(self._layout, model.id)
+            bundle = open_bundle(self._layout, model.manifest, holder=self._holder(model))
+            note_use(bundle.gguf_path.parent)
             return bundle
 
     def open_blob(self, blob: Descriptor) -> AbstractContextManager[ReadRange]:
         """Open a blob for reading its parts; see :func:`runner.store.reading.open_blob`."""
-        return open_blob(self._layout, blob)
+        return open_blob(self._layout_with(blob), blob)
 
     def facts(self, model: StoredModel) -> ModelMetadata:
         """Read the headers of the model's weights; raise RunnerError(INVALID_MODEL)."""
         with storage_errors("reading a model's header", self.path):
             weights = Artifact.of(model.manifest).runnable_weights
-            return read_facts(self._layout, [file.blob for file in weights])
+            holder = self._holder(model) or self._layout
+            return read_facts(holder, [file.blob for file in weights])
 
     def _require_writable(self) -> None:
         self._index.check_writable()
+
+    def _holder(self, model: StoredModel) -> Layout | None:
+        """Return the store of others that has the model; None: it is in our own."""
+        path = model.shared_from
+        return None if path is None else self._shared.get(path)._layout
+
+    def _layout_with(self, blob: Descriptor) -> Layout:
+        """Return the first store that has a blob; without any, our own."""
+        layouts = (self._layout, *(store._layout for _, store in self._shared.available()))
+        return next((each for each in layouts if is_present(each, blob)), self._layout)
+
+    def _elsewhere(self, digest: Digest) -> Iterator[Path]:
+        """Yield where stores of others would have a blob."""
+        for _, store in self._shared.available():
+            yield store._layout.blob(digest)
 
     def _whole_models(self) -> Iterator[StoredModel]:
         for entry in self._index.read().entries:
@@ -179,6 +242,15 @@ class Store:
             if self._index.read().find(entry.descriptor.digest) is None:
                 return None
             raise
+
+    def _plan_removal(self, index: Index, text: str, *, force: bool) -> tuple[Entry, Removal]:
+        try:
+            return plan_removal(index, text, force=force)
+        except RunnerError as error:
+            found = self._shared.resolve(text, partial=False)
+            if error.kind is not Kind.MODEL_NOT_FOUND or found is None:
+                raise
+            raise only_read(text, found[0]) from error
 
     def _load_id(self, index: Index, digest: Digest) -> StoredModel:
         entry = index.find(digest)
@@ -216,27 +288,6 @@ class Store:
         blobs = map(self._layout.blob, sorted(unneeded, key=lambda digest: digest != first))
         doomed = [path for path in blobs if is_older(path, claim_s)]
         discard(self._layout, [*doomed, self._layout.bundle(first)])
-
-
-def plan_removal(index: Index, text: str, *, force: bool) -> tuple[Entry, Removal]:
-    """Decide what a removal does; raise RunnerError: MODEL_NOT_FOUND or CONFLICT."""
-    entry = lookup.find_by_id(index, text)
-    if entry is None:
-        found = lookup.find_by_tag(index, text)
-        if found is None:
-            raise lookup.not_found(index, text)
-        entry, tag = found
-        is_last = entry.tags == (tag,)
-        return entry, Removal((tag,), entry.descriptor.digest if is_last else None)
-    if len(entry.tags) > 1 and not force:
-        raise RunnerError(
-            Kind.CONFLICT,
-            f"unable to delete {text.strip()[:160]!a} (must be forced) due to multiple tag "
-            "references",
-            hint="remove its tags by name, or repeat with --force",
-            details={"tags": list(entry.tags)},
-        )
-    return entry, Removal(entry.tags, entry.descriptor.digest)
 
 
 def _tag_of(name: Reference) -> str:

@@ -77,7 +77,8 @@ def plan_sweep(
         and not is_held(path.with_suffix(".journal"))
     )
     models = {layout.bundle(entry.descriptor.digest) for entry in index.entries}
-    return [*sorted(set(layout.bundles.iterdir()) - models), *doomed]
+    bundles = sorted(set(layout.bundles.iterdir()) - models)
+    return [*bundles, *doomed]
 
 
 def freed_bytes(paths: Iterable[Path]) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from runner.oci import Digest
 from runner.store.check import Checkup, OnProgress, check_store
 from runner.store.claims import check_unclaimed
 from runner.store.faults import storage_errors
@@ -17,9 +20,11 @@ from runner.store.usage import Usage, measure_usage
 class Upkeep:
     """The chores of one store. Methods block, and raise what :class:`~runner.store.Store`'s do."""
 
-    def __init__(self, index: IndexFile) -> None:
+    def __init__(self, index: IndexFile, *, elsewhere: Callable[[Digest], Iterable[Path]]) -> None:
+        """``elsewhere`` names files of other stores that have a blob."""
         self._layout = index.layout
         self._index = index
+        self._elsewhere = elsewhere
 
     def usage(self) -> Usage:
         """Measure what the store takes of its disk."""
@@ -38,7 +43,7 @@ class Upkeep:
                 self._layout,
                 self._index,
                 repair=repair,
-                elsewhere=lambda digest: (),
+                elsewhere=self._elsewhere,
                 on_progress=on_progress or (lambda done, total: None),
             )
 

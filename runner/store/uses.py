@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 from runner.oci import Digest
 from runner.store.layout import Layout
 
 
-def note_use(layout: Layout, model: Digest) -> None:
+def note_use(bundle: Path) -> None:
     """Remember that a model is used now. One system call; a disk that refuses it is no reason."""
     with suppress(OSError):
-        os.utime(layout.bundle(model))
+        os.utime(bundle)
 
 
 def last_used_s(layout: Layout, model: Digest) -> float:
