@@ -29,6 +29,8 @@ class Settings(NamedTuple):
     models_path: Path
     state_path: Path  # state file and log of the daemon
     socket_path: Path | None  # None: no unix socket
+    is_models_path_given: bool = False  # else a store that was moved is looked for
+    shared_paths: tuple[Path, ...] = ()  # stores of others, which are only read
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT  # 0: any free one
     api_keys_file: Path | None = None
@@ -76,6 +78,11 @@ class Settings(NamedTuple):
         return self.state_path / f"{places.instance_name(self.port)}.log"
 
     @property
+    def models_memory(self) -> Path:
+        """Where a move of the store is remembered."""
+        return self.state_path / "models-path.json"
+
+    @property
     def state_file(self) -> Path:
         """Where the running daemon says its process id and addresses, for clients to find it."""
         return self.state_path / places.STATE_FILE_NAME
@@ -98,11 +105,15 @@ def parse_settings(
     ``flags`` holds values by field name as a command line gave them; None means "not given".
     """
     given = dict(_given(env, flags))
+    given["is_models_path_given"] = "models_path" in given
     if "models_path" not in given:
         given["models_path"] = default_models_path(env, platform)
     for name in ("models_path", "socket_path", "api_keys_file"):
         if isinstance(given.get(name), Path):
             given[name] = _expand_home(given[name], env)
+    given["shared_paths"] = tuple(
+        _expand_home(Path(path), env) for path in given.get("shared_paths", ())
+    )
     given["state_path"] = Path(places.state_folder(env, platform))
     if "socket_path" not in given:
         default = places.socket_path(env, platform, port=given.get("port", DEFAULT_PORT))
@@ -161,6 +172,7 @@ def flag_name(field: str) -> str:
 
 _FLAG_NAMES = {
     "socket_path": "socket",
+    "shared_paths": "models-path-ro",
     "api_keys_file": "api-key-file",
     "keep_alive_s": "keep-alive",
     "prefix_ram_bytes": "prefix-ram",
@@ -242,6 +254,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("port", ("MODEL_RUNNER_PORT",), parse_port),
     Option("socket_path", ("MODEL_RUNNER_SOCK",), _parse_socket),
     Option("models_path", ("MODELS_PATH",), Path),
+    Option("shared_paths", ("RUNNER_SHARED_MODELS",), _parse_list),
     Option("api_keys_file", ("RUNNER_API_KEY_FILE",), Path),
     Option("api_keys", ("RUNNER_API_KEY",), lambda text: (parse_key(text),), is_secret=True),
     Option("insecure", ("RUNNER_INSECURE",), _parse_switch),

@@ -33,7 +33,7 @@ from runner.service import (
     available_bytes,
 )
 from runner.service.lease import Spawn
-from runner.store import Store, StoredModel
+from runner.store import Store, StoredModel, find_store
 from runner.supervise import Worker, worker_command
 from runner.transfer.client import TransferClient
 from runner.wire.messages import EngineWishes, Load
@@ -61,12 +61,17 @@ def serve(settings: Settings, announce: Callable[[Sequence[str]], None]) -> None
 
 
 async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[str]], None]) -> None:
-    store = await asyncio.to_thread(Store, settings.models_path)
+    store = await asyncio.to_thread(open_store, settings)
     with _signals() as (stop, hurry):
         async with _service(settings, store) as (catalogue, engines, transfers):
             policy, about = build_policy(settings, keys), build_about(settings)
             app = App(
-                catalogue, engines, transfers, upkeep=Upkeep(store), policy=policy, about=about
+                catalogue,
+                engines,
+                transfers,
+                upkeep=build_upkeep(settings, store),
+                policy=policy,
+                about=about,
             )
             limits = build_limits(settings)
             server = Server(app, limits, on_error=app.on_error, access_log=log_access)
@@ -103,6 +108,20 @@ async def _service(
         await engines.close(LAST_GRACE_S)
         await transfers.close()
         await catalogue.close()
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the models' store: where the user says, else where it was moved, else the default."""
+    path = settings.models_path
+    if not settings.is_models_path_given:
+        path = find_store(settings.models_memory, default=path)
+    return Store(path, shared=settings.shared_paths)
+
+
+def build_upkeep(settings: Settings, store: Store) -> Upkeep:
+    """Say who keeps the store in order; a place that the user named is the user's to remember."""
+    is_ours = not settings.is_models_path_given
+    return Upkeep(store, memory=settings.models_memory if is_ours else None)
 
 
 def build_spawn() -> Spawn:

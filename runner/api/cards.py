@@ -30,6 +30,10 @@ class StoredModel(Protocol):
     def size_bytes(self) -> int:
         """Of all its files."""
 
+    @property
+    def shared_from(self) -> object | None:
+        """The folder of the store of others that has it."""
+
 
 def dmr_object(model: StoredModel) -> dict[str, Any]:
     """Render Docker Model Runner's form, as ``GET /models`` lists it; empty members left out."""
@@ -39,6 +43,7 @@ def dmr_object(model: StoredModel) -> dict[str, Any]:
         **tags,
         "created": model.created_s,
         "config": model.config.shown(),
+        **({"shared_from": str(model.shared_from)} if model.shared_from else {}),
     }
 
 

@@ -28,6 +28,11 @@ class Command(NamedTuple):
     summary: str
     aliases: tuple[str, ...] = ()
 
+    @property
+    def module(self) -> str:
+        """Where it is written."""
+        return f"runner.cli.commands.{self.name.replace('-', '_')}"
+
 
 COMMANDS = (
     Command("serve", "run the server in the foreground"),
@@ -46,6 +51,7 @@ COMMANDS = (
     Command("df", "show the disk space that models take"),
     Command("prune", "free the disk space that no model needs"),
     Command("fsck", "check every byte of the store, and repair it"),
+    Command("mv-store", "move the store to another folder or disk"),
     Command("purge", "remove all models from the store"),
     Command("logs", "show the server's log"),
     Command("version", "show the versions of client and server"),
@@ -80,7 +86,7 @@ def dispatch(arguments: Sequence[str], console: Console) -> int:
     if word == "--version":
         word = "version"
     command = find_command(word)
-    module = importlib.import_module(f"runner.cli.commands.{command.name}")
+    module = importlib.import_module(command.module)
     parser = Parser(command.name, command.summary)
     module.configure(parser)
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from runner.errors import Kind, RunnerError
-from runner.store import Checkup, Pruned, PruneWish, Store, Usage
+from runner.store import Checkup, Pruned, PruneWish, Store, Usage, remember_store
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int], None]  # bytes done, bytes to do; called in the event loop
@@ -17,8 +18,10 @@ OnProgress = Callable[[int, int], None]  # bytes done, bytes to do; called in th
 class Upkeep:
     """Measuring, checking, pruning, emptying. Every method may raise the store's RunnerErrors."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, memory: Path | None = None) -> None:
+        """``memory`` is the file that tells the next start where the store is; None: no file."""
         self._store = store
+        self._memory = memory
 
     async def usage(self) -> Usage:
         """Measure what the store takes of its disk."""
@@ -39,6 +42,20 @@ class Upkeep:
             return self._store.upkeep.check(repair=repair, on_progress=tell)
 
         return await _watched(check, on_progress)
+
+    async def move(self, target: Path, *, on_progress: OnProgress) -> bool:
+        """Move the store; return whether the next start will find it there by itself."""
+        memory, source = self._memory, self._store.path
+
+        def remember() -> None:
+            if memory is not None:
+                remember_store(memory, target=target, source=source)
+
+        def move(tell: OnProgress) -> None:
+            self._store.move(target, on_start=remember, on_progress=tell)
+
+        await _watched(move, on_progress)
+        return memory is not None
 
 
 async def _watched(work: Callable[[OnProgress], T], on_progress: OnProgress) -> T:

@@ -13,7 +13,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.oci import Reference
 from runner.service import Upkeep
-from runner.store import Store
+from runner.store import Store, find_store
 from runner.store.claims import claimed
 from runner.store.layout import Layout
 from tests.support.fake_service import Answer, Site, chat_body, render_request, serving
@@ -98,6 +98,35 @@ def test_purging_empties_the_store_or_says_why_not(store: Store) -> None:
         answer = await site.send("DELETE", "/models/purge")
         assert (answer.status, answer.body) == (200, b"")
         assert store.list() == []
+
+    run(store, test)
+
+
+def test_moving_tells_where_it_is_and_whether_that_is_remembered(
+    store: Store, tmp_path: Path
+) -> None:
+    old, memory = store.path, tmp_path / "state" / "models-path.json"
+
+    async def main() -> None:
+        async with serving(upkeep=Upkeep(store, memory=memory)) as site, asyncio.timeout(20):
+            for path in ("", "relative", "/tmp/../etc"):
+                assert (await site.post("/models/move", {"path": path})).status == 400
+            inside = await site.post("/models/move", {"path": str(old / "blobs")})
+            assert (inside.status, inside.error["code"]) == (400, "usage")
+            target = str(tmp_path / "new")
+            [told] = lines(await site.post("/models/move", {"path": target}))
+            assert told == {"type": "moved", "path": target, "remembered": True}
+            assert (await site.send("GET", "/engines/df")).json["models"] > 0
+            assert len(store.list()) == 2
+            assert find_store(memory, default=old) == tmp_path / "new"
+
+    asyncio.run(main())
+
+
+def test_a_place_that_the_user_named_is_the_users_to_remember(store: Store, tmp_path: Path) -> None:
+    async def test(site: Site) -> None:
+        [told] = lines(await site.post("/models/move", {"path": str(tmp_path / "new")}))
+        assert told["remembered"] is False
 
     run(store, test)
 

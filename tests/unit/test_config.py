@@ -170,4 +170,19 @@ def test_what_is_no_size(text: str) -> None:
 
 
 def test_every_option_sets_a_field_and_every_field_has_an_option() -> None:
-    assert {option.name for option in OPTIONS} | {"state_path"} == set(Settings._fields)
+    derived = {"state_path", "is_models_path_given"}
+    assert {option.name for option in OPTIONS} | derived == set(Settings._fields)
+
+
+def test_a_named_place_for_models_is_told_from_the_default() -> None:
+    home = {"HOME": "/home/ada"}
+    assert not parse_settings(home, {}).is_models_path_given
+    assert parse_settings(home | {"MODELS_PATH": "/m"}, {}).is_models_path_given
+    assert parse_settings(home, {"models_path": "/m"}).is_models_path_given
+
+
+def test_stores_that_are_only_read_come_with_commas() -> None:
+    env = {"HOME": "/home/ada", "RUNNER_SHARED_MODELS": "/nfs/models, ~/friend"}
+    assert parse_settings(env, {}).shared_paths == (Path("/nfs/models"), Path("/home/ada/friend"))
+    given = parse_settings(env, {"shared_paths": "/other"})
+    assert given.shared_paths == (Path("/other"),)

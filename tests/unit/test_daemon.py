@@ -14,7 +14,7 @@ from runner.config import Settings
 from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig
-from runner.store import StoredModel
+from runner.store import Store, StoredModel, remember_store
 
 
 def settings(tmp_path: Path = Path("/nowhere"), **fields: Any) -> Settings:
@@ -186,3 +186,13 @@ def test_a_build_of_the_library_has_a_key(
     (tmp_path / "build.json").write_bytes(content)
     monkeypatch.setattr(daemon, "BINDING", tmp_path)
     assert daemon.library_key() == key
+
+
+def test_the_store_is_where_the_user_says_else_where_it_was_moved(tmp_path: Path) -> None:
+    default, moved = tmp_path / "default", tmp_path / "moved"
+    wanted = settings(tmp_path)._replace(models_path=default)
+    assert daemon.open_store(wanted).path == default
+    Store(moved)
+    remember_store(wanted.models_memory, target=moved, source=default)
+    assert daemon.open_store(wanted).path == moved
+    assert daemon.open_store(wanted._replace(is_models_path_given=True)).path == default

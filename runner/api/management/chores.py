@@ -56,5 +56,10 @@ def checked_line(checkup: Checkup) -> bytes:
     )
 
 
+def moved_line(target: object, *, is_remembered: bool) -> bytes:
+    """Render where the store is now, and whether the next start knows."""
+    return _line({"type": "moved", "path": str(target), "remembered": is_remembered})
+
+
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from runner.api import faults
@@ -21,6 +22,7 @@ from runner.service import Catalogue, Engines, Phase, PruneWish, Upkeep
 T = TypeVar("T")
 OnProgress = Callable[[int, int], None]
 
+MAX_PATH_CHARACTERS = 4096
 MAX_UNUSED_S = 100 * 365 * 86400
 PROGRESS_S = 0.2  # between two lines
 
@@ -91,6 +93,25 @@ class Storage:
                 chores.checked_line,
             )
 
+    async def move(self, call: Call) -> None:
+        """Move the store to another folder of this machine, telling progress line by line."""
+        if not call.exchange.is_local:
+            raise RunnerError(
+                Kind.FORBIDDEN, "the store can be moved only by a client on the same machine"
+            )
+        target = await call.read(_parse_target)
+        if any(model.phase is Phase.LOADING for model in self._engines.running()):
+            raise RunnerError(
+                Kind.CONFLICT, "a model is being loaded", hint="try again in a moment"
+            )
+        await self._engines.unload()  # so that the old disk really gets its space back
+        async with while_wanted(call.exchange):
+            await _tell(
+                call,
+                lambda on_progress: self._upkeep.move(target, on_progress=on_progress),
+                lambda is_remembered: chores.moved_line(target, is_remembered=is_remembered),
+            )
+
     def _busy(self) -> set[str]:
         """Return the ids of models that a request has, waits for, or has begun to load."""
         return {
@@ -143,6 +164,16 @@ class _Prune:
     unused_since_s: int | None
     untagged: bool
     is_dry_run: bool
+
+
+def _parse_target(body: dict[str, Any]) -> Path:
+    text = Fields(body).text("path", max_characters=MAX_PATH_CHARACTERS) or ""
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text or ".." in path.parts:
+        raise RunnerError(
+            Kind.INVALID_REQUEST, "path: expected the absolute path of a folder", param="path"
+        )
+    return path
 
 
 def _parse_prune(body: dict[str, Any]) -> _Prune:

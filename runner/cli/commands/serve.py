@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--port", "port", "N", f"port to listen on (default: {DEFAULT_PORT}; 0: any)"),
         ("--socket", "socket_path", "PATH", "unix socket to listen on, or off"),
         ("--models-path", "models_path", "DIR", "where the models are (default: $MODELS_PATH)"),
+        ("--models-path-ro", "shared_paths", "DIRS", "stores that are only read, with commas"),
         ("--api-key-file", "api_keys_file", "FILE", "keys that clients must show"),
         ("--log-level", "log_level", "LEVEL", ", ".join(LOG_LEVELS)),
         ("--keep-alive", "keep_alive_s", "TIME", "idle time until a model is unloaded: 5m, -1"),

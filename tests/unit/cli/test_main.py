@@ -38,7 +38,7 @@ def test_every_command_explains_itself(
 
 @pytest.mark.parametrize("command", main.COMMANDS, ids=lambda command: command.name)
 def test_every_command_declares_and_runs(command: main.Command) -> None:
-    module = importlib.import_module(f"runner.cli.commands.{command.name}")
+    module = importlib.import_module(command.module)
     module.configure(Parser(command.name, command.summary))
     assert callable(module.run)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +159,13 @@ def test_purge_tells_why_it_cannot() -> None:
     busy = RunnerError(Kind.BUSY, "process 7 is adding a model", hint="try again")
     code, _, err, _ = run_command(PURGE | {"DELETE /models/purge": busy}, "purge", "-f")
     assert (code, err) == (1, "process 7 is adding a model (try again)\n")
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+def test_mv_store_sends_a_full_path_and_tells_who_remembers_it(is_remembered: bool) -> None:
+    told = {"type": "moved", "path": "/disk/models", "remembered": is_remembered}
+    answers = {"POST /models/move": [line({"type": "progress", "done": 1, "total": 2}), line(told)]}
+    code, out, err, remote = run_command(answers, "mv-store", "models")
+    assert (code, out) == (0, "/disk/models\n")
+    assert remote.requests == [("POST /models/move", {"path": str(Path("models").resolve())})]
+    assert ("MODELS_PATH or --models-path" in err) is not is_remembered
