@@ -1,8 +1,8 @@
 """Who may speak to us: decided before routing, on the raw head of a request. Pure.
 
 Against DNS rebinding the ``Host`` must be one of ours; against pages of other sites the ``Origin``
-must be allowed and a body must be JSON (a form cannot send that without a preflight); keys give
-scopes. A client on the unix socket is trusted by the socket's mode: only its content type counts.
+must be allowed and a body must be JSON or an archive (a form cannot send those without a
+preflight); keys give scopes. A client on the unix socket is trusted by the socket's mode: only its content type counts.
 """
 
 from __future__ import annotations
@@ -174,13 +174,15 @@ def _without_port(origin: str) -> str:
 # ---- Content-Type ----------------------------------------------------------------------------
 
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json")
+# Of bodies that are files. Like JSON's, no form and no fetch sends them without a preflight.
+_FILE_TYPES = frozenset({"application/x-tar", "application/octet-stream"})
 
 
 def _check_content_type(request: http.Request) -> None:
     if request.method not in ("POST", "PUT", "PATCH") or not _has_body(request.headers):
         return
     types = request.headers.get_all("content-type")
-    if len(types) == 1 and _is_json(types[0]):
+    if len(types) == 1 and (_is_json(types[0]) or types[0].lower() in _FILE_TYPES):
         return
     got = repr(types[0]) if types else "none"
     raise RunnerError(

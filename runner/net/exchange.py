@@ -51,6 +51,27 @@ class Exchange:
             self._body = await self._receive_body(limit_bytes)
         return self._body
 
+    async def next_piece(self) -> bytes:
+        """Return the next piece of a body of any size as it arrives; ``b""`` at its end.
+
+        The client is held back while nobody asks. Answering gives up what was not read. Raises
+        ``http.ProtocolError``: 400 malformed or cut short, 408 nothing came for ``Limits.body_s``.
+        """
+        connection = self._session.http
+        if self.is_answered:
+            raise http.LocalProtocolError("the body was given up when the answer began")
+        if connection.expects_continue:
+            self._session.write(connection.send_continue())
+        while (event := connection.next_event()) is not http.END_OF_MESSAGE:
+            if isinstance(event, http.Data):
+                return event.data
+            if event is http.PAUSED:
+                break  # it was over before
+            await self._session.more(
+                time.monotonic() + self._site.limits.body_s, late="the body of the request stalled"
+            )
+        return b""
+
     async def respond(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes = b""
     ) -> None:
