@@ -15,8 +15,14 @@ LEAST_S = 0.3  # before which it would be a guess
 LEAST_BAR, MOST_BAR = 10, 40  # characters
 STATUS_WIDTH = 14
 
-_DOING = {"pull": "Downloading", "push": "Uploading", "package": "Adding"}
-_DONE = {"pull": "Pull complete", "push": "Push complete", "package": "Added"}
+# What is being done, is done, and was done to so many bytes.
+_WORDS = {
+    "pull": ("Downloading", "Pull complete", "Downloaded"),
+    "push": ("Uploading", "Push complete", "Uploaded"),
+    "package": ("Adding", "Added", "Added"),
+    "save": ("Saving", "Saved", "Saved"),
+    "load": ("Loading", "Loaded", "Loaded"),
+}
 
 
 class Rate:
@@ -54,8 +60,8 @@ class Layer:
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it is there."""
-        return self.done >= self.size
+        """Whether all of it is there. Of no size and not empty: nobody knows how much comes."""
+        return self.done == self.size
 
 
 class Board:
@@ -95,12 +101,17 @@ class Board:
         """Bytes of all layers; 0 while nobody knows."""
         return self._total_bytes
 
+    @property
+    def _words(self) -> tuple[str, str, str]:
+        return _WORDS.get(self._mode, _WORDS["pull"])
+
     def line(self) -> str:
         """Tell all in a short line, as Docker's plugin does; empty while nothing is known."""
         if not self._total_bytes:
             return ""
-        verb = {"push": "Uploaded", "package": "Added"}.get(self._mode, "Downloaded")
-        return f"{verb} {decimal_size(self.done_bytes)} of {decimal_size(self._total_bytes)}"
+        return (
+            f"{self._words[2]} {decimal_size(self.done_bytes)} of {decimal_size(self._total_bytes)}"
+        )
 
     def render(self, now_s: float, *, columns: int, rows: int) -> list[str]:
         """Lay out lines of at most ``columns``, at most ``rows`` of them."""
@@ -122,7 +133,7 @@ class Board:
     def _layer_line(self, layer: Layer, tail: str, width: int) -> str:
         digest = layer.id.partition(":")[2] or layer.id
         head = f"{printable(digest[:12]):<12}  {self._status(layer):<{STATUS_WIDTH}}"
-        has_bar = width >= LEAST_BAR and not layer.is_done
+        has_bar = width >= LEAST_BAR and layer.size > 0 and not layer.is_done
         bar = f"  {_bar(layer.done / layer.size, width)}" if has_bar else ""
         return f"{head}{bar}  {tail}"
 
@@ -130,8 +141,8 @@ class Board:
         if layer.is_present:
             return "Already exists"
         if layer.is_done:
-            return _DONE.get(self._mode, "Complete")
-        return _DOING.get(self._mode, "Moving") if layer.done else "Waiting"
+            return self._words[1]
+        return self._words[0] if layer.done else "Waiting"
 
     def _total_line(self, now_s: float) -> str:
         done, total = self.done_bytes, max(self._total_bytes, 1)
@@ -147,9 +158,11 @@ def _tail(layer: Layer, now_s: float) -> str:
 
 
 def _amount(done: int, size: int, resumed: int, per_s: float) -> str:
-    parts = [f"{decimal_size(done)}/{decimal_size(size)}"]
+    parts = [f"{decimal_size(done)}/{decimal_size(size)}" if size else decimal_size(done)]
+    if done != size and per_s > 0:
+        parts.append(f"{decimal_size(int(per_s))}/s")
     if done < size and per_s > 0:
-        parts += [f"{decimal_size(int(per_s))}/s", render_span((size - done) / per_s)]
+        parts.append(render_span((size - done) / per_s))
     if resumed:
         parts.append(f"({decimal_size(resumed)} from before)")
     return "  ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -92,18 +93,20 @@ class Remote:
     ) -> Iterator[Reply]:
         """Send a request and give the answer while it arrives; leaving closes the connection.
 
+        A body is sent as JSON; one of bytes as they come, of any size, as an archive.
         ``timeout_s`` bounds the wait for each next piece.
         """
-        content = b"" if body is None else json.dumps(body).encode()
         with self._connect() as connected:
             connected.settimeout(timeout_s)
-            fields = [*self._fields(has_body=body is not None), *headers]
+            fields = [*self._fields(body), *headers]
             connection = http.Connection(http.Role.CLIENT)
-            request = connection.send_request(method, path, headers=fields, body=content)
+            request = connection.send_request(method, path, headers=fields, body=_encode(body))
             with self._translated(timeout_s):
                 # A server may refuse a request before it has read it all: then its answer counts.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     connected.sendall(request)
+                    if isinstance(body, Iterator):
+                        _send_pieces(connection, connected, body)
                 events = _events(connection, connected)
                 head = next(event for event in events if isinstance(event, http.Response))
             pieces = self._pieces(events, timeout_s)
@@ -121,13 +124,15 @@ class Remote:
             return connected
         raise NoDaemon(self.endpoint)
 
-    def _fields(self, *, has_body: bool) -> Iterator[tuple[str, str]]:
+    def _fields(self, body: Any) -> Iterator[tuple[str, str]]:
         yield "Host", self.endpoint.authority
         yield "User-Agent", f"runner-cli/{runner.__version__}"
         yield "Accept", "application/json"
         if self._api_key:
             yield "Authorization", f"Bearer {self._api_key}"
-        if has_body:
+        if isinstance(body, Iterator):
+            yield "Content-Type", "application/x-tar"
+        elif body is not None:
             yield "Content-Type", "application/json"
 
     def _pieces(self, events: Iterator[http.Event], timeout_s: float) -> Iterator[bytes]:
@@ -226,6 +231,23 @@ _KINDS = {
     503: Kind.UNAVAILABLE,
     504: Kind.TIMEOUT,
 }
+
+
+def _encode(body: Any) -> bytes | None:
+    """Encode a body as JSON; None: it follows piece by piece."""
+    if isinstance(body, Iterator):
+        return None
+    return b"" if body is None else json.dumps(body).encode()
+
+
+def _send_pieces(
+    connection: http.Connection, connected: socket.socket, pieces: Iterator[bytes]
+) -> None:
+    for piece in pieces:
+        connected.sendall(connection.send_data(piece))
+        if select.select([connected], [], [], 0)[0]:
+            return  # the answer is there: the rest is not wanted
+    connected.sendall(connection.send_end())
 
 
 def _open(endpoint: Endpoint) -> socket.socket:

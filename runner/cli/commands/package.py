@@ -1,4 +1,4 @@
-"""``package``: add a GGUF file of this machine to the store as a model."""
+"""``package``: make a model of files of this machine, or of a stored model."""
 
 from __future__ import annotations
 
@@ -6,49 +6,89 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from runner.cli.commands.push import push
 from runner.cli.console import Console
+from runner.cli.display import open_display
 from runner.cli.output import display_name, printable, short_id
 from runner.cli.parser import add_host
-from runner.cli.progress import waiting
-from runner.cli.remote import LONG_REPLY_S
+from runner.cli.remote import LONG_REPLY_S, Remote
+from runner.cli.transfer import follow
 from runner.errors import Kind, RunnerError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", metavar="NAME", help="what to call the model, as NAME or NAME:TAG")
-    parser.add_argument("--gguf", required=True, metavar="FILE", help="the weights")
+    sources = parser.add_mutually_exclusive_group(required=True)
+    sources.add_argument("--gguf", metavar="FILE", help="the weights; one shard stands for all")
+    sources.add_argument(
+        "--safetensors-dir", metavar="DIR", help="a folder with safetensors and configs"
+    )
+    sources.add_argument(
+        "--from", dest="from_model", metavar="MODEL", help="a stored model; its files are shared"
+    )
     parser.add_argument(
         "-l", "--license", action="append", default=[], metavar="FILE", help="may be repeated"
     )
     parser.add_argument(
         "--chat-template", metavar="FILE", help="Jinja text instead of the one in the weights"
     )
+    parser.add_argument("--mmproj", metavar="FILE", help="multimodal projector, a GGUF file")
+    parser.add_argument(
+        "--lora", action="append", default=[], metavar="FILE", help="adapter, a GGUF file"
+    )
     parser.add_argument("--context-size", type=int, metavar="N", help="tokens to load it with")
+    parser.add_argument(
+        "--format", choices=("docker", "cncf"), help="form of the artifact (default: docker)"
+    )
+    parser.add_argument("--push", action="store_true", help="then push it to its registry")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     add_host(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Have the daemon store the files, and print the model's id."""
-    request: dict[str, Any] = {
-        "gguf": _path(args.gguf),
+    wanted: dict[str, Any] = {
         "name": args.name,
-        "licenses": [_path(license) for license in args.license],
-        "chat_template": _path(args.chat_template) if args.chat_template else None,
+        "gguf": _path(args.gguf),
+        "safetensors_dir": _path(args.safetensors_dir, is_folder=True),
+        "from": args.from_model,
+        "licenses": [_path(file) for file in args.license],
+        "chat_template": _path(args.chat_template),
+        "mmproj": _path(args.mmproj),
+        "loras": [_path(file) for file in args.lora],
         "context_size": args.context_size,
+        "format": args.format,
     }
-    wanted = {member: value for member, value in request.items() if value not in (None, [])}
+    request = {member: value for member, value in wanted.items() if value not in (None, [])}
     remote = console.remote(args.host)
-    with waiting(console.err, f"Adding {Path(args.gguf).name} to the store"):
-        model = remote.call("POST", "/models/package", wanted, timeout_s=LONG_REPLY_S)
+    model = package(console, remote, request, quiet=args.quiet)
     names = ", ".join(display_name(tag) for tag in model["tags"])
     console.write(f"{printable(names)} {short_id(model['id'])}\n")
+    if args.push:
+        push(console, remote, args.name, plain=console.err, quiet=args.quiet)
+        console.say("Model pushed successfully")
     return 0
 
 
-def _path(text: str) -> str:
+def package(
+    console: Console, remote: Remote, request: dict[str, Any], *, quiet: bool = False
+) -> dict[str, Any]:
+    """Have a model made and return it; progress goes to stderr."""
+    what = f"Adding {request['name']} to the store"
+    with (
+        open_display(console, what, plain=console.err, quiet=quiet) as display,
+        remote.stream("POST", "/models/package", request, timeout_s=LONG_REPLY_S) as reply,
+    ):
+        models: list[dict[str, Any]] = follow(reply, display)["models"]
+    return models[0]
+
+
+def _path(text: str | None, *, is_folder: bool = False) -> str | None:
     """Return the absolute path of a file that must be there: the daemon has another folder."""
+    if text is None:
+        return None
     path = Path(text).expanduser()
-    if not path.is_file():
-        raise RunnerError(Kind.USAGE, f"there is no file {text}")
+    if not (path.is_dir() if is_folder else path.is_file()):
+        raise RunnerError(Kind.USAGE, f"there is no {'folder' if is_folder else 'file'} {text}")
     return str(path.absolute())

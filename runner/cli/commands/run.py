@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from runner.cli.chat import PATH, Conversation
+from runner.cli.commands.package import package
 from runner.cli.commands.pull import pull
 from runner.cli.console import Console
 from runner.cli.editor import open_editor
@@ -106,10 +107,7 @@ def parse_parameters(args: argparse.Namespace) -> dict[str, Any]:
 def add_file(console: Console, remote: Remote, path: Path) -> str:
     """Store a file, which costs no second copy where links work, and return the model's name."""
     name = "local/" + (re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "model")
-    with waiting(console.err, f"Adding {path.name} to the store"):
-        remote.call(
-            "POST", "/models/package", {"gguf": str(path), "name": name}, timeout_s=LONG_REPLY_S
-        )
+    package(console, remote, {"gguf": str(path), "name": name})
     return name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runner.cli.commands.ps import until
@@ -31,39 +31,46 @@ Line = tuple[str, str]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("model", metavar="MODEL")
+    parser.add_argument(
+        "-r", "--remote", action="store_true", help="what its registry has, without pulling it"
+    )
     add_host(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the page."""
     remote = console.remote(args.host)
+    if args.remote:
+        model = remote.call("GET", f"{model_path(args.model)}?remote=true")
+        console.write(render_page(model, []))
+        return 0
     model = remote.call("GET", model_path(args.model))
     running = remote.call("GET", "/engines/ps")
     loaded = next((one for one in running if one.get("id") == model["id"]), None)
-    record = None
     if loaded is None:
         record = remote.call("GET", model_path(model["id"], under="/engines/tuned"))
-    console.write(render_page(model, loaded, record, console.now_s()))
+        engine = [("State", "not loaded"), *describe_record(record)]
+    else:
+        engine = [("State", state(loaded, console.now_s())), *describe_engine(loaded)]
+    console.write(render_page(model, engine))
     return 0
 
 
-def render_page(
-    model: dict[str, Any],
-    loaded: dict[str, Any] | None,
-    record: dict[str, Any] | None,
-    now_s: float,
-) -> str:
+def render_page(model: dict[str, Any], engine: Sequence[Line]) -> str:
     """Lay the page out: as Docker's, with the engine's settings before the long metadata."""
     config = model.get("config") or {}
-    engine = [("State", "not loaded"), *describe_record(record)]
-    if loaded is not None:
-        engine = [("State", state(loaded, now_s)), *describe_engine(loaded)]
     metadata = sorted((config.get("gguf") or {}).items())
     sections = [
         "".join(f"{name + ':':<13}{printable(text)}\n" for name, text in describe_model(model)),
-        "".join(f"{name + ':':<15}{config[key]}\n" for name, key in FACTS if config.get(key)),
-        "Engine:\n" + "".join(f"  {name + ':':<17}{printable(text)}\n" for name, text in engine),
+        "".join(
+            f"{name + ':':<15}{printable(str(config[key]))}\n"
+            for name, key in FACTS
+            if config.get(key)
+        ),
     ]
+    if engine:
+        lines = (f"  {name + ':':<17}{printable(text)}\n" for name, text in engine)
+        sections.append("Engine:\n" + "".join(lines))
     if metadata:
         lines = (f"  {printable(name)}: {printable(str(value))}\n" for name, value in metadata)
         sections.append("GGUF Metadata:\n" + "".join(lines))

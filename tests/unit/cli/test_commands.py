@@ -251,11 +251,16 @@ def test_logs_without_a_daemon_are_what_the_last_one_wrote(tmp_path: Path) -> No
     assert "this is what the last one wrote to" in err
 
 
+PACKAGED = [
+    json.dumps({"type": "success", "models": [{"id": ID, "tags": ["docker.io/org/m:1"]}]}).encode()
+]
+
+
 def test_package_sends_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("m.gguf", "LICENSE", "t.jinja"):
         (tmp_path / name).touch()
-    answers = {"POST /models/package": {"id": ID, "tags": ["docker.io/org/m:1"]}}
+    answers = {"POST /models/package": PACKAGED}
     options = ["-l", "LICENSE", "--chat-template", "t.jinja", "--context-size", "4096"]
     code, out, _, remote = run_command(answers, "package", "--gguf", "m.gguf", *options, "org/m:1")
     assert (code, out) == (0, "org/m:1 354bf30d0aa3\n")

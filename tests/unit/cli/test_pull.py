@@ -22,7 +22,8 @@ def line(kind: str, message: str, **more: Any) -> bytes:
 
 
 def progress(layer: str, current: int) -> bytes:
-    return line("progress", "", total=3_000_000, layer={"id": layer, "current": current})
+    shown = {"id": layer, "size": 3_000_000, "current": current}
+    return line("progress", "", total=3_000_000, layer=shown)
 
 
 def test_off_a_terminal_short_lines_go_to_stdout_where_compose_reads() -> None:
@@ -100,7 +101,7 @@ def test_on_a_terminal_bars_are_drawn_over_each_other(monkeypatch: pytest.Monkey
     code, out, _, _ = run_command({PATH: stream}, "pull", "ai/x", err=err)
     assert (code, out) == (0, "Model pulled successfully\n")
     assert "Selected Q4\n" in err.getvalue()
-    assert err.getvalue().endswith("abc           Pull complete   0.00B\n")
+    assert err.getvalue().endswith("abc           Pull complete   3.00MB\n")
 
 
 def test_on_a_terminal_the_waiting_line_goes() -> None:

@@ -13,6 +13,7 @@ from tests.support.console import Terminal, run_command
 READY = {"GET /readyz": {"status": "ok"}}
 CHAT = "POST /v1/chat/completions"
 STORED = READY | {"GET /models/m": {"id": "sha256:00"}}
+PACKAGED = [b'{"type":"success","models":[{"id":"x","tags":[]}]}']
 SAID = [b'data: {"choices": [{"delta": {"content": "ok"}}]}\n\n']
 
 
@@ -87,7 +88,7 @@ def test_a_file_is_stored_under_a_name_made_of_its_own(
 ) -> None:
     path = tmp_path / file
     path.touch()
-    answers = READY | {"POST /models/package": {"id": "x", "tags": []}, CHAT: SAID}
+    answers = READY | {"POST /models/package": PACKAGED, CHAT: SAID}
     code, out, _, remote = run_command(answers, "run", str(path), "hi")
     assert (code, out) == (0, "ok\n")
     assert remote.requests[1] == ("POST /models/package", {"gguf": str(path), "name": name})
