@@ -22,6 +22,7 @@ from runner.api import About, App, Backend, Keys, Policy, parse_keys
 from runner.config import Settings
 from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord, Limits, Server
+from runner.registry.network import read_network
 from runner.service import (
     Catalogue,
     EngineLimits,
@@ -91,7 +92,10 @@ async def _service(
     settings: Settings, store: Store
 ) -> AsyncIterator[tuple[Catalogue, Engines, Transfers]]:
     """Open what serves requests, and close it: workers first, then the store's threads."""
-    transfers = Transfers(TransferClient(store), max_running=settings.max_transfers)
+    client = TransferClient(
+        store, read_network(os.environ), memory_bytes=partial(available_bytes, ())
+    )
+    transfers = Transfers(client, max_running=settings.max_transfers)
     catalogue = Catalogue(store, transfers)
     engines = Engines(
         catalogue,
@@ -107,6 +111,7 @@ async def _service(
     finally:
         await engines.close(LAST_GRACE_S)
         await transfers.close()
+        client.close()
         await catalogue.close()
 
 

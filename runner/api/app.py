@@ -13,6 +13,8 @@ from runner.api.keys import Scope
 from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
 from runner.api.management.models import Models as ModelRoutes
+from runner.api.management.packaging import Packaging
+from runner.api.management.registries import Registries
 from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
@@ -60,9 +62,11 @@ class App:
                 Chat(engines, version=about.version, patience_s=about.patience_s),
                 OpenAIModels(catalogue, engines),
             ),
-            *_transfer_routes(TransferRoutes(transfers)),
+            *_transfer_routes(
+                TransferRoutes(transfers), Packaging(transfers), Registries(transfers)
+            ),
             *_storage_routes(Storage(catalogue, engines, upkeep, survey=about.survey)),
-            *_model_routes(ModelRoutes(catalogue)),
+            *_model_routes(ModelRoutes(catalogue, transfers)),
             *_engine_routes(EngineRoutes(engines, survey=about.survey)),
             *_system_routes(System(catalogue, version=about.version, log_path=about.log_path)),
         ]
@@ -82,6 +86,7 @@ class App:
             name=match.name,
             headers=gate.cors_headers(request, self._policy),
             max_body_bytes=self._max_body_bytes,
+            allowed=allowed,
         )
         await match.route.target(call)
 
@@ -114,7 +119,6 @@ def _openai_routes(chat: Chat, models: OpenAIModels) -> Iterator[Route[Handler]]
 
 def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:
     yield Route("GET", "/models", Scope.INFER, models.list)
-    yield Route("POST", "/models/package", Scope.MANAGE, models.package)
     yield Route("POST", "/models/{name}/tag", Scope.MANAGE, models.tag)
     yield Route("GET", "/models/{name}", Scope.INFER, models.show)
 
@@ -128,8 +132,16 @@ def _storage_routes(storage: Storage) -> Iterator[Route[Handler]]:
     yield Route("DELETE", "/models/{name}", Scope.MANAGE, storage.remove)
 
 
-def _transfer_routes(transfers: TransferRoutes) -> Iterator[Route[Handler]]:
+def _transfer_routes(
+    transfers: TransferRoutes, packaging: Packaging, registries: Registries
+) -> Iterator[Route[Handler]]:
     yield Route("POST", "/models/create", Scope.MANAGE, transfers.pull)
+    yield Route("POST", "/models/load", Scope.MANAGE, transfers.load)
+    yield Route("POST", "/models/package", Scope.MANAGE, packaging.package)
+    yield Route("POST", "/models/{name}/repackage", Scope.MANAGE, packaging.repackage)
+    yield Route("POST", "/models/{name}/push", Scope.MANAGE, transfers.push)
+    yield Route("GET", "/models/{name}/export", Scope.MANAGE, transfers.export)
+    yield Route("GET", "/registries/search", Scope.MANAGE, registries.search)
 
 
 def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:

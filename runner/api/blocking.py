@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import io
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from runner import http
 from runner.errors import Kind, RunnerError
+from runner.net import Exchange
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -31,6 +34,9 @@ class _Crossing:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait in a thread for a coroutine of the loop; raise CANCELLED when it is closed."""
+        if self._is_closed:  # a file that is collected as garbage flushes, in any thread
+            coroutine.close()
+            raise _left()
         pending = asyncio.run_coroutine_threadsafe(self._unless_closed(coroutine), self._loop)
         self._pending = pending
         try:
@@ -82,9 +88,12 @@ class BodyReader(io.RawIOBase):
     async def _gather(self) -> bytes:
         """Collect pieces: to cross over costs more than to copy."""
         pieces, size_bytes = [], 0
-        while size_bytes < PIECE_BYTES and (piece := await self._next_piece()):
-            pieces.append(piece)
-            size_bytes += len(piece)
+        try:
+            while size_bytes < PIECE_BYTES and (piece := await self._next_piece()):
+                pieces.append(piece)
+                size_bytes += len(piece)
+        except http.ProtocolError as fault:
+            raise RunnerError(Kind.INVALID_REQUEST, fault.message) from None
         return b"".join(pieces)
 
 
@@ -111,9 +120,14 @@ class AnswerWriter(io.RawIOBase):
         self._crossing.close()
 
 
-def buffered(writer: AnswerWriter) -> io.BufferedWriter:
-    """Gather small writes."""
-    return io.BufferedWriter(writer, PIECE_BYTES)
+@asynccontextmanager
+async def body_file(exchange: Exchange) -> AsyncIterator[IO[bytes]]:
+    """Give the body of a request as a file, until the context ends."""
+    reader = BodyReader(exchange.next_piece)
+    try:
+        yield io.BufferedReader(reader, PIECE_BYTES)
+    finally:
+        reader.give_up()
 
 
 def _left() -> RunnerError:

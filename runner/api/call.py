@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from runner import http
 from runner.api import faults, jsonbody
 from runner.api.faults import Header
+from runner.api.gate import Allowed
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange, Stream
 
@@ -30,6 +31,7 @@ class Call:
     name: str  # of the model in the path; empty on routes without one
     headers: list[Header]  # for every answer
     max_body_bytes: int
+    allowed: Allowed  # what its key may do, for handlers that need more than their route
 
     @property
     def client(self) -> str:

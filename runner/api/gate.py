@@ -2,7 +2,8 @@
 
 Against DNS rebinding the ``Host`` must be one of ours; against pages of other sites the ``Origin``
 must be allowed and a body must be JSON or an archive (a form cannot send those without a
-preflight); keys give scopes. A client on the unix socket is trusted by the socket's mode: only its content type counts.
+preflight); keys give scopes. A client on the unix socket is trusted by the socket's mode: only its
+content type counts.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from runner.http.framing import Framing, Kind
 from runner.http.grammar import CHUNK_LINE, FIELD
 from runner.http.limits import Limits
 
+SMALL_CHUNK_BYTES = 4096  # below, what a chunk costs is not paid for by what it carries
+
 Reader = Callable[[ReceiveBuffer], Data | Signal]
 
 
@@ -79,9 +81,10 @@ class ChunkedReader:
         if not self._left:
             self._step = self._read_trailer
             return self._read_trailer(buffer)
-        self._chunks += 1
+        if self._left < SMALL_CHUNK_BYTES:
+            self._chunks += 1
         if self._limits.max_chunks is not None and self._chunks > self._limits.max_chunks:
-            raise ProtocolError(400, f"the body has over {self._limits.max_chunks} chunks")
+            raise ProtocolError(400, f"the body has over {self._limits.max_chunks} small chunks")
         self._step = self._read_data
         return self._read_data(buffer)
 

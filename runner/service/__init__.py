@@ -13,16 +13,27 @@ from runner.service.transfers import Pulled, Transfers
 from runner.service.tuning import Record, Tuning
 from runner.service.upkeep import Upkeep
 from runner.store import Checkup, Pruned, PruneWish, Removal, Usage
+from runner.transfer.archive import Layout
+from runner.transfer.fit import Fit
+from runner.transfer.layers import Format
+from runner.transfer.package import PackageRequest
 from runner.transfer.progress import Event as TransferEvent
 from runner.transfer.progress import LayerProgress, Note, Planned
+from runner.transfer.search import Found, SearchResult
 
 __all__ = [
+    "Fit",
+    "Format",
+    "Found",
+    "PackageRequest",
+    "SearchResult",
     "DEFAULT_MODEL",
     "Catalogue",
     "Checkup",
     "EngineLimits",
     "Engines",
     "LayerProgress",
+    "Layout",
     "Lease",
     "ModelSettings",
     "Note",

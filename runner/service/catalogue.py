@@ -16,7 +16,6 @@ from runner.gguf import ModelMetadata
 from runner.oci import Digest, Reference
 from runner.service.transfers import Transfers
 from runner.store import Removal, Store, StoredModel, is_package, stored_name
-from runner.transfer.package import PackageRequest, package
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,26 +82,6 @@ class Catalogue:
     async def engine_files(self, model: StoredModel) -> EngineFiles:
         """Say what an engine loads; makes the model's bundle if need be."""
         return await self._run(self._engine_files, model)
-
-    async def package_gguf(
-        self,
-        paths: Sequence[Path],
-        name: str,
-        *,
-        licenses: Sequence[Path] = (),
-        chat_template: Path | None = None,
-        mmproj: Path | None = None,
-        context_size: int | None = None,
-    ) -> StoredModel:
-        """Store local GGUF files under ``name``, with what is packaged beside them."""
-        wanted = PackageRequest(
-            gguf=paths,
-            licenses=licenses,
-            chat_template=chat_template,
-            mmproj=mmproj,
-            context_size=context_size,
-        )
-        return await self._run(package, self._store, wanted, Reference.parse(stored_name(name)))
 
     async def tag(self, name: str, target: str) -> Reference:
         """Give a stored model one more name; return that in full. ``name`` may be partial."""

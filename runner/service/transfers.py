@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Protocol
+from typing import IO, Protocol
 
 from runner.errors import RunnerError
-from runner.oci import Reference
+from runner.oci import Digest, Reference
 from runner.service.jobs import Jobs, Watch
 from runner.store import StoredModel, stored_name
+from runner.transfer.archive import Layout
+from runner.transfer.client import RemoteModel
+from runner.transfer.package import PackageRequest
 from runner.transfer.progress import IsCancelled, Listen
+from runner.transfer.search import SearchResult
 
 
 class Pulled(Protocol):
@@ -27,6 +31,14 @@ class Pulled(Protocol):
         """Whether nothing had to be moved."""
 
 
+class Pushed(Protocol):
+    """What came of a push."""
+
+    @property
+    def digest(self) -> Digest:
+        """Of the manifest, as the registry confirmed it."""
+
+
 class Client(Protocol):
     """The blocking side: :class:`runner.transfer.client.TransferClient`."""
 
@@ -38,9 +50,41 @@ class Client(Protocol):
     ) -> Pulled:
         """Bring a model into the store."""
 
+    def push(
+        self, name: str, *, bearer_token: str | None, listen: Listen, cancelled: IsCancelled
+    ) -> Pushed:
+        """Send a stored model to the registry that its name says."""
+
+    def package(
+        self, wanted: PackageRequest, name: str, *, listen: Listen, cancelled: IsCancelled
+    ) -> StoredModel:
+        """Make a model of local files or of a stored model."""
+
+    def search(self, term: str, *, limit: int, source: str | None) -> SearchResult:
+        """Search for models to pull."""
+
+    def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
+        """Read what a registry has under a name."""
+
+    def save(
+        self,
+        name: str,
+        target: IO[bytes],
+        *,
+        layout: Layout,
+        listen: Listen,
+        cancelled: IsCancelled,
+    ) -> None:
+        """Write a stored model as a tar archive, and flush it."""
+
+    def load(
+        self, source: IO[bytes], *, listen: Listen, cancelled: IsCancelled
+    ) -> Sequence[StoredModel]:
+        """Store the models of a tar archive."""
+
 
 class Transfers:
-    """Pulls and pushes as jobs. Use each as ``async with transfers.pull(…) as watch``.
+    """Transfers as jobs. Use each as ``async with transfers.pull(…) as watch``.
 
     Clients that ask for the same share a transfer; it ends when the last of them leaves, and the
     next one for the same goes on where it was. See :class:`Jobs` for what may be raised.
@@ -63,6 +107,41 @@ class Transfers:
         is_stored = await asyncio.to_thread(self._client.is_stored, source)
         async with self._jobs.watch(work, key=key, takes_place=not is_stored) as watch:
             yield watch
+
+    def push(
+        self, name: str, bearer_token: str | None = None
+    ) -> AbstractAsyncContextManager[Watch[Pushed]]:
+        """Send a stored model to the registry that its name says."""
+        key = ("push", _canonical(name), bearer_token)
+        work = partial(self._client.push, name, bearer_token=bearer_token)
+        return self._jobs.watch(work, key=key)
+
+    def package(
+        self, wanted: PackageRequest, name: str
+    ) -> AbstractAsyncContextManager[Watch[StoredModel]]:
+        """Make a model of local files or of a stored model, under ``name``."""
+        work = partial(self._client.package, wanted, name)
+        return self._jobs.watch(work, takes_place=False)
+
+    async def inspect(self, name: str, bearer_token: str | None = None) -> RemoteModel:
+        """Read what a registry has under a name, without its layers."""
+        return await asyncio.to_thread(self._client.inspect, name, bearer_token=bearer_token)
+
+    async def search(self, term: str, *, limit: int, source: str | None = None) -> SearchResult:
+        """Search Docker Hub and Hugging Face, or one of them."""
+        return await asyncio.to_thread(self._client.search, term, limit=limit, source=source)
+
+    def save(
+        self, name: str, target: IO[bytes], *, layout: Layout
+    ) -> AbstractAsyncContextManager[Watch[None]]:
+        """Write a stored model as a tar archive; ``target`` is written in a thread."""
+        return self._jobs.watch(
+            partial(self._client.save, name, target, layout=layout), takes_place=False
+        )
+
+    def load(self, source: IO[bytes]) -> AbstractAsyncContextManager[Watch[Sequence[StoredModel]]]:
+        """Store the models of a tar archive; ``source`` is read in a thread."""
+        return self._jobs.watch(partial(self._client.load, source), takes_place=False)
 
     def stop(self) -> None:
         """Have all of them stop; clients are told why."""

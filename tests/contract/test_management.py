@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
 from runner.wire.messages import Measured, Rates, Tuned, TunedSettings
@@ -97,37 +95,6 @@ def test_a_busy_model_is_removed_by_force_alone() -> None:
             answer = await site.send("DELETE", "/models/a")
             assert (answer.status, answer.error["code"]) == (409, "conflict")
             assert (await site.send("DELETE", "/models/a?force=true")).status == 200
-
-    run(test)
-
-
-def test_packaging_a_file(tmp_path: Path) -> None:
-    async def test(site: Site) -> None:
-        wanted = {"gguf": "/m/x.gguf", "name": "me/x", "licenses": ["/m/L"], "context_size": 512}
-        answer = await site.post("/models/package", wanted)
-        assert (answer.status, answer.json) == (201, {"id": A, "tags": ["docker.io/ai/a:latest"]})
-        assert site.catalogue.packaged == [
-            ([Path("/m/x.gguf")], "me/x", (Path("/m/L"),), None, 512)
-        ]
-
-    run(test)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "param"),
-    [
-        ({"gguf": "/m/x.gguf"}, "name"),
-        ({"name": "x"}, "gguf"),
-        ({"gguf": "m/x.gguf", "name": "x"}, "gguf"),
-        ({"gguf": "/m/x", "name": "x", "licenses": ["L"]}, "licenses[0]"),
-        ({"gguf": "/m/x", "name": "x", "chat_template": 7}, "chat_template"),
-        ({"gguf": "/m/x", "name": "x", "context_size": 0}, "context_size"),
-    ],
-)
-def test_a_wrong_package_is_named(wanted: dict[str, Any], param: str) -> None:
-    async def test(site: Site) -> None:
-        answer = await site.post("/models/package", wanted)
-        assert (answer.status, answer.error["param"]) == (400, param)
 
     run(test)
 

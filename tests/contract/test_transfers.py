@@ -7,13 +7,25 @@ import html
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
-from runner.service import LayerProgress, Note, Planned
+from runner.registry.listing import Listed
+from runner.service import (
+    Fit,
+    Format,
+    Found,
+    LayerProgress,
+    Note,
+    PackageRequest,
+    Planned,
+    SearchResult,
+)
+from runner.transfer.search import Offer
 from tests.support.fake_engine import stored
 from tests.support.fake_service import JSON_FIELD, Answer, Site, render_request, serving
 from tests.support.fake_transfers import HANG
@@ -297,5 +309,241 @@ def test_pulls_beyond_the_bound_wait_and_say_so() -> None:
         assert b"Model pulled successfully" in await third.rest()
         readers[1].leave()
         third.leave()
+
+    run(test)
+
+
+# ---- pushes ----------------------------------------------------------------------------------
+
+
+def test_a_push_needs_no_body_and_tells_what_is_uploaded() -> None:
+    async def test(site: Site) -> None:
+        site.client.scripts["localhost:5000/me/x"] = [planned(12 * MIB)]
+        answer = await site.send("POST", "/models/localhost:5000/me/x/push", JSON)
+        told = lines(answer)
+        assert (told[0]["message"], told[0]["mode"]) == ("Uploaded: 12.00 MB", "push")
+        assert (told[-1]["message"], told[-1]["mode"]) == ("Model pushed successfully", "push")
+        await site.post("/models/localhost:5000/me/x/push", {"bearer-token": "t"})
+        assert site.client.asked == [
+            ("push", "localhost:5000/me/x", None),
+            ("push", "localhost:5000/me/x", "t"),
+        ]
+
+    run(test)
+
+
+# ---- archives --------------------------------------------------------------------------------
+
+TAR = "Content-Type: application/x-tar"
+
+
+def test_an_export_is_an_archive_named_after_the_model() -> None:
+    async def test(site: Site) -> None:
+        site.client.content = bytes(range(256)) * 20_000
+        answer = await site.send("GET", "/models/ai/x:1/export")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/x-tar")
+        assert answer.headers["content-disposition"] == 'attachment; filename="ai/x:1.tar"'
+        assert answer.body == site.client.content
+        named = await site.send("GET", "/models/a%22b/export?layout=oci")
+        assert named.headers["content-disposition"] == 'attachment; filename="a_b.tar"'
+        assert site.client.asked == [("save", "ai/x:1", "docker"), ("save", 'a"b', "oci")]
+        assert (await site.send("GET", "/models/x/export?layout=zip")).error["param"] == "layout"
+
+    run(test)
+
+
+def test_an_export_that_fails_has_a_status_or_no_end() -> None:
+    async def test(site: Site) -> None:
+        error = RunnerError(Kind.INTEGRITY, "a blob is damaged")
+        site.client.scripts["x"] = [error]
+        site.client.content = b""
+        early = await site.send("GET", "/models/x/export")
+        assert (early.status, early.error["code"]) == (502, "digest_mismatch")
+        site.client.content = b"some"
+        async with site.connect() as (reader, writer):
+            writer.write(render_request("GET", "/models/x/export"))
+            data = await reader.read()
+        assert b"some" in data
+        assert not data.endswith(b"0\r\n\r\n")
+
+    run(test)
+
+
+def test_a_client_that_leaves_ends_its_export() -> None:
+    async def test(site: Site) -> None:
+        site.client.content = b"x" * (64 * MIB)
+        async with site.connect() as (reader, writer):
+            writer.write(render_request("GET", "/models/x/export"))
+            await reader.readexactly(1000)
+        assert (await site.send("GET", "/livez")).status == 200
+
+    run(test)
+
+
+@pytest.mark.parametrize("field", [TAR, JSON_FIELD, "Content-Type: application/octet-stream"])
+def test_an_archive_of_any_size_is_loaded(field: str) -> None:
+    async def test(site: Site) -> None:
+        body = b"x" * (3 * MIB + 7)
+        answer = await site.send("POST", "/models/load", field, JSON, body=body)
+        [line] = lines(answer)
+        assert (line["type"], line["message"]) == ("success", "Model loaded successfully")
+        assert line["models"] == [{"id": str(A), "tags": ["docker.io/ai/a:latest"]}]
+        assert site.client.asked == [("load", len(body))]
+
+    run(test, max_body_bytes=1000)
+
+
+def test_an_archive_is_loaded_in_chunks() -> None:
+    async def test(site: Site) -> None:
+        head = ("POST /models/load HTTP/1.1", "Host: localhost", TAR, "Transfer-Encoding: chunked")
+        async with site.connect() as (reader, writer):
+            writer.write("\r\n".join([*head, "", ""]).encode())
+            for _ in range(100):
+                writer.write(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
+            await reader.readuntil(b"Model loaded successfully")
+        assert site.client.asked == [("load", 100 * 0x2000)]
+
+    run(test)
+
+
+def test_what_is_no_archive_is_refused_and_its_rest_not_read() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("POST", "/models/load", TAR, body=b"bad" + b"x" * MIB)
+        assert (answer.status, answer.error["code"]) == (422, "invalid_model")
+        form = "Content-Type: application/x-www-form-urlencoded"
+        assert (await site.send("POST", "/models/load", form, body=b"x")).status == 415
+
+    run(test)
+
+
+def test_an_archive_that_is_cut_short_is_told() -> None:
+    async def test(site: Site) -> None:
+        async with site.connect() as (reader, writer):
+            head = render_request("POST", "/models/load", TAR, body=b"x" * 1000)
+            writer.write(head[:-500])
+            writer.write_eof()
+            answer = await reader.read()
+        assert answer[9:12] in (b"400", b"499")  # a body without its end, or a client that left
+        assert site.client.asked == []
+
+    run(test)
+
+
+# ---- packaging -------------------------------------------------------------------------------
+
+
+def test_files_are_packaged_as_asked_and_the_model_is_told() -> None:
+    async def test(site: Site) -> None:
+        wanted = {
+            "name": "me/x",
+            "gguf": ["/m/1.gguf", "/m/2.gguf"],
+            "licenses": ["/m/L"],
+            "chat_template": "/m/t.jinja",
+            "mmproj": "/m/p.gguf",
+            "loras": ["/m/a.gguf"],
+            "context_size": 512,
+            "format": "cncf",
+        }
+        site.client.scripts["me/x"] = [planned(12 * MIB)]
+        answer = await site.post("/models/package", wanted, JSON)
+        told = lines(answer)
+        assert (told[0]["message"], told[0]["mode"]) == ("Added: 12.00 MB", "package")
+        assert told[-1]["models"] == [{"id": str(A), "tags": ["docker.io/ai/a:latest"]}]
+        [(_, request, name)] = site.client.asked
+        assert name == "me/x"
+        assert request == PackageRequest(
+            gguf=(Path("/m/1.gguf"), Path("/m/2.gguf")),
+            licenses=(Path("/m/L"),),
+            chat_template=Path("/m/t.jinja"),
+            mmproj=Path("/m/p.gguf"),
+            loras=(Path("/m/a.gguf"),),
+            context_size=512,
+            form=Format.CNCF,
+        )
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "param"),
+    [
+        ({"gguf": "/m/x.gguf"}, "name"),
+        ({"gguf": "m/x.gguf", "name": "x"}, "gguf"),
+        ({"gguf": "/m/x", "name": "x", "licenses": ["L"]}, "licenses[0]"),
+        ({"gguf": "/m/x", "name": "x", "chat_template": 7}, "chat_template"),
+        ({"gguf": "/m/x", "name": "x", "context_size": 0}, "context_size"),
+        ({"gguf": "/m/x", "name": "x", "format": "zip"}, "format"),
+        ({"safetensors_dir": "x", "name": "x"}, "safetensors_dir"),
+    ],
+)
+def test_a_wrong_package_is_named(wanted: dict[str, Any], param: str) -> None:
+    async def test(site: Site) -> None:
+        answer = await site.post("/models/package", wanted)
+        assert (answer.status, answer.error["param"]) == (400, param)
+        assert site.client.asked == []
+
+    run(test)
+
+
+def test_a_stored_model_is_repackaged_with_another_context() -> None:
+    async def test(site: Site) -> None:
+        wish = {"target": "org/x:8k", "context_size": 8192}
+        answer = await site.post("/models/ai/x/repackage", wish)
+        assert (answer.status, answer.json) == (
+            201,
+            {
+                "message": 'Model repackaged successfully as "org/x:8k"',
+                "source": "ai/x",
+                "target": "org/x:8k",
+            },
+        )
+        wanted = PackageRequest(from_model="ai/x", context_size=8192)
+        assert site.client.asked == [("package", wanted, "org/x:8k")]
+        assert (await site.post("/models/ai/x/repackage", {})).error["param"] == "target"
+
+    run(test)
+
+
+# ---- searching -------------------------------------------------------------------------------
+
+
+def test_a_search_tells_what_is_known_of_each_row() -> None:
+    async def test(site: Site) -> None:
+        site.client.found = SearchResult(
+            (
+                Found(
+                    name="hf.co/a/b-GGUF",
+                    source="HuggingFace",
+                    listed=Listed(name="a/b-GGUF", downloads=7, is_gated=True),
+                    offer=Offer("Q4_K_M", 1000, ("Q4_K_M", "Q8_0")),
+                    fit=Fit.YES,
+                ),
+                Found(name="ai/x", source="Docker Hub", listed=Listed(name="ai/x", stars=2)),
+            ),
+            ("Docker Hub is slow",),
+        )
+        answer = await site.send("GET", "/registries/search?term=b&limit=5&source=huggingface")
+        assert answer.json == {
+            "models": [
+                {
+                    "name": "hf.co/a/b-GGUF",
+                    "source": "HuggingFace",
+                    "quantization": "Q4_K_M",
+                    "quantizations": ["Q4_K_M", "Q8_0"],
+                    "size_bytes": 1000,
+                    "fit": "yes",
+                    "gated": True,
+                    "downloads": 7,
+                    "stars": 0,
+                },
+                {"name": "ai/x", "source": "Docker Hub", "downloads": 0, "stars": 2},
+            ],
+            "warnings": ["Docker Hub is slow"],
+        }
+        await site.send("GET", "/registries/search")
+        assert site.client.asked == [("search", "b", 5, "huggingface"), ("search", "", 32, None)]
+        assert (await site.send("GET", "/registries/search?limit=x")).error["param"] == "limit"
 
     run(test)

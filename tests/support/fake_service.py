@@ -124,7 +124,6 @@ class FakeCatalogue(FakeModels):
 
     def __init__(self, *names: str) -> None:
         super().__init__(*names)
-        self.packaged: list[tuple[Any, ...]] = []
         self.error: RunnerError | None = None
 
     async def list(self) -> list[StoredModel]:
@@ -138,18 +137,6 @@ class FakeCatalogue(FakeModels):
             if reference in model.tags or name == str(model.id):
                 return model
         return await self.obtain(name)
-
-    async def package_gguf(
-        self,
-        paths: Sequence[Path],
-        name: str,
-        *,
-        licenses: Sequence[Path] = (),
-        chat_template: Path | None = None,
-        context_size: int | None = None,
-    ) -> StoredModel:
-        self.packaged.append((paths, name, licenses, chat_template, context_size))
-        return await self.obtain("a")
 
     async def tag(self, name: str, target: str) -> Reference:
         model = await self.resolve(name)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from runner.errors import Kind, RunnerError
+from runner.oci import Digest, ModelConfig
 from runner.store import StoredModel
-from runner.transfer.client import Pulled
+from runner.transfer.archive import Layout
+from runner.transfer.client import Pulled, RemoteModel
+from runner.transfer.package import PackageRequest
 from runner.transfer.progress import Event, IsCancelled, Listen, Note
+from runner.transfer.search import SearchResult
 from tests.support.fake_engine import stored
 
 HANG = "hang"  # as a step: tells nothing more until it is told to stop
 
 Step = Event | str | RunnerError
+
+
+@dataclass(frozen=True)
+class StoredDigest:
+    """What came of a push."""
+
+    digest: Digest
 
 
 @dataclass
@@ -29,6 +40,8 @@ class FakeTransferClient:
     stored: dict[str, StoredModel] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    content: bytes = b"archive"
+    found: SearchResult = field(default_factory=lambda: SearchResult(()))
     go_on: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -45,6 +58,57 @@ class FakeTransferClient:
             return Pulled(self.stored[source], is_cached=True)
         self._play(source, listen, cancelled)
         return Pulled(stored("a"), is_cached=False)
+
+    def push(
+        self, name: str, *, bearer_token: str | None, listen: Listen, cancelled: IsCancelled
+    ) -> StoredDigest:
+        self.asked.append(("push", name, bearer_token))
+        self._play(name, listen, cancelled)
+        return StoredDigest(Digest.of(name.encode()))
+
+    def package(
+        self, wanted: PackageRequest, name: str, *, listen: Listen, cancelled: IsCancelled
+    ) -> StoredModel:
+        self.asked.append(("package", wanted, name))
+        self._play(name, listen, cancelled)
+        return stored("a")
+
+    def search(self, term: str, *, limit: int, source: str | None) -> SearchResult:
+        self.asked.append(("search", term, limit, source))
+        return self.found
+
+    def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
+        self.asked.append(("inspect", name, bearer_token))
+        if name == "missing":
+            raise RunnerError(Kind.MODEL_NOT_FOUND, "the registry has no missing")
+        return RemoteModel(Digest.of(b"r"), ModelConfig(architecture="llama"), 1000)
+
+    def save(
+        self,
+        name: str,
+        target: IO[bytes],
+        *,
+        layout: Layout,
+        listen: Listen,
+        cancelled: IsCancelled,
+    ) -> None:
+        """Write ``content``, and then play the script."""
+        self.asked.append(("save", name, layout))
+        target.write(self.content)
+        target.flush()
+        self._play(name, listen, cancelled)
+
+    def load(
+        self, source: IO[bytes], *, listen: Listen, cancelled: IsCancelled
+    ) -> list[StoredModel]:
+        """Read ``content`` to its end, unless it is a lie from the start."""
+        if source.read(3) == b"bad":
+            raise RunnerError(Kind.INVALID_MODEL, "that is no archive")
+        count = 3
+        while piece := source.read(100_000):
+            count += len(piece)
+        self.asked.append(("load", count))
+        return [stored("a")]
 
     def _play(self, name: str, listen: Listen, cancelled: IsCancelled) -> None:
         for step in self.scripts.get(name, ()):

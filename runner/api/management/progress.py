@@ -3,7 +3,8 @@
 One JSON object a line, its members in Go's order: ``type``, ``message``, ``total`` (bytes of all
 layers), ``layer`` (``id``, ``size``, ``current``), ``mode``. Clients tell layers apart by ``id``
 and add up ``current``. Ours alone, and only where they tell something: ``layer.resumed`` (bytes
-from an earlier attempt), ``layer.present`` (was there before), and on an error ``code``.
+from an earlier attempt), ``layer.present`` (was there before), on success ``models`` (``id``,
+``tags``), and on an error ``code``.
 Source: dmr-contract.md 1.4.
 """
 
@@ -16,10 +17,15 @@ from typing import Any, Literal
 from runner.errors import RunnerError
 from runner.service import LayerProgress, Note, Planned, TransferEvent
 
-Mode = Literal["pull", "push"]
+Mode = Literal["pull", "push", "package", "load"]  # the last two are ours
 
 _NO_LAYER = {"size": 0, "current": 0}
-_VERBS: dict[Mode, str] = {"pull": "Downloaded", "push": "Uploaded"}
+_VERBS: dict[Mode, str] = {
+    "pull": "Downloaded",
+    "push": "Uploaded",
+    "package": "Added",
+    "load": "Loaded",
+}
 _MIB = 1024 * 1024
 
 # As Go's html.EscapeString writes them: the stock CLI undoes these in every line.

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
+from runner.api import blocking, jsonbody
 from runner.api.call import Call, while_wanted
-from runner.api.management.progress import Lines, Mode
+from runner.api.management.answers import ArchiveAnswer, Outcome, ProgressAnswer
 from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
-from runner.net import Stream
-from runner.service import Pulled, Watch
+from runner.service import Layout, Pulled
 from runner.service import Transfers as Service
-
-T = TypeVar("T")
 
 MAX_SOURCE_CHARACTERS = 4096
 MAX_TOKEN_CHARACTERS = 16 * 1024
-PROGRESS_S = 0.1  # between two lines of a layer, as Docker Model Runner has it
 
 
 class Transfers:
@@ -29,49 +25,55 @@ class Transfers:
     async def pull(self, call: Call) -> None:
         """Bring a model into the store. A client that leaves ends it if no other waits for it."""
         source, token = await call.read(_parse_pull)
-        answer = _ProgressAnswer(call, "pull")
+        answer = ProgressAnswer(call, "pull")
         async with while_wanted(call.exchange), self._transfers.pull(source, token) as watch:
             await answer.follow(watch, _pulled)
 
+    async def push(self, call: Call) -> None:
+        """Send a model to the registry that its name says."""
+        token = await _read_token(call)
+        answer = ProgressAnswer(call, "push")
+        async with while_wanted(call.exchange), self._transfers.push(call.name, token) as watch:
+            await answer.follow(watch, lambda _: Outcome("Model pushed successfully"))
 
-def _pulled(pulled: Pulled) -> str:
+    async def export(self, call: Call) -> None:
+        """Give a model as a tar archive: Docker's, or with ``layout=oci`` an OCI image layout.
+
+        An archive that cannot be completed ends without its last chunk, which every client sees.
+        """
+        layout = _parse_layout(call.query("layout"))
+        answer = ArchiveAnswer(call)
+        async with while_wanted(call.exchange), answer.file() as file:
+            async with self._transfers.save(call.name, file, layout=layout) as watch:
+                await watch.result()
+            await answer.finish()
+
+    async def load(self, call: Call) -> None:
+        """Store the models of a tar archive: Docker's, or an OCI image layout."""
+        async with (
+            while_wanted(call.exchange),
+            blocking.body_file(call.exchange) as file,
+            self._transfers.load(file) as watch,
+        ):
+            models = await watch.result()
+        await ProgressAnswer(call, "load").finish(Outcome("Model loaded successfully", models))
+
+
+def _pulled(pulled: Pulled) -> Outcome:
     if pulled.is_cached:
-        return f"Using cached model: {pulled.model.config.size}"
-    return "Model pulled successfully"
+        return Outcome(f"Using cached model: {pulled.model.config.size}")
+    return Outcome("Model pulled successfully")
 
 
-class _ProgressAnswer:
-    """An answer of lines whose head waits for the first, so that a refusal has its status."""
-
-    def __init__(self, call: Call, mode: Mode) -> None:
-        self._call = call
-        # The stock CLI sends no Accept and expects HTML escapes; JSON is for whoever asks for it.
-        self._is_escaped = call.exchange.request.headers.get("accept") != "application/json"
-        self._lines = Lines(mode, is_escaped=self._is_escaped)
-        self._stream: Stream | None = None
-
-    async def follow(self, watch: Watch[T], describe: Callable[[T], str]) -> None:
-        """Tell what happens until it is over, and then what came of it."""
-        while news := await watch.more():
-            await self._send(self._lines.events(news))
-            await watch.pause(PROGRESS_S)
-        try:
-            last = self._lines.success(describe(await watch.result()))
-        except RunnerError as error:
-            if self._stream is None:
-                raise
-            last = self._lines.error(error)
-        await self._send(last)
-        assert self._stream is not None
-        await self._stream.finish()
-
-    async def _send(self, lines: bytes) -> None:
-        if not lines:
-            return
-        if self._stream is None:
-            kind = "text/plain; charset=utf-8" if self._is_escaped else "application/json"
-            self._stream = await self._call.open_stream(kind)
-        await self._stream.send(lines)
+def _parse_layout(text: str | None) -> Layout:
+    try:
+        return Layout(text or Layout.DOCKER)
+    except ValueError:
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"layout: expected {' or '.join(Layout)}, got {text!r}",
+            param="layout",
+        ) from None
 
 
 def _parse_pull(body: dict[str, Any]) -> tuple[str, str | None]:
@@ -80,6 +82,12 @@ def _parse_pull(body: dict[str, Any]) -> tuple[str, str | None]:
     if not source:
         raise RunnerError(Kind.INVALID_REQUEST, 'expected {"from": MODEL}', param="from")
     return source, _take_token(fields)
+
+
+async def _read_token(call: Call) -> str | None:
+    """Read a body that may hold a token, or be missing."""
+    body = await call.exchange.read_body(call.max_body_bytes)
+    return _take_token(Fields(jsonbody.decode_object(body))) if body else None
 
 
 def _take_token(fields: Fields) -> str | None:

@@ -12,11 +12,9 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Reference
-from runner.service import catalogue as module
 from runner.service.catalogue import Catalogue, EngineFiles, read_template, spellings
 from runner.service.transfers import Transfers
 from runner.store import Bundle, StoredModel
-from runner.transfer.package import PackageRequest
 from tests.support.fake_engine import stored
 from tests.support.fake_transfers import FakeTransferClient
 
@@ -144,24 +142,6 @@ def test_a_tag_is_told_in_full() -> None:
         assert store.asked[-1] == ("tag", "docker.io/ai/mine:latest")
 
     play(scene)
-
-
-def test_local_files_are_packaged_with_what_belongs_to_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[tuple[PackageRequest, Reference]] = []
-
-    def package(store: object, wanted: PackageRequest, name: Reference) -> StoredModel:
-        asked.append((wanted, name))
-        return stored("a")
-
-    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
-        await catalogue.package_gguf([Path("/x.gguf")], "mine", context_size=512)
-
-    monkeypatch.setattr(module, "package", package)
-    play(scene)
-    wanted = PackageRequest(gguf=[Path("/x.gguf")], context_size=512)
-    assert asked == [(wanted, Reference.parse("mine"))]
 
 
 def test_header_facts_are_read_once_per_model() -> None:

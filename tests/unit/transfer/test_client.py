@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
+from runner.registry.network import Network
 from runner.store import Store
 from runner.transfer import client as module
+from runner.transfer.archive import Layout
 from runner.transfer.client import TransferClient
 from runner.transfer.progress import Event, LayerProgress, Planned
 from tests.support.gguf_maker import tiny_model
@@ -28,7 +31,7 @@ def client(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tra
     weights.write_bytes(tiny_model())
     shipped = {"package:toy": (weights,)}
     monkeypatch.setattr(module, "find_package_gguf", shipped.__getitem__)
-    return TransferClient(store)
+    return TransferClient(store, Network(is_offline=True), memory_bytes=lambda: None)
 
 
 def pull(client: TransferClient, source: str, *, is_cancelled: bool = False) -> list[Event]:
@@ -60,3 +63,29 @@ def test_adding_a_package_can_be_given_up(client: TransferClient, store: Store) 
 @pytest.mark.parametrize("name", ["toy", "package:toy", "package:a b", "A/b@main", ""])
 def test_what_is_not_there_is_not_stored(client: TransferClient, name: str) -> None:
     assert not client.is_stored(name)
+
+
+@pytest.mark.parametrize("name", ["ai/toy", "127.0.0.1:1/toy", "hf.co/org/toy"])
+def test_every_place_is_asked_by_the_name(client: TransferClient, name: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        pull(client, name)
+    assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE  # it is offline
+
+
+def test_a_search_names_its_sources(client: TransferClient) -> None:
+    with pytest.raises(RunnerError, match="dockerhub or huggingface") as caught:
+        client.search("x", limit=1, source="elsewhere")
+    assert caught.value.param == "source"
+
+
+def test_a_model_is_saved_and_loaded(client: TransferClient, store: Store, tmp_path: Path) -> None:
+    pull(client, "package:toy")
+    archive = io.BytesIO()
+    never = {"listen": lambda _: None, "cancelled": lambda: False}
+    client.save("local/toy", archive, layout=Layout.OCI, **never)  # type: ignore[arg-type]
+    other = TransferClient(
+        Store(tmp_path / "other"), Network(is_offline=True), memory_bytes=lambda: None
+    )
+    archive.seek(0)
+    [model] = other.load(archive, **never)  # type: ignore[arg-type]
+    assert (model.id, model.tags) == (store.resolve("local/toy").id, (TAG,))
