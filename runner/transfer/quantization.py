@@ -115,7 +115,8 @@ def choose_variant(variants: Sequence[Variant], selector: str | None, *, source:
         raise RunnerError(
             Kind.INVALID_MODEL,
             f"{source} has no GGUF files",
-            hint="only GGUF models can be run; look for a repository whose name ends in -GGUF",
+            hint="only GGUF models can be run; look for its GGUF version: "
+            f"runner search {source.rpartition('/')[2]}",
         )
     candidates = _matching(variants, selector) if selector else list(variants)
     if not candidates:

@@ -18,6 +18,8 @@ import pytest
 
 from tests.support.http_stand_in import Answer, Seen, render_json, serving
 
+CACHE_PATH = "/api/resolve-cache/models"
+
 
 @dataclass
 class HubRepository:
@@ -76,7 +78,7 @@ class HubStandIn:
         if self.failures:
             return self.failures.pop(0)
         parts = urlsplit(seen.path)
-        path, query = parts.path, parse_qs(parts.query)
+        path, query = parts.path.removeprefix(CACHE_PATH), parse_qs(parts.query)
         token = seen.headers.get("authorization", "").removeprefix("Bearer ")
         if token and token not in self.tokens:
             return _error(401, "Invalid credentials in Authorization header", None)
@@ -192,6 +194,10 @@ class HubStandIn:
         data = repository.commits[commit][path]
         headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         if not path.endswith(self.lfs_endings):
+            # As the hub does since 2025: small files lie elsewhere on the same host.
+            if not seen.path.startswith(CACHE_PATH):
+                headers["Location"] = f"{CACHE_PATH}{seen.path}"
+                return Answer(307, headers=headers)
             headers["ETag"] = f'"{git_sha1(data)}"'
             return _ranged(self.altered.get(path, data), seen.headers.get("range"), headers)
         sha256 = hashlib.sha256(data).hexdigest()

@@ -279,6 +279,14 @@ def test_a_gate_is_met_before_anything_large_moves(
     assert theirs.received_bytes == len(MODEL)
 
 
+def test_a_gate_is_told_at_once_where_there_are_large_files_only(
+    hub: HubStandIn, puller: Puller
+) -> None:
+    hub.add("Org/Gated", {"m-Q4_K_M.gguf": MODEL}, is_gated=True)
+    assert puller.refusal("hf.co/Org/Gated").kind is Kind.REGISTRY_DENIED
+    assert len(hub.requests) == 3  # the commit, its files, the refusal
+
+
 def test_the_stored_model_serves_when_the_hub_cannot_be_reached(
     hub: HubStandIn, puller: Puller
 ) -> None:
