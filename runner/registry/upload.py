@@ -45,6 +45,13 @@ OnProgress = Callable[[int], None]  # how many bytes of the blob are sent; falls
 _NO_CHUNKS = (400, 405, 415, 501)  # to a PATCH: this registry takes a blob in one piece only
 # The upload is forgotten, a body too long, an offset wrong; and "later", as every 5xx says.
 _PASSING = (404, 408, 410, 413, 416, 425, 429)
+_HINTS = {
+    400: "it may not take artifacts of this kind: ask who runs it",
+    404: "it may want the repository made first, or the host may be no registry",
+    405: "it takes no uploads: it may be read-only, a mirror or a cache",
+    413: "it, or something before it, limits how much it takes: ask who runs it",
+    415: "it may not take artifacts of this kind: ask who runs it",
+}
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +129,7 @@ class Uploader:
         headers = {"Content-Type": media_type}
         with self._session.open("PUT", url, headers=headers, body=raw) as answer:
             if answer.status != 201:
-                raise self._session.refusal(answer)
+                raise self._refusal(answer)
             _check_told(answer, Digest.of(raw))
 
     def _send_all(
@@ -221,7 +228,7 @@ class Uploader:
                     resolve_location(answer.url, location),
                     min_chunk_bytes=int(least) if least.isdecimal() and len(least) < 12 else 0,
                 )
-            refusal = self._session.refusal(answer)
+            refusal = self._refusal(answer)
         if mount_from is None:
             raise refusal
         return self._begin(blob)
@@ -233,7 +240,7 @@ class Uploader:
                 return answer.headers.get("Content-Length") in (None, str(blob.size_bytes))
             if answer.status == 404:
                 return False
-            raise self._session.refusal(answer)
+            raise self._refusal(answer)
 
     def _may_mount(self, repository: str, blob: Descriptor) -> bool:
         try:
@@ -242,11 +249,19 @@ class Uploader:
             log.debug("no blob is taken from %s: %s", repository, error)
             return False
 
+    def _refusal(self, answer: Answer) -> RunnerError:
+        """Build the error of an answer, with what it means to somebody who pushes."""
+        error = self._session.refusal(answer)
+        error.hint = _HINTS.get(answer.status, error.hint)
+        if error.kind is Kind.MODEL_NOT_FOUND:
+            error.kind = Kind.REGISTRY_UNAVAILABLE  # it is the repository that is not there
+        return error
+
     def _setback(
         self, answer: Answer, *, is_damaged: bool = False, refuses_chunks: bool = False
     ) -> Exception:
         """Turn an answer into a setback where another try may do better, else into its error."""
-        error = self._session.refusal(answer)
+        error = self._refusal(answer)
         is_passing = answer.status >= 500 or answer.status in _PASSING
         if is_passing or is_damaged or refuses_chunks:
             return _Setback(error, is_damaged=is_damaged, refuses_chunks=refuses_chunks)

@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Reference
+from runner.oci.reference import DEFAULT_DOMAIN, DEFAULT_ORGANIZATION
 from runner.oci.scope import Scope
 from runner.registry.caller import Caller
+from runner.registry.hub_reference import HUB_DOMAIN
 from runner.registry.registry import Registry
 from runner.registry.upload import Outcome, Uploader
 from runner.store import Store, StoredModel
 from runner.transfer.progress import Event, IsCancelled, LayerProgress, Listen, Note, Planned
 
 MAX_LAYERS_AT_ONCE = 5
+DEFAULT_NAMES = f"{DEFAULT_DOMAIN}/{DEFAULT_ORGANIZATION}/"  # what a name without a host means
 MAX_NEIGHBOURS = 4  # other repositories of the registry that may lend layers
 
 
@@ -50,6 +53,12 @@ def plan_push(model: StoredModel, others: Iterable[StoredModel], reference: Refe
     A repository may hold a blob when a model of ours that has it is named after the repository:
     we pulled it from there, or pushed it there. Raises RunnerError(INVALID_REFERENCE).
     """
+    if reference.domain == HUB_DOMAIN:
+        raise RunnerError(
+            Kind.INVALID_REFERENCE,
+            f"{reference} is on Hugging Face, which takes no pushes of models",
+            hint="name it after a registry (runner tag), or upload the file with Hugging Face's hf",
+        )
     if reference.digest not in (None, model.id):
         raise RunnerError(
             Kind.INVALID_REFERENCE,
@@ -94,7 +103,15 @@ def push(
     work = _Push(store, plan, listen, cancelled)
     caller = Caller(work.note, work.is_stopped, bearer_token)
     session = registry.on_behalf(caller).session(reference, *_scopes(plan, reference))
-    return work.run(Uploader(session, reference.repository), model)
+    try:
+        return work.run(Uploader(session, reference.repository), model)
+    except RunnerError as error:
+        if error.kind is Kind.REGISTRY_DENIED and reference.name.startswith(DEFAULT_NAMES):
+            error.hint = (
+                f"{DEFAULT_NAMES} is Docker's own: name the model as yours "
+                f"(runner tag {reference.base_name} YOU/{reference.base_name}), and log in"
+            )
+        raise
 
 
 def _scopes(plan: PushPlan, reference: Reference) -> list[Scope]:

@@ -274,6 +274,32 @@ def test_who_may_not_push_is_told_at_once(
     assert caught.value.kind is kind
 
 
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (404, "it may want the repository made first, or the host may be no registry"),
+        (405, "it takes no uploads: it may be read-only, a mirror or a cache"),
+    ],
+)
+def test_what_takes_no_pushes_is_explained(
+    registry: UploadRegistry, uploader: Uploader, told: Told, status: int, hint: str
+) -> None:
+    registry.reply("POST", Reply(status))
+    with pytest.raises(RunnerError) as caught:
+        put(uploader, told)
+    assert (caught.value.kind, caught.value.hint) == (Kind.REGISTRY_UNAVAILABLE, hint)
+
+
+def test_a_manifest_that_is_refused_is_explained(
+    registry: UploadRegistry, uploader: Uploader
+) -> None:
+    body = b'{"errors":[{"code":"MANIFEST_INVALID","message":"unknown config"}]}'
+    registry.reply("PUT", Reply(400, body=body))
+    with pytest.raises(RunnerError, match="MANIFEST_INVALID: unknown config") as caught:
+        uploader.put_manifest(b"{}", media.MANIFEST, "v1")
+    assert caught.value.hint == "it may not take artifacts of this kind: ask who runs it"
+
+
 def test_our_own_damage_is_told_apart_from_the_lines(
     registry: UploadRegistry, uploader: Uploader, told: Told
 ) -> None:

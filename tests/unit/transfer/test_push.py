@@ -20,7 +20,8 @@ from runner.transfer.push import Pushed, plan_push, push
 from tests.support.gguf_maker import STR, Tensor, make_gguf, tiny_model
 from tests.support.models import add_gguf
 from tests.support.registries import MANIFEST, PASSWORD, USER, RunningRegistry
-from tests.support.throttle import throttled
+from tests.support.throttle import Line, throttled
+from tests.support.upload_registry import Reply, UploadRegistry, serving
 
 Add = Callable[..., StoredModel]
 PROJECTOR = make_gguf(
@@ -153,6 +154,22 @@ def test_layers_of_a_neighbour_are_mounted(
     assert served(open_registry.url, "team/two", "v1").content == one.manifest.raw
 
 
+def test_docker_hubs_own_names_are_explained(
+    store: Store, add: Add, heard: Heard, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(UploadRegistry()) as hub:
+        hub.reply("HEAD", Reply(404), Reply(404), Reply(404))
+        hub.reply("POST", Reply(401), Reply(401), Reply(401))
+        monkeypatch.setattr("runner.registry.endpoint.DOCKER_HUB_URL", f"http://{hub.host}")
+        with pytest.raises(RunnerError) as caught:
+            send(store, registry, add("tiny"), "tiny", heard)
+    assert caught.value.kind is Kind.REGISTRY_DENIED
+    assert caught.value.hint == (
+        "docker.io/ai/ is Docker's own: name the model as yours "
+        "(runner tag tiny YOU/tiny), and log in"
+    )
+
+
 def test_a_push_by_digest_names_what_it_is(
     store: Store, add: Add, registry: Registry, open_registry: RunningRegistry, heard: Heard
 ) -> None:
@@ -168,6 +185,32 @@ def test_another_digest_than_the_models_is_refused(
     with pytest.raises(RunnerError) as caught:
         send(store, registry, add("tiny"), f"127.0.0.1:9/t/m@{Digest.of(b'other')}", heard)
     assert caught.value.kind is Kind.INVALID_REFERENCE
+
+
+def test_hugging_face_takes_no_pushes(
+    store: Store, add: Add, registry: Registry, heard: Heard
+) -> None:
+    with pytest.raises(RunnerError) as caught:
+        send(store, registry, add("tiny"), "hf.co/org/model", heard)
+    assert caught.value.kind is Kind.INVALID_REFERENCE
+    assert "runner tag" in (caught.value.hint or "")
+
+
+def test_a_token_that_ends_during_a_push_is_renewed(
+    store: Store, add: Add, token_registry: RunningRegistry, tmp_path: Path, heard: Heard
+) -> None:
+    tokens = token_registry.tokens
+    assert tokens is not None
+    tokens.lifetime_s = -59  # docker-registry allows clocks a minute: for a second it is good
+    model = add("tiny")
+    with throttled(token_registry.port, Line(bytes_per_s=1e6)) as line:
+        name = f"127.0.0.1:{line.port}/team/tiny:v1"
+        network = logged_in(tmp_path, f"127.0.0.1:{line.port}")
+        transport = Transport(network)
+        done = send(store, Registry(network, transport), model, name, heard)
+        transport.close()
+    assert done.sent_bytes == blobs_of(model)
+    assert len(tokens.requests) >= 2
 
 
 def test_a_login_is_used_and_its_lack_is_told(
