@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 
@@ -19,14 +19,21 @@ MIN_BYTES_PER_STALL = 1024  # fewer than this in ``stall_s`` is no progress
 HTML = "text/html"
 
 
+class Peer(NamedTuple):
+    """Who answered: its address where it is known, and how far away that is."""
+
+    address: str | None
+    reach: Reach
+
+
 class Answer:
     """One answer. Its body can be read once; ``headers`` ignores the case of names."""
 
     def __init__(
-        self, response: requests.Response, route: Route, *, reach: Reach, stall_s: float
+        self, response: requests.Response, route: Route, peer: Peer, *, stall_s: float
     ) -> None:
         self._response = response
-        self.reach = reach  # how far away the server is
+        self.peer = peer
         self._stall_s = stall_s
         self.route = route
         self.status = response.status_code

@@ -47,14 +47,14 @@ def resolve(host: str, port: int) -> Sequence[str]:
 class Gate:
     """What a chain of requests may connect to. ``home``: where it began; None: it begins here.
 
-    ``reach`` is that of the address that was connected to last; None before the first one.
+    ``address`` is the one that was connected to last; None before the first one.
     """
 
     def __init__(self, home: Reach | None, lookup: Resolve, *, stall_s: float) -> None:
         self._home = home
         self._lookup = lookup
         self._stall_s = stall_s
-        self.reach: Reach | None = None
+        self.address: str | None = None
 
     def connect(self, host: str, port: int, **options: Any) -> socket.socket:
         """Connect to the first address that answers; raise OSError."""
@@ -73,7 +73,7 @@ class Gate:
             except OSError as error:
                 failure = error
                 continue
-            self.reach = reach_of(address)
+            self.address = address
             return connected
         raise failure
 

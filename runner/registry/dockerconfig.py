@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,3 +152,47 @@ def _broken(path: Path, problem: str) -> RunnerError:
         f"Docker's config file {path} {problem}",
         hint="correct it, or name another folder with DOCKER_CONFIG",
     )
+
+
+def with_login(value: Mapping[str, Any], host: str, login: Login | None) -> dict[str, Any]:
+    """Return the document with a login in it; None leaves the mark that a helper keeps it.
+
+    Whatever else the document holds stays as it is.
+    """
+    kept = without_login(value, host)
+    entry: dict[str, str] = {}
+    if login is not None:
+        pair = f"{login.username}:{login.password}".encode()
+        entry = {"auth": base64.b64encode(pair).decode("ascii")}
+        if login.identity_token:
+            entry["identitytoken"] = login.identity_token
+    auths = kept.get("auths") or {}
+    return {**kept, "auths": {**auths, file_key(host): entry}}
+
+
+def without_login(value: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """Return the document without the logins of a host, however they are written."""
+    auths = value.get("auths")
+    if not isinstance(auths, dict):
+        return dict(value)
+    others = {key: entry for key, entry in auths.items() if host_key(key) != host_key(host)}
+    return {**value, "auths": others}
+
+
+def save_document(path: Path, value: Mapping[str, Any]) -> None:
+    """Write the file anew, in Docker's form, for its owner only; raise RunnerError(USAGE)."""
+    target = path.resolve()  # the file itself, where it is kept elsewhere
+    text = json.dumps(value, indent="\t", ensure_ascii=False)
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            try:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(target)  # its mode is 0600 from the first byte on
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise _broken(path, f"cannot be written ({error.strerror})") from error

@@ -39,7 +39,7 @@ class Places:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoints = endpoints
+        self.endpoints = endpoints
         self._mirrors = tuple(Place(Origin.of(url).authority, url, True) for url in mirrors)
         self._clock = clock
         self._resting: dict[Place, float] = {}
@@ -52,7 +52,7 @@ class Places:
                 now = self._clock()
                 awake = [place for place in self._mirrors if self._resting.get(place, now) <= now]
             yield from awake
-        yield Place(domain, self._endpoints.base_url(domain, caller))
+        yield Place(domain, self.endpoints.base_url(domain, caller))
 
     def rest(self, place: Place) -> None:
         """Leave a mirror alone for a while: it cannot be reached."""

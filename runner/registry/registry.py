@@ -6,11 +6,13 @@ Source: distribution-spec 1.1, "Pull". What a header says of a digest is compare
 from __future__ import annotations
 
 import contextlib
+import copy
 import platform
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Self, TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, TypeVar
 
 from runner.errors import Kind, RunnerError
 from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Reference, media
@@ -22,6 +24,7 @@ from runner.registry.answer import HTML, Answer
 from runner.registry.blob import Blob, open_blob
 from runner.registry.caller import Caller
 from runner.registry.credentials import Credentials
+from runner.registry.dockerconfig import Login
 from runner.registry.endpoint import Endpoints
 from runner.registry.failures import Cause, unavailable
 from runner.registry.mirrors import PASSED_ON, Place, Places
@@ -30,7 +33,7 @@ from runner.registry.session import Services, Session
 from runner.registry.stream import OpenRange
 from runner.registry.tags import list_tags
 from runner.registry.tokens import Tokens
-from runner.registry.transport import ANYBODY, Transport
+from runner.registry.transport import ANYBODY, ONCE, Transport
 
 ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
 PULL = "pull"
@@ -48,18 +51,28 @@ class Resolved:
     index: Digest | None = None  # of the index that it was chosen from
 
 
+class _Shared(NamedTuple):
+    """What the registries of all callers have in common."""
+
+    services: Services
+    places: Places
+    platform: Platform
+
+
 class Registry:
     """All registries, for one caller; ``on_behalf`` gives it to another. Thread-safe.
 
     Errors of every method: REGISTRY_UNAVAILABLE, REGISTRY_DENIED, RATE_LIMITED, CANCELLED.
     """
 
-    def __init__(self, network: Network, transport: Transport) -> None:
+    def __init__(self, network: Network, transport: Transport, *, caller: Caller = ANYBODY) -> None:
         self.network = network
-        self._services = Services(transport, Credentials(network), Tokens(transport))
-        self._places = Places(Endpoints(transport), network.mirrors)
-        self._platform = Platform.of_machine(platform.system(), platform.machine())
-        self._begin(ANYBODY)
+        self._shared = _Shared(
+            Services(transport, Credentials(network), Tokens(transport)),
+            Places(Endpoints(transport), network.mirrors),
+            Platform.of_machine(platform.system(), platform.machine()),
+        )
+        self._begin(caller)
 
     def _begin(self, caller: Caller) -> None:
         self._caller = caller
@@ -68,9 +81,7 @@ class Registry:
 
     def on_behalf(self, caller: Caller) -> Self:
         """Return the same registries for another caller: who is told, who cancels, whose token."""
-        other = object.__new__(type(self))
-        other.network, other._services = self.network, self._services
-        other._places, other._platform = self._places, self._platform
+        other = copy.copy(self)  # connections, tokens and what is known of hosts are shared
         other._begin(caller)
         return other
 
@@ -85,7 +96,7 @@ class Registry:
         )
         if found.media_type not in media.INDEXES:
             return found
-        chosen = ImageIndex.parse(found.raw).choose(self._platform)
+        chosen = ImageIndex.parse(found.raw).choose(self._shared.platform)
         pinned = Reference(reference.domain, reference.repository, None, chosen.digest)
         manifest = self._try_places(
             pinned, lambda session: _fetch_manifest(session, pinned, patience)
@@ -157,22 +168,37 @@ class Registry:
         """Return the tags of the reference's repository, in the registry's order."""
         return self._try_places(reference, lambda session: list_tags(session, reference.repository))
 
+    def check_login(self, host: str, login: Login) -> None:
+        """Show a login to a registry; raise RunnerError(REGISTRY_DENIED) when it is refused."""
+        services = replace(self._shared.services, credentials=_OneLogin(login))
+        base_url = self._shared.places.endpoints.base_url(host, self._caller)
+        session = Session(services, host, base_url, caller=self._caller)
+        with session.open("GET", "/v2/") as answer:
+            if answer.status != 200:
+                raise session.refusal(answer)
+
+    def ping(self, reference: Reference) -> AbstractContextManager[Answer]:
+        """Ask the registry itself, without a login and in one try, whether it is there."""
+        base_url = self._shared.places.endpoints.base_url(reference.domain, self._caller)
+        transport = self._shared.services.transport
+        return transport.open("GET", f"{base_url}/v2/", caller=self._caller, patience=ONCE)
+
     def session(self, reference: Reference, *scopes: Scope) -> Session:
         """Return requests to the registry itself, no mirror, with tokens for these scopes."""
-        *_, place = self._places.all_of(reference.domain, self._caller)
+        *_, place = self._shared.places.all_of(reference.domain, self._caller)
         return self._session(place, scopes)
 
     def _try_places(self, reference: Reference, action: Callable[[Session], T]) -> T:
         """Do it at the first place that can."""
         scopes = (Scope.of(reference.repository, PULL),)
-        for place in self._places.all_of(reference.domain, self._caller):
+        for place in self._shared.places.all_of(reference.domain, self._caller):
             try:
                 return action(self._session(place, scopes))
             except RunnerError as error:
                 if not place.is_mirror or error.kind not in PASSED_ON:
                     raise
                 if error.kind is Kind.REGISTRY_UNAVAILABLE:
-                    self._places.rest(place)
+                    self._shared.places.rest(place)
                 self._caller.tell(f"the mirror {place.host} was passed over: {error.message}")
         raise AssertionError("the registry itself is always among its places")
 
@@ -181,10 +207,19 @@ class Registry:
             session = self._sessions.get((place, scopes))
             if session is None:
                 session = Session(
-                    self._services, place.host, place.base_url, *scopes, caller=self._caller
+                    self._shared.services, place.host, place.base_url, *scopes, caller=self._caller
                 )
                 self._sessions[place, scopes] = session
             return session
+
+
+class _OneLogin(NamedTuple):
+    """A login that somebody typed a moment ago."""
+
+    login: Login
+
+    def find(self, host: str, caller: Caller) -> Login:
+        return self.login
 
 
 def _fetch_manifest(session: Session, reference: Reference, patience: Patience | None) -> Resolved:

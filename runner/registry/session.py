@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from runner.errors import Kind, RunnerError
 from runner.oci.challenge import Challenge, choose_challenge, parse_challenges
@@ -16,7 +16,6 @@ from runner.oci.scope import Scope, merge_scopes, parse_scopes
 from runner.registry.address import Origin, Reach
 from runner.registry.answer import Answer
 from runner.registry.caller import Caller
-from runner.registry.credentials import Credentials
 from runner.registry.dockerconfig import Login
 from runner.registry.failures import Cause
 from runner.registry.tokens import Tokens, Wish, basic, bearer
@@ -25,12 +24,20 @@ from runner.registry.transport import Authorization, Body, Transport
 MAX_SHOWN_RETRY_AFTER_S = 7 * 86400
 
 
+class FindLogin(Protocol):
+    """Where logins come from; see :class:`~runner.registry.credentials.Credentials`."""
+
+    def find(self, host: str, caller: Caller) -> Login | None:
+        """Return the login for a registry's host; None: anonymous."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What all sessions of a daemon share."""
 
     transport: Transport
-    credentials: Credentials
+    credentials: FindLogin
     tokens: Tokens
 
 
@@ -108,8 +115,20 @@ class Session:
                 if proof.is_last:
                     break
             if is_own and answer.route.origin == self._origin:
-                self._reach = answer.reach
+                self._reach = answer.peer.reach
             yield answer
+
+    @property
+    def token_host(self) -> str | None:
+        """The host whose tokens the registry wants; None while it has wanted none."""
+        with self._lock:
+            return Origin.of(self._wish.realm).authority if self._wish else None
+
+    @property
+    def has_login(self) -> bool:
+        """Whether anything was proved but the wish to pull."""
+        with self._lock:
+            return self._fixed is not None or (self._wish is not None and bool(self._wish.login))
 
     def refusal(self, answer: Answer, what: str = "") -> RunnerError:
         """Build the error of an answer whose status is not the expected one.
@@ -186,7 +205,7 @@ class Session:
             service=challenge.parameters.get("service", "")[:256],
             scopes=merge_scopes((*self._scopes, *asked)),
             registry=self._origin,
-            reach=answer.reach,
+            reach=answer.peer.reach,
             login=login if login and (login.password or login.identity_token) else None,
         )
 

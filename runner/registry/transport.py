@@ -20,8 +20,8 @@ import urllib3
 from runner import __version__
 from runner.errors import RunnerError
 from runner.oci.retry import PASSING, Patience, parse_retry_after
-from runner.registry.address import Origin, Reach, literal_reach, resolve_url
-from runner.registry.answer import Answer
+from runner.registry.address import Origin, Reach, literal_reach, reach_of, resolve_url
+from runner.registry.answer import Answer, Peer
 from runner.registry.caller import Caller
 from runner.registry.connection import (
     MAX_CONNECTIONS,
@@ -221,9 +221,10 @@ class Transport:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise explain(error, route, now_s=time.time(), stall_s=message.answer_s) from error
         # Through a proxy, only an address that is written out tells how far away its host is.
-        reach = literal_reach(step.origin.host) if proxy else adapter.gate.reach
-        stall_s = self.network.stall_s
-        answer = Answer(response, route, reach=reach or Reach.PUBLIC, stall_s=stall_s)
+        address = None if proxy else adapter.gate.address
+        reach = reach_of(address) if address else literal_reach(step.origin.host)
+        peer = Peer(address, reach or Reach.PUBLIC)
+        answer = Answer(response, route, peer, stall_s=self.network.stall_s)
         _check_head(answer)
         return answer
 
@@ -271,7 +272,7 @@ def _next_step(step: _Step, answer: Answer, body: Body) -> _Step:
     keeps_method = step.method in _SAFE or answer.status in (307, 308)
     if not keeps_method or (body is not None and not isinstance(body, bytes)):
         raise unavailable(Cause.REDIRECT, f"{answer.route} redirects an upload")
-    return _Step(step.method, url, origin, step.home or answer.reach)
+    return _Step(step.method, url, origin, step.home or answer.peer.reach)
 
 
 def _may_repeat(status: int, method: str, body: Body) -> bool:
