@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.errors import Kind, RunnerError
 from runner.registry.address import Origin
-from runner.registry.dockerconfig import DockerConfig, docker_config_path, read_docker_config
+from runner.registry.dockerconfig import docker_config_path, read_docker_config
 from runner.registry.proxies import Proxies, parse_direct, parse_proxy
 
 HF_ENDPOINT = "https://huggingface.co"
@@ -64,7 +64,7 @@ def read_network(env: Mapping[str, str]) -> Network:
             host.removeprefix("http://") for host in hosts if host.startswith("http://")
         ),
         trusted_hosts=frozenset(_host_list(env, "RUNNER_TRUSTED_HOSTS")),
-        proxies=_proxies(env, read_docker_config(docker_path)),
+        proxies=_proxies(env) or _docker_proxies(docker_path),
         ca_file=_path(env, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
         ca_folder=_path(env, "SSL_CERT_DIR"),
         certs_folders=_certs_folders(env),
@@ -125,14 +125,22 @@ def _base_url(name: str, text: str) -> str:
     return url.rstrip("/")
 
 
-def _proxies(env: Mapping[str, str], docker: DockerConfig) -> Proxies:
-    """Variables come first, in lower case before upper; then what Docker's config says."""
+def _proxies(env: Mapping[str, str]) -> Proxies | None:
+    """Read the variables, in lower case before upper; None where none is set."""
     both = [_get(env, f"{scheme}_proxy", f"{scheme}_proxy".upper()) for scheme in ("http", "https")]
     fallback = _get(env, "all_proxy", "ALL_PROXY")
     if not any(both) and not fallback:
-        return docker.proxies
+        return None
     http, https = (parse_proxy(value or fallback) for value in both)
     return Proxies(http, https, parse_direct(_get(env, "no_proxy", "NO_PROXY")))
+
+
+def _docker_proxies(path: Path | None) -> Proxies:
+    """Read the proxies of Docker's config; a broken file is told to who needs a login from it."""
+    try:
+        return read_docker_config(path).proxies
+    except RunnerError:
+        return Proxies()
 
 
 def _certs_folders(env: Mapping[str, str]) -> tuple[Path, ...]:
