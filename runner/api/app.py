@@ -127,6 +127,7 @@ def _storage_routes(storage: Storage) -> Iterator[Route[Handler]]:
     yield Route("GET", "/engines/df", Scope.INFER, storage.usage)
     yield Route("POST", "/models/check", Scope.MANAGE, storage.check)
     yield Route("POST", "/models/prune", Scope.MANAGE, storage.prune)
+    yield Route("POST", "/models/import", Scope.ADMIN, storage.import_model)
     yield Route("POST", "/models/move", Scope.ADMIN, storage.move)
     yield Route("DELETE", "/models/purge", Scope.MANAGE, storage.purge)
     yield Route("DELETE", "/models/{name}", Scope.MANAGE, storage.remove)

@@ -31,8 +31,10 @@ class Command(NamedTuple):
     @property
     def module(self) -> str:
         """Where it is written."""
-        return f"runner.cli.commands.{self.name.replace('-', '_')}"
+        return f"runner.cli.commands.{_MODULES.get(self.name, self.name)}"
 
+
+_MODULES = {"import": "import_models", "mv-store": "mv_store"}  # what Python would not take
 
 COMMANDS = (
     Command("serve", "run the server in the foreground"),
@@ -43,6 +45,7 @@ COMMANDS = (
     Command("package", "make a model of files, or of a stored model"),
     Command("save", "write a stored model to a tar archive"),
     Command("load", "store the models of a tar archive"),
+    Command("import", "take models over from Docker, Ollama or Hugging Face's cache"),
     Command("list", "list the stored models", ("ls",)),
     Command("inspect", "show what is known of a stored model, as JSON"),
     Command("show", "show a stored model on a page, with the engine's settings"),

@@ -15,6 +15,7 @@ from runner.service.upkeep import Upkeep
 from runner.store import Checkup, Pruned, PruneWish, Removal, Usage
 from runner.transfer.archive import Layout
 from runner.transfer.fit import Fit
+from runner.transfer.foreign import Foreign, Program, choose
 from runner.transfer.layers import Format
 from runner.transfer.package import PackageRequest
 from runner.transfer.progress import Event as TransferEvent
@@ -33,6 +34,7 @@ __all__ = [
     "EngineLimits",
     "Engines",
     "LayerProgress",
+    "Foreign",
     "Layout",
     "Lease",
     "ModelSettings",
@@ -40,6 +42,7 @@ __all__ = [
     "Phase",
     "Planned",
     "Pulled",
+    "Program",
     "PruneWish",
     "Pruned",
     "Record",
@@ -52,4 +55,5 @@ __all__ = [
     "Upkeep",
     "Usage",
     "available_bytes",
+    "choose",
 ]

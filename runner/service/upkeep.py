@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.errors import Kind, RunnerError
-from runner.store import Checkup, Pruned, PruneWish, Store, Usage, remember_store
+from runner.oci import Digest, Reference
+from runner.store import Checkup, Pruned, PruneWish, Store, StoredModel, Usage, remember_store
+from runner.transfer.foreign import Foreign, Program, import_model, list_foreign
+from runner.transfer.progress import Event, LayerProgress, Planned
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int], None]  # bytes done, bytes to do; called in the event loop
@@ -43,6 +46,20 @@ class Upkeep:
 
         return await _watched(check, on_progress)
 
+    async def list_foreign(self, program: Program, folder: Path) -> list[Foreign]:
+        """List what another program keeps in a folder of this machine."""
+        return await asyncio.to_thread(list_foreign, program, folder)
+
+    async def import_model(
+        self, found: Foreign, name: Reference | None, *, on_progress: OnProgress
+    ) -> StoredModel:
+        """Take a model over from another program, under ``name`` or its own names."""
+
+        def take(tell: OnProgress) -> StoredModel:
+            return import_model(self._store, found, name, listen=_Sum(tell))
+
+        return await _watched(take, on_progress)
+
     async def move(self, target: Path, *, on_progress: OnProgress) -> bool:
         """Move the store; return whether the next start will find it there by itself."""
         memory, source = self._memory, self._store.path
@@ -56,6 +73,25 @@ class Upkeep:
 
         await _watched(move, on_progress)
         return memory is not None
+
+
+class _Sum:
+    """Adds up the progress of layers."""
+
+    def __init__(self, tell: OnProgress) -> None:
+        self._tell = tell
+        self._layers: dict[Digest, LayerProgress] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self._layers |= {layer.digest: layer for layer in event.layers}
+            case LayerProgress():
+                self._layers[event.digest] = event
+            case _:
+                return
+        layers = self._layers.values()
+        self._tell(sum(x.done_bytes for x in layers), sum(x.size_bytes for x in layers))
 
 
 async def _watched(work: Callable[[OnProgress], T], on_progress: OnProgress) -> T:

@@ -99,15 +99,20 @@ def check_may_become_store(layout: Layout) -> None:
         raise _refuse(layout, "is not a folder")
     names = {path.name for path in layout.root.iterdir()}
     if names >= _DMR_NAMES:
-        raise _refuse(layout, "is a store of Docker Model Runner")
+        raise _refuse(
+            layout,
+            "is a store of Docker Model Runner",
+            hint="take its models over into a store of your own: "
+            f"runner import --from dmr --path {layout.root}",
+        )
     unknown = sorted(names - layout.names - _HARMLESS)
     if unknown:
         raise _refuse(layout, f"is not a model store and not empty (it holds {unknown[0]!a})")
 
 
-def _refuse(layout: Layout, problem: str) -> RunnerError:
+def _refuse(layout: Layout, problem: str, *, hint: str | None = None) -> RunnerError:
     return RunnerError(
         Kind.STORE,
         f"{layout.root} {problem}",
-        hint="name an empty folder with MODELS_PATH or --models-path",
+        hint=hint or "name an empty folder with MODELS_PATH or --models-path",
     )

@@ -17,6 +17,7 @@ from runner.store import Store, find_store
 from runner.store.claims import claimed
 from runner.store.layout import Layout
 from tests.support.fake_service import Answer, Site, chat_body, render_request, serving
+from tests.support.foreign_stores import make_ollama_store
 from tests.support.gguf_maker import tiny_model
 from tests.support.models import add_gguf
 
@@ -127,6 +128,30 @@ def test_a_place_that_the_user_named_is_the_users_to_remember(store: Store, tmp_
     async def test(site: Site) -> None:
         [told] = lines(await site.post("/models/move", {"path": str(tmp_path / "new")}))
         assert told["remembered"] is False
+
+    run(store, test)
+
+
+def test_importing_lists_and_then_takes_over(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "ollama"
+    weights = tiny_model(b"\5")
+    make_ollama_store(folder, {"registry.ollama.ai/library/y/1b": weights})
+    request = {"from": "ollama", "path": str(folder)}
+
+    async def test(site: Site) -> None:
+        name = "registry.ollama.ai/library/y:1b"
+        found = (await site.post("/models/import", request)).json
+        assert [each["names"] for each in found] == [[name]]
+        assert found[0]["size"] > len(weights)
+        [told] = lines(await site.post("/models/import", request | {"name": "y"}))
+        assert told == {"type": "imported", "id": str(store.resolve(name).id), "tags": [name]}
+        for wrong, status in (
+            ({"from": "lmstudio"}, 400),
+            ({"path": "relative"}, 400),
+            ({"path": str(tmp_path)}, 400),
+            ({"name": "zz"}, 404),
+        ):
+            assert (await site.post("/models/import", request | wrong)).status == status
 
     run(store, test)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runner.service import Checkup, Pruned, Removal, Usage
+from runner.api.cards import StoredModel
+from runner.service import Checkup, Foreign, Pruned, Removal, Usage
 
 
 def usage(usage: Usage, *, engine_bytes: int) -> dict[str, int]:
@@ -59,6 +60,16 @@ def checked_line(checkup: Checkup) -> bytes:
 def moved_line(target: object, *, is_remembered: bool) -> bytes:
     """Render where the store is now, and whether the next start knows."""
     return _line({"type": "moved", "path": str(target), "remembered": is_remembered})
+
+
+def found(found: Foreign) -> dict[str, Any]:
+    """Render a model that another program has."""
+    return {"names": [str(name) for name in found.names], "size": found.size_bytes}
+
+
+def imported_line(model: StoredModel) -> bytes:
+    """Render a model that was taken over."""
+    return _line({"type": "imported", "id": str(model.id), "tags": list(model.tags)})
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -16,8 +16,8 @@ from runner.api.management.engines import Backend
 from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
 from runner.net import Stream
-from runner.oci import Digest
-from runner.service import Catalogue, Engines, Phase, PruneWish, Upkeep
+from runner.oci import Digest, Reference
+from runner.service import Catalogue, Engines, Phase, Program, PruneWish, Upkeep, choose
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int], None]
@@ -93,13 +93,34 @@ class Storage:
                 chores.checked_line,
             )
 
+    async def import_model(self, call: Call) -> None:
+        """Take a model over from another program's folder; without a name, list what is there."""
+        if not call.exchange.is_local:
+            raise RunnerError(
+                Kind.FORBIDDEN, "models can be imported only by a client on the same machine"
+            )
+        wanted = await call.read(_parse_import)
+        there = await self._upkeep.list_foreign(wanted.program, wanted.path)
+        if wanted.name is None:
+            await call.reply_json([chores.found(each) for each in there])
+            return
+        found = choose(there, wanted.name)
+        async with while_wanted(call.exchange):
+            await _tell(
+                call,
+                lambda on_progress: self._upkeep.import_model(
+                    found, wanted.target, on_progress=on_progress
+                ),
+                chores.imported_line,
+            )
+
     async def move(self, call: Call) -> None:
         """Move the store to another folder of this machine, telling progress line by line."""
         if not call.exchange.is_local:
             raise RunnerError(
                 Kind.FORBIDDEN, "the store can be moved only by a client on the same machine"
             )
-        target = await call.read(_parse_target)
+        target = await call.read(lambda body: _parse_path(Fields(body)))
         if any(model.phase is Phase.LOADING for model in self._engines.running()):
             raise RunnerError(
                 Kind.CONFLICT, "a model is being loaded", hint="try again in a moment"
@@ -166,8 +187,31 @@ class _Prune:
     is_dry_run: bool
 
 
-def _parse_target(body: dict[str, Any]) -> Path:
-    text = Fields(body).text("path", max_characters=MAX_PATH_CHARACTERS) or ""
+@dataclass(frozen=True, slots=True)
+class _Import:
+    program: Program
+    path: Path
+    name: str | None  # None: tell what is there
+    target: Reference | None
+
+
+def _parse_import(body: dict[str, Any]) -> _Import:
+    fields = Fields(body)
+    program = fields.text("from", max_characters=MAX_PATH_CHARACTERS)
+    if program is None or program not in {*Program}:
+        words = ", ".join(Program)
+        raise RunnerError(Kind.INVALID_REQUEST, f"from: expected one of {words}", param="from")
+    target = fields.text("target", max_characters=MAX_PATH_CHARACTERS)
+    return _Import(
+        program=Program(program),
+        path=_parse_path(fields),
+        name=fields.text("name", max_characters=MAX_PATH_CHARACTERS),
+        target=Reference.parse(target) if target else None,
+    )
+
+
+def _parse_path(fields: Fields) -> Path:
+    text = fields.text("path", max_characters=MAX_PATH_CHARACTERS) or ""
     path = Path(text)
     if not path.is_absolute() or "\0" in text or ".." in path.parts:
         raise RunnerError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from runner.cli.commands.import_models import default_folder
 from runner.errors import Kind, RunnerError
 from tests.support.console import run_command
 
@@ -169,3 +170,58 @@ def test_mv_store_sends_a_full_path_and_tells_who_remembers_it(is_remembered: bo
     assert (code, out) == (0, "/disk/models\n")
     assert remote.requests == [("POST /models/move", {"path": str(Path("models").resolve())})]
     assert ("MODELS_PATH or --models-path" in err) is not is_remembered
+
+
+FOUND = [
+    {"names": ["docker.io/ai/x:latest", "docker.io/me/x:8k"], "size": 2_000_000},
+    {"names": ["registry.ollama.ai/library/y:1b"], "size": 1_000},
+]
+OLLAMA = {"from": "ollama", "path": "/home/ada/.ollama/models"}
+
+
+def test_import_without_a_name_lists_what_is_there() -> None:
+    code, out, err, remote = run_command(
+        {"POST /models/import": FOUND}, "import", "--from", "ollama"
+    )
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "MODEL NAME                       SIZE",
+        "x                                2.00MB",
+        "registry.ollama.ai/library/y:1b  1.00kB",
+    ]
+    assert remote.requests == [("POST /models/import", OLLAMA)]
+    out = run_command({"POST /models/import": FOUND}, "import", "--from", "ollama", "--json")[1]
+    assert json.loads(out) == FOUND
+
+
+def test_import_takes_models_over() -> None:
+    told = {"type": "imported", "id": ID, "tags": ["docker.io/ai/mine:latest"]}
+    code, out, _, remote = run_command(
+        {"POST /models/import": [line(told)]},
+        *("import", "--from", "dmr", "x", "--as", "mine", "--path", "/data"),
+    )
+    assert (code, out) == (0, "mine 354bf30d0aa3\n")
+    body = {"from": "dmr", "path": "/data", "name": "x", "target": "mine"}
+    assert remote.requests == [("POST /models/import", body)]
+
+
+def test_one_name_is_for_one_model() -> None:
+    code, _, err, remote = run_command({}, "import", "--from", "hf", "a", "b", "--as", "c")
+    assert (code, remote.requests) == (2, [])
+    assert "--as names one model" in err
+
+
+@pytest.mark.parametrize(
+    ("program", "env", "folder"),
+    [
+        ("dmr", {}, "/home/ada/.docker/models"),
+        ("ollama", {}, "/home/ada/.ollama/models"),
+        ("ollama", {"OLLAMA_MODELS": "/data/ollama"}, "/data/ollama"),
+        ("hf", {}, "/home/ada/.cache/huggingface/hub"),
+        ("hf", {"XDG_CACHE_HOME": "/cache"}, "/cache/huggingface/hub"),
+        ("hf", {"HF_HOME": "/hf"}, "/hf/hub"),
+        ("hf", {"HF_HOME": "/hf", "HF_HUB_CACHE": "/hub"}, "/hub"),
+    ],
+)
+def test_each_program_has_a_folder(program: str, env: dict[str, str], folder: str) -> None:
+    assert default_folder(program, {"HOME": "/home/ada"} | env) == Path(folder)

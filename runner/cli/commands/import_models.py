@@ -1,0 +1,82 @@
+"""``import``: take models over from where other programs keep theirs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.cli.chores import follow
+from runner.cli.console import Console
+from runner.cli.output import (
+    decimal_size,
+    display_name,
+    printable,
+    render_json,
+    render_table,
+    short_id,
+)
+from runner.cli.parser import add_host
+from runner.errors import Kind, RunnerError
+from runner.places import clean
+
+PROGRAMS = ("dmr", "ollama", "hf")
+HEADER = ("MODEL NAME", "SIZE")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--from",
+        dest="program",
+        required=True,
+        choices=PROGRAMS,
+        help="Docker Model Runner, Ollama, or the cache of Hugging Face's libraries",
+    )
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="without any: list them")
+    parser.add_argument("--all", action="store_true", help="every model that is there")
+    parser.add_argument("--as", dest="target", metavar="NAME", help="what to call the one MODEL")
+    parser.add_argument("--path", metavar="DIR", help="the program's folder, if it is another")
+    parser.add_argument("--json", action="store_true", help="the list, as JSON")
+    add_host(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """List what is there, or import one model after the other."""
+    request = {"from": args.program, "path": str(_folder(args, console.env))}
+    names = args.models
+    if not names:
+        found = console.remote(args.host).call("POST", "/models/import", request)
+        if not args.all:
+            rows = [[display_name(each["names"][0]), decimal_size(each["size"])] for each in found]
+            console.write(render_json(found) if args.json else render_table(HEADER, rows))
+            return 0
+        names = [each["names"][0] for each in found]
+    if args.target and len(names) != 1:
+        raise RunnerError(Kind.USAGE, "--as names one model", hint="import them one by one")
+    for name in names:
+        body = request | {"name": name} | ({"target": args.target} if args.target else {})
+        model = follow(console, args.host, "/models/import", body, what=f"{name}: hashed")
+        tags = ", ".join(display_name(tag) for tag in model["tags"])
+        console.write(f"{printable(tags)} {short_id(model['id'])}\n")
+    return 0
+
+
+def _folder(args: argparse.Namespace, env: Mapping[str, str]) -> Path:
+    """Return the folder as the daemon must be told it: it stands elsewhere."""
+    folder = Path(args.path) if args.path else default_folder(args.program, env)
+    return folder.expanduser().resolve()
+
+
+def default_folder(program: str, env: Mapping[str, str]) -> Path:
+    """Return where a program keeps its models unless it was told otherwise. Pure."""
+    home = Path(clean(env.get("HOME")) or "~")
+    if program == "dmr":
+        return home / ".docker" / "models"
+    if program == "ollama":
+        return Path(clean(env.get("OLLAMA_MODELS")) or home / ".ollama" / "models")
+    if cache := clean(env.get("HF_HUB_CACHE")) or clean(env.get("HUGGINGFACE_HUB_CACHE")):
+        return Path(cache)
+    hub_home = clean(env.get("HF_HOME"))
+    cache_home = Path(clean(env.get("XDG_CACHE_HOME")) or home / ".cache")
+    return (Path(hub_home) if hub_home else cache_home / "huggingface") / "hub"
