@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from runner.store import Store, StoredModel
 from runner.transfer.progress import Event
 from runner.transfer.pull import pull
 from runner.transfer.push import Pushed, push
-from tests.e2e.conftest import running_daemon
+from tests.conftest import ROOT
+from tests.e2e.conftest import environment, running_daemon
 from tests.support.embedded import find_model
 from tests.support.models import add_gguf
 from tests.support.registries import RunningRegistry, Skopeo
@@ -80,6 +83,37 @@ def test_a_pushed_model_goes_through_skopeo_and_answers_from_another_store(
         answer = daemon.post("/v1/chat/completions", body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["choices"][0]["message"]["content"].strip()
+        daemon.stop()
+
+
+@pytest.mark.usefixtures("_engine")
+def test_a_user_packages_pushes_removes_pulls_and_asks(
+    open_registry: RunningRegistry, tmp_path: Path
+) -> None:
+    name = f"{open_registry.host}/team/smollm2:v1"
+    with running_daemon(tmp_path) as daemon:
+
+        def runner(*arguments: str) -> str:
+            done = subprocess.run(
+                [sys.executable, "-m", "runner", *arguments],
+                cwd=ROOT,
+                env=environment(tmp_path, MODEL_RUNNER_HOST=daemon.url),
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        runner("package", "--gguf", str(find_model()), "smollm2")
+        runner("tag", "smollm2", name)
+        runner("push", name)
+        runner("rm", "smollm2", name)
+        assert daemon.get("/models") == []
+        events = [json.loads(line) for line in runner("pull", "--json", name).splitlines()]
+        assert events[-1]["type"] == "success"
+        assert runner("pull", "--quiet", name).strip()  # at once: it is there
+        assert runner("run", "--max-tokens", "8", name, "Say hello.").strip()
         daemon.stop()
 
 
