@@ -18,7 +18,7 @@ from runner.oci.digest import Digest
 # Below the 100 MB that a well-known front end takes at most in one request.
 CHUNK_BYTES = 64 * 1024 * 1024
 LEAST_CHUNK_BYTES = 1024 * 1024
-MAX_IDLE_TRIES = 5  # in a row that brought the registry no byte further
+MAX_IDLE_TRIES = 6  # in a row that brought the registry no byte further
 MAX_LOCATION_CHARACTERS = 16 * 1024  # some registries keep the upload's state in it
 
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,19})", re.ASCII)
@@ -73,7 +73,7 @@ class Pace:
         """Slow down after a request that failed, the registry being at ``offset``; None: give up.
 
         Many front ends close the connection on a body that is too long and their 413 is lost, so
-        a break without gain halves the chunks.
+        a break without gain makes the chunks smaller, down to what nginx takes when not told.
         """
         is_gain = offset > self.furthest
         if not is_gain and self.idle_tries + 1 >= MAX_IDLE_TRIES:
@@ -148,7 +148,7 @@ def content_range(send: Send) -> str:
 
 
 def _smaller(chunk_bytes: int | None) -> int:
-    return CHUNK_BYTES if chunk_bytes is None else max(chunk_bytes // 2, LEAST_CHUNK_BYTES)
+    return CHUNK_BYTES if chunk_bytes is None else max(chunk_bytes // 4, LEAST_CHUNK_BYTES)
 
 
 def _refuse(base: SplitResult, problem: str) -> RunnerError:

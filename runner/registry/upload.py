@@ -31,9 +31,6 @@ from runner.registry.answer import Answer
 from runner.registry.failures import Cause, unavailable
 from runner.registry.session import Session
 
-# Of one write to the socket. The stall timer runs anew for each, so a line of 10 kB/s is slow and
-# not dead.
-PIECE_BYTES = 256 * 1024
 # After the last byte a registry hashes the blob, and copies it where it keeps blobs.
 STORING_S, STORED_BYTES_PER_S = 30.0, 20_000_000
 MAX_MOUNT_SOURCES = 4  # repositories that are asked for a blob before it is sent

@@ -11,6 +11,7 @@ from runner.store.blobs import broken, check_blob
 from runner.store.faults import storage_errors
 from runner.store.layout import Layout
 
+# Of one write to a socket. A stall timer runs anew for each: a line of 10 kB/s is slow, not dead.
 PIECE_BYTES = 256 * 1024
 
 ReadRange = Callable[[int, int], Iterator[bytes]]  # the bytes from an offset to another

@@ -153,7 +153,8 @@ def test_chunks_get_smaller_where_nothing_is_gained_and_it_ends() -> None:
     while pace is not None:
         sizes.append(pace.chunk_bytes)
         pace = pace.after_break(0)
-    assert sizes == [None, CHUNK_BYTES, CHUNK_BYTES // 2, CHUNK_BYTES // 4, CHUNK_BYTES // 8]
+    mib = 1024 * 1024
+    assert sizes == [None, 64 * mib, 16 * mib, 4 * mib, mib, mib]
     assert len(sizes) == MAX_IDLE_TRIES
 
 

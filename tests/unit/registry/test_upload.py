@@ -250,7 +250,7 @@ def test_a_line_that_breaks_again_and_again_ends_the_upload(
     with pytest.raises(RunnerError) as caught:
         put(uploader, told)
     assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE
-    assert len(registry.find("PUT")) + len(registry.find("PATCH")) == 5
+    assert len(registry.find("PUT")) + len(registry.find("PATCH")) == 6
     assert str(BLOB.digest) not in registry.content
 
 
