@@ -112,7 +112,7 @@ def role_of(layer: Descriptor) -> Role:
 def classify(name: str) -> Role:
     """Tell what a file is by its name alone (dmr-contract.md 4.4).
 
-    A chat template is Jinja text: a ``chat_template.json`` is for other engines.
+    But a ``chat_template.json`` is no template: it is for other engines.
     """
     path = name.lower()
     base = path.rpartition("/")[2]
@@ -121,6 +121,8 @@ def classify(name: str) -> Role:
     for ending, role in _ENDINGS:
         if base.endswith(ending):
             return role
+    if "chat_template" in base and not base.endswith(".json"):
+        return Role.CHAT_TEMPLATE
     if any(word in base for word in ("license", "licence", "copying", "notice")):
         return Role.LICENSE
     if base.endswith((".md", ".txt", ".json", ".vocab")) or base == "tokenizer.model":

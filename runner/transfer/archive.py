@@ -17,7 +17,13 @@ from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest, Referen
 from runner.oci.document import invalid, parse_object, render_object, require
 from runner.store import Store, StoredModel
 from runner.store.source import Measured
-from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Planned
+from runner.transfer.passage import check_cancelled, follow
+from runner.transfer.progress import (
+    IsCancelled,
+    LayerProgress,
+    Listen,
+    Planned,
+)
 from runner.transfer.tar import END, Entry, file_head, folder_head, padding, read_entries, refuse
 
 MAX_MODELS = 1024
@@ -26,6 +32,7 @@ MAX_IGNORED_BYTES = 64 * 1024 * 1024  # of files that are none of ours
 _BLOB = re.compile(r"(?:blobs|manifests)/(sha256|sha512)/([0-9a-f]+)", re.ASCII)
 _MANIFEST, _INDEX, _MARKER = "manifest.json", "index.json", "oci-layout"
 _DOCUMENTS = (_MANIFEST, _INDEX)
+_LOADING = "loading the archive"
 _CONTAINERD_NAME = "io.containerd.image.name"
 
 
@@ -70,13 +77,16 @@ def save(
         if isinstance(part, bytes):
             target.write(part)
             continue
-        done_bytes = 0
         with store.open_blob(part) as read:
-            for piece in read(0, part.size_bytes):
-                _check(cancelled, "saving the model")
+            told = follow(
+                Measured(part.digest, part.size_bytes),
+                read(0, part.size_bytes),
+                listen=listen,
+                cancelled=cancelled,
+                doing="saving the model",
+            )
+            for piece in told:
                 target.write(piece)
-                done_bytes += len(piece)
-                listen(LayerProgress(part.digest, part.size_bytes, done_bytes))
 
 
 def archive_bytes(model: StoredModel, layout: Layout) -> int:
@@ -146,7 +156,7 @@ def _take_in(
     ignored_bytes = 0
 
     def read(size: int) -> bytes:
-        _check(cancelled, "loading the archive")
+        check_cancelled(cancelled, _LOADING)  # also while a blob is passed over that is there
         return source.read(size)
 
     for entry, pieces in read_entries(read):
@@ -159,25 +169,14 @@ def _take_in(
                 raise refuse(f"{name} has {entry.size_bytes} bytes")
             documents[name] = b"".join(pieces)
         elif match := _BLOB.fullmatch(name):
-            digest = _digest(match[1], match[2])
-            heard = _heard(digest, entry.size_bytes, pieces, listen)
-            store.inbox.add_stream(Measured(digest, entry.size_bytes), heard)
+            expected = Measured(_digest(match[1], match[2]), entry.size_bytes)
+            told = follow(expected, pieces, listen=listen, cancelled=cancelled, doing=_LOADING)
+            store.inbox.add_stream(expected, told)
         else:
             ignored_bytes += entry.size_bytes
             if ignored_bytes > MAX_IGNORED_BYTES:
                 raise refuse("it is full of other files")
     return documents
-
-
-def _heard(
-    digest: Digest, size_bytes: int, pieces: Iterator[bytes], listen: Listen
-) -> Iterator[bytes]:
-    """Pass a blob's bytes on, and tell how far it is."""
-    done_bytes = 0
-    for piece in pieces:
-        yield piece
-        done_bytes += len(piece)
-        listen(LayerProgress(digest, size_bytes, done_bytes))
 
 
 def _read_index(store: Store, raw: bytes) -> Iterator[tuple[Manifest, Reference | None]]:
@@ -252,8 +251,3 @@ def _blob_head(blob: Descriptor) -> bytes:
 
 def _file(name: str, data: bytes) -> list[bytes]:
     return [file_head(name, len(data)), data, padding(len(data))]
-
-
-def _check(cancelled: IsCancelled, doing: str) -> None:
-    if cancelled():
-        raise RunnerError(Kind.CANCELLED, f"{doing} was given up")

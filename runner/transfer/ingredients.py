@@ -22,11 +22,11 @@ from runner.gguf import (
 from runner.oci import ModelConfig, Role, safe_path
 from runner.oci.artifact import classify
 from runner.oci.document import parse_object
-from runner.oci.manifest import MAX_LAYERS
 from runner.store.heads import read_head
 from runner.store.source import Source, check_not_hollow, open_source
 from runner.transfer import safetensors
 
+MAX_FOLDER_FILES = 500  # all of them are open at once
 MAX_TEXT_BYTES = 1024 * 1024  # of a licence, a chat template or a config.json
 MODEL_STEM = "model"  # of file names in artifacts
 
@@ -99,8 +99,8 @@ def open_folder(stack: ExitStack, folder: Path) -> tuple[list[Ingredient], Model
     are not sound.
     """
     paths = [path for path in _walk(folder) if path.is_file() and not path.is_symlink()]
-    if len(paths) > MAX_LAYERS:
-        raise _unusable(folder, f"holds {len(paths)} files; at most {MAX_LAYERS} are taken")
+    if len(paths) > MAX_FOLDER_FILES:
+        raise _unusable(folder, f"holds {len(paths)} files; at most {MAX_FOLDER_FILES} are taken")
     found = [_open_in(stack, folder, path) for path in paths]
     weights = [item.content for item in found if item.role is Role.SAFETENSORS]
     heads = [_read_safetensors(source) for source in weights if isinstance(source, Source)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import Artifact, Descriptor, Digest, Manifest, ModelConfig, Reference, Role, media
 from runner.store import Store, StoredModel
-from runner.store.source import Source
+from runner.store.source import Measured, Source
 from runner.transfer.ingredients import (
     Ingredient,
     open_adapter,
@@ -24,7 +24,14 @@ from runner.transfer.ingredients import (
     read_text,
 )
 from runner.transfer.layers import DOCKER_TYPES, Format, write_documents
-from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Note, Planned
+from runner.transfer.passage import check_cancelled, follow
+from runner.transfer.progress import (
+    IsCancelled,
+    LayerProgress,
+    Listen,
+    Note,
+    Planned,
+)
 
 MAX_CONTEXT_SIZE = 2**31 - 1
 MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
@@ -118,6 +125,8 @@ def _store_all(
         adapters = Artifact.of_layers(kept).having(Role.ADAPTER)
         found += _open_extras(stack, wanted, config.architecture, has_adapters=len(adapters))
         meter = _Meter(found, listen, cancelled)
+        for blob in kept:
+            _bring(store, blob, listen, cancelled)
         layers = [*kept, *(_store(store, item, meter) for item in found)]
     form = _form(wanted, base)
     if form is Format.CNCF and config.context_size is not None:
@@ -187,6 +196,22 @@ def _store(store: Store, item: Ingredient, meter: _Meter) -> Descriptor:
     return Descriptor(media_type, stored.digest, stored.size_bytes, path)
 
 
+def _bring(store: Store, blob: Descriptor, listen: Listen, cancelled: IsCancelled) -> None:
+    """Copy a layer that only a store of others has."""
+    if store.inbox.has(blob):
+        return
+    expected = Measured(blob.digest, blob.size_bytes)
+    with store.open_blob(blob) as read:
+        told = follow(
+            expected,
+            read(0, blob.size_bytes),
+            listen=listen,
+            cancelled=cancelled,
+            doing=f"copying {blob.digest}",
+        )
+        store.inbox.add_stream(expected, told)
+
+
 class _Meter:
     """Tells how far each file is, by a label made of its path, and asks whether to stop."""
 
@@ -206,8 +231,7 @@ class _Meter:
 
         def count(size_bytes: int) -> None:
             nonlocal done_bytes
-            if self._cancelled():
-                raise RunnerError(Kind.CANCELLED, f"adding {source.path.name} was given up")
+            check_cancelled(self._cancelled, f"adding {source.path.name}")
             done_bytes += size_bytes
             self._listen(LayerProgress(_label(source), todo_bytes, done_bytes))
 

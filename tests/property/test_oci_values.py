@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Descriptor, Digest, Manifest, ModelConfig, Reference, media
+from runner.oci import (
+    Artifact,
+    Descriptor,
+    Digest,
+    ImageIndex,
+    Manifest,
+    ModelConfig,
+    Reference,
+    media,
+    safe_path,
+)
 from runner.store.index import Index
 
 HEX = "0123456789abcdef"
@@ -62,7 +72,7 @@ json_values = st.recursive(
 )
 KEYS = [
     *("schemaVersion", "mediaType", "config", "layers", "manifests", "descriptor", "digest"),
-    *("size", "annotations", "format", "gguf", "context_size", "created"),
+    *("platform", "size", "annotations", "format", "gguf", "context_size", "created"),
 ]
 documents = st.dictionaries(st.sampled_from(KEYS), json_values, max_size=6).map(
     lambda value: json.dumps(value).encode()
@@ -71,7 +81,7 @@ documents = st.dictionaries(st.sampled_from(KEYS), json_values, max_size=6).map(
 
 @given(st.one_of(st.binary(max_size=100), documents))
 def test_any_bytes_are_a_document_or_are_refused(raw: bytes) -> None:
-    for parse in (Manifest.parse, ModelConfig.parse, Index.parse):
+    for parse in (Manifest.parse, ModelConfig.parse, Index.parse, ImageIndex.parse):
         try:
             parse(raw)
         except RunnerError as error:
@@ -85,6 +95,27 @@ descriptors = st.builds(
     st.integers(0, 2**63 - 1),
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), st.just("é")),
 )
+
+
+file_names = st.sampled_from(["model.gguf", "MODEL.gguf", "../x", "a/b", "CON", ""]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=9
+)
+layers_with_names = st.builds(
+    lambda kind, name: Descriptor(kind, Digest.of(b""), 1, {media.FILE_PATH: name}),
+    st.sampled_from([media.GGUF, media.LORA, media.WEIGHT_MODELPACK, media.DOC_MODELPACK, "x/y"]),
+    file_names,
+)
+
+
+@given(st.lists(layers_with_names, max_size=8))
+def test_the_files_of_an_artifact_have_names_that_are_safe_and_differ(
+    layers: list[Descriptor],
+) -> None:
+    artifact = Artifact.of_layers(layers)
+    paths = [file.path for file in artifact.files]
+    assert [safe_path(path) for path in paths] == paths
+    assert len({path.casefold() for path in paths}) == len(layers)
+    assert [file.blob for file in artifact.files] == layers
 
 
 @given(

@@ -158,6 +158,8 @@ def test_what_cannot_be_run_is_told(layer: str, form: str, words: str) -> None:
         ("model.safetensors.index.json", Role.FILE),
         ("x.dduf", Role.DDUF),
         ("chat.jinja", Role.CHAT_TEMPLATE),
+        ("Chat_Template.txt", Role.CHAT_TEMPLATE),
+        ("chat_template.json", Role.FILE),
         ("LICENSE", Role.LICENSE),
         ("Notice.txt", Role.LICENSE),
         ("COPYING", Role.LICENSE),

@@ -492,6 +492,18 @@ def test_unload_knows_every_name_of_a_model(name: str) -> None:
     play(scene)
 
 
+def test_unload_knows_what_the_store_finds() -> None:
+    async def scene() -> None:
+        s = Scene()
+        for each in ("a", "b"):
+            (await s.engines.lease(each)).release()
+        s.models.models["part-of-a"] = s.models.models["a"]  # a name given since, or part of one
+        assert await s.engines.unload(["part-of-a", "nobody"]) == 1
+        assert s.loaded == ["b"]
+
+    play(scene)
+
+
 def test_a_full_queue_refuses_with_busy() -> None:
     async def scene() -> None:
         s = Scene(at_once=False, max_waiting=2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import itertools
 import time
 
 import pytest
@@ -8,6 +10,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Manifest, Reference
 from runner.store import PruneWish, Store
 from runner.store.layout import Layout
+from runner.store.source import Measured
 from runner.store.sweep import UNFINISHED_GRACE_S
 from tests.unit.store.conftest import AddModel
 
@@ -22,6 +25,43 @@ def test_a_document_becomes_a_blob(store: Store) -> None:
     blob = fill(store)
     assert store.inbox.has(blob)
     assert not store.inbox.has(ABSENT)
+
+
+def test_a_stream_becomes_a_blob(store: Store, layout: Layout) -> None:
+    expected = Measured(Digest.of(b"absent"), 6)
+    store.inbox.add_stream(expected, [b"abs", b"", b"ent"])
+    assert layout.blob(expected.digest).read_bytes() == b"absent"
+    store.inbox.add_stream(expected, iter(lambda: pytest.fail("asked for what is there"), None))
+
+
+def test_a_stream_of_sha512_becomes_a_blob(store: Store, layout: Layout) -> None:
+    digest = Digest("sha512", hashlib.sha512(b"absent").hexdigest())
+    store.inbox.add_stream(Measured(digest, 6), [b"absent"])
+    assert layout.blob(digest).read_bytes() == b"absent"
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"other!"], [b"abs"], [], [b"absent", b"x"]], ids=["other", "less", "none", "more"]
+)
+def test_a_stream_of_other_bytes_is_refused(store: Store, pieces: list[bytes]) -> None:
+    with pytest.raises(RunnerError) as caught:
+        store.inbox.add_stream(Measured(Digest.of(b"absent"), 6), pieces)
+    assert caught.value.kind is Kind.INTEGRITY
+    assert not store.inbox.has(ABSENT)
+    assert list((store.path / "ingest").iterdir()) == []
+
+
+def test_a_stream_without_end_is_read_no_further_than_its_blob(store: Store) -> None:
+    with pytest.raises(RunnerError) as caught:
+        store.inbox.add_stream(Measured(Digest.of(b"absent"), 6), itertools.repeat(b"xx"))
+    assert caught.value.kind is Kind.INTEGRITY
+
+
+def test_a_stream_that_does_not_fit_is_not_begun(store: Store) -> None:
+    pieces = iter(lambda: pytest.fail("asked"), None)
+    with pytest.raises(RunnerError) as caught:
+        store.inbox.add_stream(Measured(Digest.of(b"absent"), 2**60), pieces)
+    assert caught.value.kind is Kind.DISK_FULL
 
 
 def test_a_pin_keeps_blobs_from_a_sweep_also_after_a_failure(store: Store) -> None:

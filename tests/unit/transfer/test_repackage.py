@@ -14,7 +14,7 @@ from runner.store import Store, StoredModel
 from runner.store.layout import Layout
 from runner.transfer.layers import Format
 from runner.transfer.package import PackageRequest, package
-from runner.transfer.progress import Event, Note
+from runner.transfer.progress import Event, LayerProgress, Note
 from tests.support.gguf_maker import STR, make_gguf, tiny_model
 from tests.support.models import add_gguf
 from tests.unit.store.conftest import WriteModel
@@ -242,6 +242,19 @@ def test_ollamas_model_is_read_and_becomes_dockers(
         Role.LICENSE,
     ]
     assert docker.manifest.layers[0].media_type == media.GGUF
+
+
+def test_a_model_of_a_shared_store_is_brought_over(
+    store: Store, base: StoredModel, tmp_path: Path
+) -> None:
+    ours = Store(tmp_path / "ours", shared=[store.path])
+    heard: list[Event] = []
+    wanted = PackageRequest(from_model="tiny", context_size=64)
+    model = package(ours, wanted, NEW, listen=heard.append)
+    assert model == package(store, wanted, NEW)
+    sizes = [layer.size_bytes for layer in base.manifest.layers]
+    assert [event.size_bytes for event in heard if isinstance(event, LayerProgress)] == sizes
+    assert Store(ours.path).bundle(model).gguf_path.read_bytes() == tiny_model()
 
 
 @pytest.mark.parametrize(
