@@ -114,9 +114,11 @@ class Jobs:
 
     @asynccontextmanager
     async def watch(
-        self, work: Work[T], *, key: Hashable = None, takes_place: bool = True
+        self, work: Work[T], what: str, *, key: Hashable = None, takes_place: bool = True
     ) -> AsyncIterator[Watch[T]]:
         """Start ``work``, or join a job of the same ``key``; None: it is shared with nobody.
+
+        ``what`` is the log's word for it: ``pull of ai/smollm2``.
 
         Leaving the context ends a job that nobody else watches: ``work`` is told to stop. Work of
         the same key that is asked for meanwhile begins when that has come to rest. Raises
@@ -126,14 +128,15 @@ class Jobs:
             raise _shutting_down()
         job: _Job[T] | None = None if key is None else self._shared.get(key)
         if job is None or job.is_cancelled:
-            job = self._begin(work, key, after=job, takes_place=takes_place)
+            job = self._begin(work, what, key, after=job, takes_place=takes_place)
         watch = Watch(job)
         job.watches.add(watch)
         try:
             yield watch
         finally:
             job.watches.discard(watch)
-            if not job.watches:
+            if not job.watches and not job.task.done():
+                LOG.info("%s: nobody waits for it any more; what has arrived is kept", what)
                 job.cancel()
 
     def stop(self) -> None:
@@ -150,12 +153,12 @@ class Jobs:
         await asyncio.to_thread(self._threads.shutdown)
 
     def _begin(
-        self, work: Work[T], key: Hashable, *, after: _Job[T] | None, takes_place: bool
+        self, work: Work[T], what: str, key: Hashable, *, after: _Job[T] | None, takes_place: bool
     ) -> _Job[T]:
         job = _Job[T]()
         place = self._places if takes_place else asyncio.Semaphore()
         job.task = asyncio.create_task(self._perform(job, work, place, after))
-        job.task.add_done_callback(lambda _: self._settle(job, key))
+        job.task.add_done_callback(lambda _: self._settle(job, what, key))
         self._all.add(job)
         if key is not None:
             self._shared[key] = job
@@ -183,12 +186,17 @@ class Jobs:
                 Kind.INTERNAL, f"the transfer failed: {error}", hint="see: python -m runner logs"
             ) from error
 
-    def _settle(self, job: _Job[Any], key: Hashable) -> None:
+    def _settle(self, job: _Job[Any], what: str, key: Hashable) -> None:
         self._all.discard(job)
         if self._shared.get(key) is job:
             del self._shared[key]
-        if not job.task.cancelled():
-            job.task.exception()  # told to whoever watches, which may be nobody
+        error = None if job.task.cancelled() else job.task.exception()
+        if job.is_cancelled:
+            LOG.info("%s: stopped", what)
+        elif error is not None:
+            LOG.warning("%s: %s", what, error)
+        else:
+            LOG.info("%s: done", what)
         for watch in job.watches:
             watch.wake()
 

@@ -18,6 +18,8 @@ from runner.transfer.package import PackageRequest
 from runner.transfer.progress import IsCancelled, Listen
 from runner.transfer.search import SearchResult
 
+MAX_SHOWN_CHARACTERS = 200
+
 
 class Pulled(Protocol):
     """What came of a pull."""
@@ -105,7 +107,8 @@ class Transfers:
         key = ("pull", _canonical(source), bearer_token)
         work = partial(self._client.pull, source, bearer_token=bearer_token)
         is_stored = await asyncio.to_thread(self._client.is_stored, source)
-        async with self._jobs.watch(work, key=key, takes_place=not is_stored) as watch:
+        what = _describe("pull", source)
+        async with self._jobs.watch(work, what, key=key, takes_place=not is_stored) as watch:
             yield watch
 
     def push(
@@ -114,14 +117,14 @@ class Transfers:
         """Send a stored model to the registry that its name says."""
         key = ("push", _canonical(name), bearer_token)
         work = partial(self._client.push, name, bearer_token=bearer_token)
-        return self._jobs.watch(work, key=key)
+        return self._jobs.watch(work, _describe("push", name), key=key)
 
     def package(
         self, wanted: PackageRequest, name: str
     ) -> AbstractAsyncContextManager[Watch[StoredModel]]:
         """Make a model of local files or of a stored model, under ``name``."""
         work = partial(self._client.package, wanted, name)
-        return self._jobs.watch(work, takes_place=False)
+        return self._jobs.watch(work, _describe("packaging", name), takes_place=False)
 
     async def inspect(self, name: str, bearer_token: str | None = None) -> RemoteModel:
         """Read what a registry has under a name, without its layers."""
@@ -135,13 +138,13 @@ class Transfers:
         self, name: str, target: IO[bytes], *, layout: Layout
     ) -> AbstractAsyncContextManager[Watch[None]]:
         """Write a stored model as a tar archive; ``target`` is written in a thread."""
-        return self._jobs.watch(
-            partial(self._client.save, name, target, layout=layout), takes_place=False
-        )
+        work = partial(self._client.save, name, target, layout=layout)
+        return self._jobs.watch(work, _describe("export", name), takes_place=False)
 
     def load(self, source: IO[bytes]) -> AbstractAsyncContextManager[Watch[Sequence[StoredModel]]]:
         """Store the models of a tar archive; ``source`` is read in a thread."""
-        return self._jobs.watch(partial(self._client.load, source), takes_place=False)
+        work = partial(self._client.load, source)
+        return self._jobs.watch(work, "loading an archive", takes_place=False)
 
     def stop(self) -> None:
         """Have all of them stop; clients are told why."""
@@ -150,6 +153,10 @@ class Transfers:
     async def close(self) -> None:
         """Stop, and return when nothing runs any more."""
         await self._jobs.close()
+
+
+def _describe(verb: str, name: str) -> str:
+    return f"{verb} of {name[:MAX_SHOWN_CHARACTERS]!a}"  # nothing a client says breaks a log's line
 
 
 def _canonical(source: str) -> str:

@@ -83,7 +83,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_a_job_tells_what_happens_and_then_its_result() -> None:
     async def scene(jobs: Jobs) -> None:
         work = Script()
-        async with jobs.watch(work, key="x") as watch:
+        async with jobs.watch(work, "job", key="x") as watch:
             work.then(Note("chosen"), Planned((layer(A, 0), layer(B, 10))), layer(A, 5), "done")
             seen: list[Event] = []
             while news := await watch.more():
@@ -101,10 +101,10 @@ def test_a_job_tells_what_happens_and_then_its_result() -> None:
 def test_requests_for_the_same_share_one_job_and_see_the_progress_so_far() -> None:
     async def scene(jobs: Jobs) -> None:
         work, other = Script(), Script()
-        async with jobs.watch(work, key="x") as first:
+        async with jobs.watch(work, "job", key="x") as first:
             work.then(Note("chosen"), Planned((layer(A, 0),)), layer(A, 5))
             await until_told(first, layer(A, 5))
-            async with jobs.watch(other, key="x") as second:
+            async with jobs.watch(other, "job", key="x") as second:
                 assert await second.more() == [Note("chosen"), Planned((layer(A, 0),)), layer(A, 5)]
                 work.then("done")
                 assert await first.result() == await second.result() == "done"
@@ -116,7 +116,10 @@ def test_requests_for_the_same_share_one_job_and_see_the_progress_so_far() -> No
 def test_a_shared_failure_is_told_to_everybody() -> None:
     async def scene(jobs: Jobs) -> None:
         work = Script()
-        async with jobs.watch(work, key="x") as first, jobs.watch(work, key="x") as second:
+        async with (
+            jobs.watch(work, "job", key="x") as first,
+            jobs.watch(work, "job", key="x") as second,
+        ):
             work.then(RunnerError(Kind.DISK_FULL, "full"))
             for watch in (first, second):
                 with pytest.raises(RunnerError, match="full") as caught:
@@ -129,8 +132,8 @@ def test_a_shared_failure_is_told_to_everybody() -> None:
 def test_e5_a_client_that_leaves_ends_nothing_while_others_wait() -> None:
     async def scene(jobs: Jobs) -> None:
         work = Script()
-        async with jobs.watch(work, key="x") as stays:
-            async with jobs.watch(work, key="x"):
+        async with jobs.watch(work, "job", key="x") as stays:
+            async with jobs.watch(work, "job", key="x"):
                 await until(work.begun.is_set)
             work.then("done")
             assert await stays.result() == "done"
@@ -142,7 +145,7 @@ def test_e5_a_client_that_leaves_ends_nothing_while_others_wait() -> None:
 def test_e5_the_last_client_to_leave_ends_the_job() -> None:
     async def scene(jobs: Jobs) -> None:
         work = Script()
-        async with jobs.watch(work, key="x"):
+        async with jobs.watch(work, "job", key="x"):
             await until(work.begun.is_set)
         await until(work.stopped.is_set)
 
@@ -163,9 +166,9 @@ def test_a_newcomer_does_not_join_a_job_that_is_ending() -> None:
             order.append("second begun")
             return "done"
 
-        async with jobs.watch(slow, key="x"):
+        async with jobs.watch(slow, "job", key="x"):
             await asyncio.sleep(0.02)
-        async with jobs.watch(again, key="x") as watch:
+        async with jobs.watch(again, "job", key="x") as watch:
             may_stop.set()
             assert await watch.result() == "done"
         assert order == ["first ended", "second begun"]
@@ -176,9 +179,9 @@ def test_a_newcomer_does_not_join_a_job_that_is_ending() -> None:
 def test_more_jobs_than_places_wait_and_say_so() -> None:
     async def scene(jobs: Jobs) -> None:
         runs, waits, small = Script(), Script(), Script()
-        async with jobs.watch(runs, key="x"), jobs.watch(waits, key="y") as watch:
+        async with jobs.watch(runs, "job", key="x"), jobs.watch(waits, "job", key="y") as watch:
             assert await watch.more() == [Note("Waiting: 1 other transfers are running")]
-            async with jobs.watch(small, key="z", takes_place=False) as third:
+            async with jobs.watch(small, "job", key="z", takes_place=False) as third:
                 small.then("small")
                 assert await third.result() == "small"
             assert not waits.begun.is_set()
@@ -192,9 +195,9 @@ def test_more_jobs_than_places_wait_and_say_so() -> None:
 def test_who_leaves_the_queue_is_never_begun() -> None:
     async def scene(jobs: Jobs) -> None:
         runs, waits = Script(), Script()
-        async with jobs.watch(runs, key="x") as watch:
+        async with jobs.watch(runs, "job", key="x") as watch:
             await until(runs.begun.is_set)
-            async with jobs.watch(waits, key="y"):
+            async with jobs.watch(waits, "job", key="y"):
                 pass
             runs.then("done")
             await watch.result()
@@ -206,7 +209,10 @@ def test_who_leaves_the_queue_is_never_begun() -> None:
 def test_a_stop_ends_all_jobs_and_tells_why() -> None:
     async def scene(jobs: Jobs) -> None:
         runs, waits = Script(), Script()
-        async with jobs.watch(runs, key="x") as first, jobs.watch(waits, key="y") as second:
+        async with (
+            jobs.watch(runs, "job", key="x") as first,
+            jobs.watch(waits, "job", key="y") as second,
+        ):
             await until(runs.begun.is_set)
             jobs.stop()
             for watch in (first, second):
@@ -214,7 +220,7 @@ def test_a_stop_ends_all_jobs_and_tells_why() -> None:
                     await watch.result()
                 assert caught.value.kind is Kind.UNAVAILABLE
         with pytest.raises(RunnerError, match="shutting down"):
-            async with jobs.watch(Script(), key="x"):
+            async with jobs.watch(Script(), "job", key="x"):
                 pass
 
     play(scene, max_running=1)
@@ -223,7 +229,7 @@ def test_a_stop_ends_all_jobs_and_tells_why() -> None:
 def test_what_nobody_foresaw_is_an_internal_error() -> None:
     async def scene(jobs: Jobs) -> None:
         work = Script()
-        async with jobs.watch(work) as watch:
+        async with jobs.watch(work, "job") as watch:
             work.then(ZeroDivisionError("oops"))
             with pytest.raises(RunnerError, match="oops") as caught:
                 await watch.result()
