@@ -143,6 +143,9 @@ def _transfer_routes(
     yield Route("POST", "/models/{name}/push", Scope.MANAGE, transfers.push)
     yield Route("GET", "/models/{name}/export", Scope.MANAGE, transfers.export)
     yield Route("GET", "/registries/search", Scope.MANAGE, registries.search)
+    yield Route("GET", "/registries/doctor", Scope.MANAGE, registries.diagnose)
+    yield Route("POST", "/registries/login", Scope.ADMIN, registries.log_in)
+    yield Route("POST", "/registries/logout", Scope.ADMIN, registries.log_out)
 
 
 def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:

@@ -14,6 +14,7 @@ from runner.service.tuning import Record, Tuning
 from runner.service.upkeep import Upkeep
 from runner.store import Checkup, Pruned, PruneWish, Removal, Usage
 from runner.transfer.archive import Layout
+from runner.transfer.client import Diagnosis
 from runner.transfer.fit import Fit
 from runner.transfer.foreign import Foreign, Program, choose
 from runner.transfer.layers import Format
@@ -31,6 +32,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "Catalogue",
     "Checkup",
+    "Diagnosis",
     "EngineLimits",
     "Engines",
     "LayerProgress",

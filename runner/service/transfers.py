@@ -13,7 +13,7 @@ from runner.oci import Digest, Reference
 from runner.service.jobs import Jobs, Watch
 from runner.store import StoredModel, stored_name
 from runner.transfer.archive import Layout
-from runner.transfer.client import RemoteModel
+from runner.transfer.client import Diagnosis, RemoteModel
 from runner.transfer.package import PackageRequest
 from runner.transfer.progress import IsCancelled, Listen
 from runner.transfer.search import SearchResult
@@ -67,6 +67,15 @@ class Client(Protocol):
 
     def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
         """Read what a registry has under a name."""
+
+    def diagnose(self, name: str | None) -> Sequence[Diagnosis]:
+        """Try every step to a model."""
+
+    def log_in(self, host: str, username: str, password: str) -> str:
+        """Show a login to a registry and keep it; return where."""
+
+    def log_out(self, host: str) -> bool:
+        """Forget the login of a registry; tell whether there was one."""
 
     def save(
         self,
@@ -129,6 +138,18 @@ class Transfers:
     async def inspect(self, name: str, bearer_token: str | None = None) -> RemoteModel:
         """Read what a registry has under a name, without its layers."""
         return await asyncio.to_thread(self._client.inspect, name, bearer_token=bearer_token)
+
+    async def diagnose(self, name: str | None) -> Sequence[Diagnosis]:
+        """Try every step to a model; None: to a model of Docker Hub, and to Hugging Face."""
+        return await asyncio.to_thread(self._client.diagnose, name)
+
+    async def log_in(self, host: str, username: str, password: str) -> str:
+        """Show a login to a registry and keep it as Docker does; return where."""
+        return await asyncio.to_thread(self._client.log_in, host, username, password)
+
+    async def log_out(self, host: str) -> bool:
+        """Forget the login of a registry; tell whether there was one."""
+        return await asyncio.to_thread(self._client.log_out, host)
 
     async def search(self, term: str, *, limit: int, source: str | None = None) -> SearchResult:
         """Search Docker Hub and Hugging Face, or one of them."""

@@ -11,8 +11,10 @@ from runner.oci import Digest, Manifest, ModelConfig, Reference
 from runner.oci.config import MAX_CONFIG_BYTES
 from runner.registry.caller import Caller
 from runner.registry.dockerhub import DockerHub
+from runner.registry.doctor import Diagnosis, diagnose, diagnose_url
 from runner.registry.hub_reference import HubReference, is_hub_name
 from runner.registry.huggingface import HuggingFace
+from runner.registry.login import log_in, log_out
 from runner.registry.network import Network
 from runner.registry.registry import Registry
 from runner.registry.transport import Transport
@@ -32,6 +34,10 @@ from runner.transfer.pull import Pulled, pull
 from runner.transfer.push import Pushed, push
 from runner.transfer.search import SearchResult, Source, search
 from runner.transfer.sources import DockerHubSource, HuggingFaceSource
+
+__all__ = ["Diagnosis", "Pulled", "RemoteModel", "TransferClient"]
+
+PROBED_MODEL = "ai/smollm2"  # a public one
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,25 @@ class TransferClient:
         names = self._sources if source is None else [source]
         sources = [self._sources[name] for name in names]
         return search(sources, term, limit=limit, memory_bytes=self._memory_bytes())
+
+    def diagnose(self, name: str | None) -> tuple[Diagnosis, ...]:
+        """Try every step to a model; None: to a model of Docker Hub, and to Hugging Face."""
+        if name is not None and is_hub_name(name):
+            return (self._diagnose_hub(),)
+        reference = Reference.parse(name or PROBED_MODEL)
+        found = diagnose(self._registry, reference)
+        return (found,) if name is not None else (found, self._diagnose_hub())
+
+    def log_in(self, host: str, username: str, password: str) -> str:
+        """Show a login to a registry and keep it; return where."""
+        return log_in(self._registry, host, username, password)
+
+    def log_out(self, host: str) -> bool:
+        """Forget the login of a registry; tell whether there was one."""
+        return log_out(self._registry.network, host)
+
+    def _diagnose_hub(self) -> Diagnosis:
+        return diagnose_url(self._transport, self._registry.network.hf_endpoint)
 
     def _add_package(self, source: str, listen: Listen, cancelled: IsCancelled) -> Pulled:
         reference = package_reference(source)

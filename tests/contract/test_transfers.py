@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from runner.api import Policy, parse_keys
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
+from runner.registry.doctor import Step, Verdict
 from runner.registry.listing import Listed
 from runner.service import (
+    Diagnosis,
     Fit,
     Format,
     Found,
@@ -547,3 +550,66 @@ def test_a_search_tells_what_is_known_of_each_row() -> None:
         assert (await site.send("GET", "/registries/search?limit=x")).error["param"] == "limit"
 
     run(test)
+
+
+# ---- registries ------------------------------------------------------------------------------
+
+
+def test_a_login_is_shown_to_the_registry_and_kept() -> None:
+    async def test(site: Site) -> None:
+        login = {"host": "r.example", "username": "ada", "password": "right"}
+        answer = await site.post("/registries/login", login)
+        assert answer.json == {"kept_in": "/home/ada/.docker/config.json"}
+        refused = await site.post("/registries/login", login | {"password": "wr0ng"})
+        assert (refused.status, refused.error["code"]) == (401, "registry_denied")
+        assert "wr0ng" not in refused.body.decode()
+        assert (await site.post("/registries/logout", {"host": "known"})).json == {"removed": True}
+        assert (await site.post("/registries/logout", {})).json == {"removed": False}
+
+    run(test)
+
+
+def test_a_diagnosis_tells_each_step() -> None:
+    async def test(site: Site) -> None:
+        steps = (
+            Step("dns", Verdict.PASSED, "10.0.0.1"),
+            Step("tcp", Verdict.FAILED, "refused", "start it"),
+            Step("tls", Verdict.SKIPPED),
+        )
+        site.client.diagnoses = [Diagnosis("r.example/x", steps, ("r.example",))]
+        answer = await site.send("GET", "/registries/doctor?name=r.example%2Fx")
+        assert answer.json == [
+            {
+                "target": "r.example/x",
+                "healthy": False,
+                "steps": [
+                    {"name": "dns", "verdict": "passed", "detail": "10.0.0.1"},
+                    {"name": "tcp", "verdict": "failed", "detail": "refused", "remedy": "start it"},
+                    {"name": "tls", "verdict": "skipped", "detail": ""},
+                ],
+                "hosts": ["r.example"],
+            }
+        ]
+        await site.send("GET", "/registries/doctor")
+        assert site.client.asked == [("diagnose", "r.example/x"), ("diagnose", None)]
+
+    run(test)
+
+
+def test_a_remote_model_is_inspected_with_the_right_to_manage() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("GET", "/models/ai/x?remote=true", KEY)
+        assert answer.json == {
+            "id": str(Digest.of(b"r")),
+            "created": 0,
+            "config": {"architecture": "llama"},
+        }
+        assert (await site.send("GET", "/models/missing?remote", KEY)).status == 404
+        weak = await site.send("GET", "/models/ai/x?remote=true", "X-Api-Key: reader-key-123456")
+        assert (weak.status, weak.error["code"]) == (403, "forbidden")
+
+    keys = parse_keys(["manager-key-123456:infer+manage", "reader-key-123456:infer"])
+    run(test, policy=Policy(keys=keys))
+
+
+KEY = "X-Api-Key: manager-key-123456"

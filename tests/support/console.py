@@ -24,7 +24,10 @@ class Terminal(io.StringIO):
 
 
 class FakeRemote:
-    """Answers ``"METHOD path"`` from a table: a value, pieces of bytes to stream, or an error."""
+    """Answers ``"METHOD path"`` from a table.
+
+    A value, pieces of bytes to stream, an error, or a function of the body that gives one of them.
+    """
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.answers = dict(answers)
@@ -52,6 +55,8 @@ class FakeRemote:
         answer = self.answers[f"{method} {path}"]
         if isinstance(answer, Exception):
             raise answer
+        if callable(answer):
+            answer = answer(body)
         if isinstance(answer, list) and answer and isinstance(answer[0], bytes | Exception):
             yield _play(answer)
         else:

@@ -11,7 +11,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Digest, ModelConfig
 from runner.store import StoredModel
 from runner.transfer.archive import Layout
-from runner.transfer.client import Pulled, RemoteModel
+from runner.transfer.client import Diagnosis, Pulled, RemoteModel
 from runner.transfer.package import PackageRequest
 from runner.transfer.progress import Event, IsCancelled, Listen, Note
 from runner.transfer.search import SearchResult
@@ -42,6 +42,7 @@ class FakeTransferClient:
     cancelled: list[str] = field(default_factory=list)
     content: bytes = b"archive"
     found: SearchResult = field(default_factory=lambda: SearchResult(()))
+    diagnoses: list[Diagnosis] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -82,6 +83,20 @@ class FakeTransferClient:
         if name == "missing":
             raise RunnerError(Kind.MODEL_NOT_FOUND, "the registry has no missing")
         return RemoteModel(Digest.of(b"r"), ModelConfig(architecture="llama"), 1000)
+
+    def diagnose(self, name: str | None) -> list[Diagnosis]:
+        self.asked.append(("diagnose", name))
+        return self.diagnoses
+
+    def log_in(self, host: str, username: str, password: str) -> str:
+        self.asked.append(("log_in", host, username, password))
+        if password != "right":
+            raise RunnerError(Kind.REGISTRY_DENIED, "it refused the login")
+        return "/home/ada/.docker/config.json"
+
+    def log_out(self, host: str) -> bool:
+        self.asked.append(("log_out", host))
+        return host == "known"
 
     def save(
         self,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api.call import Call
+from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
-from runner.service import Found, Transfers
+from runner.service import Diagnosis, Found, Transfers
 
 DEFAULT_LIMIT = 32
 MAX_TERM_CHARACTERS = 200
+MAX_LOGIN_CHARACTERS = 16 * 1024
 
 
 class Registries:
@@ -35,6 +37,43 @@ class Registries:
         )
         rows = [_found(row) for row in result.found]
         await call.reply_json({"models": rows, "warnings": list(result.warnings)})
+
+    async def diagnose(self, call: Call) -> None:
+        """Try every step to the model ``name`` of the query, or to Docker Hub and Hugging Face."""
+        name = (call.query("name") or "").strip() or None
+        found = await self._transfers.diagnose(name)
+        await call.reply_json([_diagnosis(one) for one in found])
+
+    async def log_in(self, call: Call) -> None:
+        """Keep a login that a registry accepts, where Docker keeps them."""
+        _require_local(call)
+        host, username, password = await call.read(_parse_login)
+        kept_in = await self._transfers.log_in(host, username, password)
+        await call.reply_json({"kept_in": kept_in})
+
+    async def log_out(self, call: Call) -> None:
+        """Forget a login."""
+        _require_local(call)
+        host = await call.read(lambda body: Fields(body).text("host", max_characters=255))
+        await call.reply_json({"removed": await self._transfers.log_out(host or "")})
+
+
+def _require_local(call: Call) -> None:
+    if not call.exchange.is_local:
+        raise RunnerError(
+            Kind.FORBIDDEN,
+            "logins are kept only for a client on the same machine",
+            hint="log in there, or send a bearer-token with each pull",
+        )
+
+
+def _parse_login(body: dict[str, Any]) -> tuple[str, str, str]:
+    fields = Fields(body)
+    host, username, password = (
+        fields.text(name, max_characters=MAX_LOGIN_CHARACTERS) or ""
+        for name in ("host", "username", "password")
+    )
+    return host, username, password
 
 
 def _parse_limit(text: str | None) -> int:
@@ -63,3 +102,17 @@ def _found(row: Found) -> dict[str, Any]:
     }
     known = {name: fact for name, fact in shown.items() if fact}
     return known | {"downloads": row.listed.downloads, "stars": row.listed.stars}
+
+
+def _diagnosis(found: Diagnosis) -> dict[str, Any]:
+    steps = [
+        {"name": step.name, "verdict": step.verdict.value, "detail": step.detail}
+        | ({"remedy": step.remedy} if step.remedy else {})
+        for step in found.steps
+    ]
+    return {
+        "target": found.target,
+        "healthy": found.is_healthy,
+        "steps": steps,
+        "hosts": list(found.hosts),
+    }
