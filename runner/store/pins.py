@@ -7,8 +7,10 @@ or its process dies, the pin stays, and the layers with it, until a sweep finds 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 from runner.errors import RunnerError
 from runner.oci import Digest
@@ -27,13 +29,37 @@ def pinned(layout: Layout, digests: Iterable[Digest]) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def pinned_digests(layout: Layout, *, since_s: float = 0.0) -> set[Digest]:
-    """Return what is pinned, by pins made at ``since_s`` (seconds since 1970) or later."""
-    found = set()
+class Pin(NamedTuple):
+    """A transfer that is not finished, or was killed."""
+
+    path: Path
+    digests: frozenset[Digest]
+    begun_s: float  # since 1970
+
+
+def read_pins(layout: Layout) -> list[Pin]:
+    """Return the pins there are."""
+    found = []
     for path in layout.partials.glob("*.pin"):
         try:
-            if path.stat().st_ctime >= since_s:
-                found |= {Digest.parse(line) for line in path.read_text("ascii").split()}
-        except (FileNotFoundError, UnicodeDecodeError, RunnerError):
-            continue  # finished since, or damaged: what it kept can be fetched again
+            begun_s = path.stat().st_ctime
+            digests = [Digest.parse(line) for line in path.read_text("ascii").split()]
+        except FileNotFoundError:
+            continue  # its transfer finished just now
+        except (UnicodeDecodeError, RunnerError):
+            digests = []  # damaged: what it kept can be fetched again
+        found.append(Pin(path, frozenset(digests), begun_s))
     return found
+
+
+def pinned_digests(
+    layout: Layout, *, needed: Set[Digest], claim_s: float = float("inf")
+) -> set[Digest]:
+    """Return what pins keep beyond what models need.
+
+    A pin of which all is needed, older than the oldest claim, is left over from a transfer that
+    was killed when it was done.
+    """
+    pins = read_pins(layout)
+    alive = [pin for pin in pins if not pin.digests <= needed or pin.begun_s >= claim_s]
+    return {digest for pin in alive for digest in pin.digests}

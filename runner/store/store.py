@@ -283,8 +283,9 @@ class Store:
         """
         mine = needed_blobs(self._layout, Index((entry,)))
         draft.save(new)
-        unneeded = mine - needed_blobs(self._layout, new) - pinned_digests(self._layout)
-        first, claim_s = entry.descriptor.digest, oldest_claim_s(self._layout)
+        needed, claim_s = needed_blobs(self._layout, new), oldest_claim_s(self._layout)
+        pinned = pinned_digests(self._layout, needed=mine | needed, claim_s=claim_s)
+        unneeded, first = mine - needed - pinned, entry.descriptor.digest
         blobs = map(self._layout.blob, sorted(unneeded, key=lambda digest: digest != first))
         doomed = [path for path in blobs if is_older(path, claim_s)]
         discard(self._layout, [*doomed, self._layout.bundle(first)])

@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 from runner.errors import RunnerError
@@ -20,7 +20,7 @@ from runner.store.claims import SUFFIX, is_held, oldest_claim_s
 from runner.store.index import Index
 from runner.store.layout import BAD_SUFFIX, Layout
 from runner.store.loans import drop_loan
-from runner.store.pins import pinned_digests
+from runner.store.pins import read_pins
 
 GRACE_S = 3600.0  # younger things may belong to a writer that works now
 UNFINISHED_GRACE_S = 7 * 24 * 3600.0  # how long a download that nobody resumes is kept
@@ -61,24 +61,38 @@ def plan_sweep(
     Downloads that are not finished, and what they pin, must be older than ``unfinished_before_s``.
     """
     claim_s = oldest_claim_s(layout)
-    before_s, unfinished_before_s = min(before_s, claim_s), min(unfinished_before_s, claim_s)
-    pinned = pinned_digests(layout, since_s=unfinished_before_s)
-    needed = needed_blobs(layout, index) | pinned
+    needed = needed_blobs(layout, index)
+    ended = list(_ended_transfers(layout, needed, claim_s, min(unfinished_before_s, claim_s)))
+    for pin in read_pins(layout):
+        needed |= frozenset() if pin.path in ended else pin.digests
     unneeded = [path for digest, path in stored_blobs(layout) if digest not in needed]
     unneeded += (path for path in layout.ingest.iterdir() if path.suffix != SUFFIX)
     unneeded += (path for path in layout.linked.iterdir() if not _lent(layout, path).exists())
-    doomed = [path for path in unneeded if is_older(path, before_s)]
-    kept = {layout.partial(digest).stem for digest in pinned}
-    doomed += (
-        path
-        for path in layout.partials.iterdir()
-        if path.stem not in kept
-        and is_older(path, unfinished_before_s)
-        and not is_held(path.with_suffix(".journal"))
-    )
+    doomed = [path for path in unneeded if is_older(path, min(before_s, claim_s))]
     models = {layout.bundle(entry.descriptor.digest) for entry in index.entries}
     bundles = sorted(set(layout.bundles.iterdir()) - models)
-    return [*bundles, *doomed]
+    return [*bundles, *doomed, *ended]
+
+
+def _ended_transfers(
+    layout: Layout, needed: Set[Digest], claim_s: float, unfinished_before_s: float
+) -> Iterator[Path]:
+    """Yield what transfers left that were killed when all was done, or not taken up for long."""
+    kept = set[str]()
+    for pin in read_pins(layout):
+        if pin.begun_s < (claim_s if pin.digests <= needed else unfinished_before_s):
+            yield pin.path
+        else:
+            kept |= {layout.partial(digest).stem for digest in pin.digests}
+    for path in sorted(layout.partials.iterdir()):
+        algorithm, _, hexadecimal = path.stem.partition("-")
+        is_done = (layout.blobs / algorithm / hexadecimal).exists()
+        if path.suffix == ".pin" or is_held(path.with_suffix(".journal")):
+            continue
+        if (is_done and is_older(path, claim_s)) or (
+            path.stem not in kept and is_older(path, unfinished_before_s)
+        ):
+            yield path
 
 
 def freed_bytes(paths: Iterable[Path]) -> int:

@@ -49,7 +49,7 @@ def measure_usage(layout: Layout, index: Index) -> Usage:
     for entry in index.entries:
         wanted.update(needed_blobs(layout, Index((entry,))))
     needed = needed_blobs(layout, index)
-    pinned = pinned_digests(layout) - needed
+    pinned = pinned_digests(layout, needed=needed) - needed
     unneeded, shared, linked, unfinished = set(), set(), set(), set()
     for digest, path in stored_blobs(layout):
         key = _key(path)

@@ -153,3 +153,37 @@ def test_a_prune_takes_what_is_unfinished_but_not_under_a_transfer(
     store.upkeep.prune(PruneWish())
     assert not store.inbox.has(blob)
     assert list(layout.partials.iterdir()) == []
+
+
+def leftovers(layout: Layout) -> list[str]:
+    return sorted(path.suffix for path in layout.partials.iterdir())
+
+
+def test_what_a_transfer_left_that_was_killed_when_all_was_done_is_removed_soon(
+    store: Store, layout: Layout, add: AddModel
+) -> None:
+    model = add("x")
+    blobs = [blob.digest for blob in model.manifest.blobs]
+    with pytest.raises(ConnectionError), store.inbox.pinned([model.id, *blobs]):
+        raise ConnectionError
+    layout.journal(blobs[0]).touch()
+    store.upkeep.sweep(grace_s=-1.0)
+    assert leftovers(layout) == []
+
+
+def test_it_does_not_keep_a_model_that_is_removed(
+    store: Store, layout: Layout, add: AddModel
+) -> None:
+    model = add("x")
+    blobs = [blob.digest for blob in model.manifest.blobs]
+    with pytest.raises(ConnectionError), store.inbox.pinned([model.id, *blobs]):
+        raise ConnectionError
+    store.remove("x")
+    assert list((layout.blobs / "sha256").iterdir()) == []
+
+
+def test_a_damaged_pin_keeps_nothing(store: Store, layout: Layout) -> None:
+    blob = fill(store)
+    layout.pin("0" * 64).write_bytes(b"\xff sha256:12")
+    store.upkeep.sweep(grace_s=-1.0)
+    assert not store.inbox.has(blob)
