@@ -18,6 +18,7 @@ from runner.transfer.connections import Connections
 from runner.transfer.pace import DEFAULT_PACE, Pace
 from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Note
 
+WRITE_BACK_BLOCKS = 8
 TICK_S = 0.1  # how often progress is told, and asked whether to stop
 
 
@@ -176,6 +177,8 @@ class _Download:
                     continue
                 hasher.update(block)
                 index += 1
+                if index % WRITE_BACK_BLOCKS == 0:
+                    partial.write_back(index - WRITE_BACK_BLOCKS, WRITE_BACK_BLOCKS)
             got = Digest(partial.digest.algorithm, hasher.hexdigest())
             return got, connections.received_bytes
 

@@ -71,14 +71,26 @@ class Exchange:
             self._handler.wfile.write(body)
             self._handler.wfile.flush()
 
+    def begin(self, status: int, length: int | None) -> None:
+        """Send a head; without a length, the body has no end."""
+        self._handler.send_response(status)
+        if length is None:
+            self._handler.send_header("Connection", "close")
+        else:
+            self._handler.send_header("Content-Length", str(length))
+        self._handler.end_headers()
+
+    def send(self, body: bytes) -> None:
+        """Send some of the body."""
+        self._handler.wfile.write(body)
+        self._handler.wfile.flush()
+
     def answer_endlessly(self) -> None:
         """200 with a body that has no end."""
-        self._handler.send_response(200)
-        self._handler.send_header("Connection", "close")
-        self._handler.end_headers()
+        self.begin(200, None)
         with contextlib.suppress(OSError):
             while not self._gate.is_set():
-                self._handler.wfile.write(b"x" * 65536)
+                self.send(b"x" * 65536)
 
     def stall(self) -> None:
         """Say nothing more until the registry is closed."""
@@ -166,6 +178,9 @@ def serve_hostile_registry() -> Iterator[HostileRegistry]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that was killed is no error of ours."""
 
     server = Server(("127.0.0.1", 0), Handler)
     registry = HostileRegistry(server.server_port, gate)
