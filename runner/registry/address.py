@@ -39,7 +39,7 @@ class Origin(NamedTuple):
         if parts.scheme not in _PORTS:
             raise ValueError("its scheme is not http or https")
         host = (parts.hostname or "").lower()
-        if "@" in parts.netloc or not _HOST.fullmatch(host):
+        if "@" in parts.netloc or not _HOST.fullmatch(host) or _is_odd_number(host):
             raise ValueError("it has no plain host name")
         return cls(parts.scheme, host, parts.port or _PORTS[parts.scheme])
 
@@ -94,6 +94,21 @@ def may_lead(home: Reach, target: Reach) -> bool:
     """Tell whether a server at ``home`` may send a client to an address at ``target``."""
     near = {Reach.PRIVATE: (Reach.PRIVATE, Reach.LOOPBACK), Reach.LOOPBACK: (Reach.LOOPBACK,)}
     return target is Reach.PUBLIC or home in near.get(target, ())
+
+
+def _is_odd_number(host: str) -> bool:
+    """Tell a host such as ``2130706433`` or ``0x7f.1``, which resolvers take for an address.
+
+    A name whose last label is a number must be an address as everybody writes it (WHATWG URL).
+    """
+    last = host.rstrip(".").rpartition(".")[2]
+    if ":" in host or not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last):
+        return False
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def resolve_url(base: str, location: str) -> str:

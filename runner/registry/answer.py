@@ -58,14 +58,20 @@ class Answer:
         Raises RunnerError(REGISTRY_UNAVAILABLE) for a stall, a break, or a body that ends before
         its Content-Length. A server that drips a few bytes now and then is stalled too.
         """
-        received, window_ends = 0, time.monotonic() + self._stall_s
-        while chunk := self._read_some():
-            yield chunk
+        received, waited_s = 0, 0.0
+        while True:
+            began_s = time.monotonic()
+            chunk = self._read_some()
+            if not chunk:
+                return
             received += len(chunk)
-            if (now := time.monotonic()) >= window_ends:
+            # Only the server's time counts: whoever takes the chunks may take theirs.
+            waited_s += time.monotonic() - began_s
+            if waited_s >= self._stall_s:
                 if received < MIN_BYTES_PER_STALL:
                     raise stalled(self.route, self._stall_s)
-                received, window_ends = 0, now + self._stall_s
+                received, waited_s = 0, 0.0
+            yield chunk
 
     def read(self, limit_bytes: int) -> bytes:
         """Read the whole body; raise RunnerError(REGISTRY_UNAVAILABLE) when it is larger."""

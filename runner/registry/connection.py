@@ -50,26 +50,31 @@ class Gate:
     ``address`` is the one that was connected to last; None before the first one.
     """
 
-    def __init__(self, home: Reach | None, lookup: Resolve, *, stall_s: float) -> None:
+    def __init__(self, home: Reach | None, lookup: Resolve, *, connect_s: float) -> None:
         self._home = home
         self._lookup = lookup
-        self._stall_s = stall_s
+        self._connect_s = connect_s  # for each address
         self.address: str | None = None
 
-    def connect(self, host: str, port: int, **options: Any) -> socket.socket:
-        """Connect to the first address that answers; raise OSError."""
+    def connect(self, host: str, port: int, options: Any, *, stall_s: float) -> socket.socket:
+        """Connect to the first address that answers; raise OSError.
+
+        ``stall_s`` is the time limit of whatever is sent and received afterwards.
+        """
         addresses = self._lookup(host, port)
         if any(not self._is_open(reach_of(address)) for address in addresses):
             raise ForbiddenAddress(host)
-        connected = self._first(addresses, port, **options)
-        connected.settimeout(self._stall_s)  # urllib3 sends with the time limit of connecting
+        connected = self._first(addresses, port, options)
+        connected.settimeout(stall_s)
         return connected
 
-    def _first(self, addresses: Sequence[str], port: int, **options: Any) -> socket.socket:
+    def _first(self, addresses: Sequence[str], port: int, options: Any) -> socket.socket:
         failure: OSError = socket.gaierror(socket.EAI_NONAME, "the name has no address")
         for address in addresses:
             try:
-                connected = urllib3.util.connection.create_connection((address, port), **options)
+                connected = urllib3.util.connection.create_connection(
+                    (address, port), self._connect_s, socket_options=options
+                )
             except OSError as error:
                 failure = error
                 continue
@@ -111,9 +116,11 @@ def _pool_classes(gate: Gate) -> dict[str, Any]:
         def _new_conn(self) -> socket.socket:
             if self.proxy is not None:
                 return super()._new_conn()
-            options = {"timeout": self.timeout, "socket_options": self.socket_options}
             try:
-                return gate.connect(self.host, int(self.port), **options)
+                # The time limit that urllib3 has for connecting is the one it sends with, too.
+                return gate.connect(
+                    self.host, int(self.port), self.socket_options, stall_s=float(self.timeout or 0)
+                )
             except socket.gaierror as error:
                 raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
             except TimeoutError as error:

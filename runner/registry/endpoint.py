@@ -44,8 +44,9 @@ class Endpoints:
         if known is not None:
             return known
         candidates = [f"{scheme}://{host}" for scheme in schemes(self._transport.network, host)]
-        spoken = (url for url in candidates if len(candidates) == 1 or self._speaks(url, caller))
-        found = next(spoken, None)
+        if len(candidates) == 1:
+            return candidates[0]
+        found = next((url for url in candidates if self._speaks(url, caller)), None)
         if found is None:
             return candidates[-1]  # the request itself will tell why it cannot be made
         with self._lock:

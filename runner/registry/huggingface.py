@@ -28,8 +28,9 @@ from runner.registry.hub_reply import (
     parse_tree,
 )
 from runner.registry.listing import Listed, parse_hub_models
+from runner.registry.request import Authorization
 from runner.registry.stream import OpenRange
-from runner.registry.transport import ANYBODY, ONCE, Authorization, Transport
+from runner.registry.transport import ANYBODY, ONCE, Transport
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 MAX_PAGES = 64

@@ -5,10 +5,13 @@ Source: the protocol of docker-credential-helpers. The host goes in by stdin, ne
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,20 +80,34 @@ def _run(helper: str, verb: str, given: bytes, env: Mapping[str, str]) -> tuple[
         stderr=subprocess.DEVNULL,  # it may repeat secrets
         env=dict(env),
     ) as process:
+        end = threading.Timer(TIMEOUT_S, process.kill)
+        end.start()
         try:
-            output, _ = process.communicate(given, timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            raise _failed(helper, f"gave no answer in {TIMEOUT_S:g} s") from error
+            output = _converse(process, given)
+        finally:
+            end.cancel()
+            end.join()
     if len(output) > MAX_OUTPUT_BYTES:
         raise _failed(helper, f"wrote more than {MAX_OUTPUT_BYTES} bytes")
     return process.returncode, output
 
 
+def _converse(process: subprocess.Popen[bytes], given: bytes) -> bytes:
+    """Give a program its input; return its output, of which too much ends it."""
+    assert process.stdin is not None and process.stdout is not None, "both are pipes"
+    with contextlib.suppress(BrokenPipeError), process.stdin:  # one that does not care to read
+        process.stdin.write(given)
+    output = process.stdout.read(MAX_OUTPUT_BYTES + 1)
+    if len(output) > MAX_OUTPUT_BYTES:
+        process.kill()
+    process.wait()
+    return output
+
+
 def find_program(name: str, path: str) -> str | None:
     """Find a program on absolute folders of PATH only: never in the current folder."""
-    folders = [folder for folder in path.split(":") if Path(folder).is_absolute()]
-    found = shutil.which(name, path=":".join(folders)) if folders else None
+    folders = [folder for folder in path.split(os.pathsep) if Path(folder).is_absolute()]
+    found = shutil.which(name, path=os.pathsep.join(folders)) if folders else None
     return found if found and Path(found).is_absolute() else None
 
 

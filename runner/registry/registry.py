@@ -37,6 +37,7 @@ from runner.registry.transport import ANYBODY, ONCE, Transport
 
 ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
 PULL = "pull"
+MAX_SESSIONS = 256
 
 T = TypeVar("T")
 
@@ -206,6 +207,8 @@ class Registry:
         with self._lock:
             session = self._sessions.get((place, scopes))
             if session is None:
+                if len(self._sessions) >= MAX_SESSIONS:
+                    self._sessions.clear()  # they begin anew, with the tokens that are kept
                 session = Session(
                     self._shared.services, place.host, place.base_url, *scopes, caller=self._caller
                 )

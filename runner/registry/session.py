@@ -18,8 +18,9 @@ from runner.registry.answer import Answer
 from runner.registry.caller import Caller
 from runner.registry.dockerconfig import Login
 from runner.registry.failures import Cause
+from runner.registry.request import Authorization, Body
 from runner.registry.tokens import Tokens, Wish, basic, bearer
-from runner.registry.transport import Authorization, Body, Transport
+from runner.registry.transport import Transport
 
 MAX_SHOWN_RETRY_AFTER_S = 7 * 86400
 

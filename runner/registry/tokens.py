@@ -9,6 +9,7 @@ import base64
 import re
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,8 @@ from runner.registry.caller import Caller
 from runner.registry.dockerconfig import Login
 from runner.registry.failures import Cause, unavailable
 from runner.registry.realm import judge_realm
-from runner.registry.transport import Authorization, Transport
+from runner.registry.request import Authorization
+from runner.registry.transport import Transport
 
 CLIENT_ID = "runner"
 MAX_TOKEN_BYTES = 64 * 1024  # of the token server's answer
@@ -51,6 +53,14 @@ class _Kept:
     renew_at_s: float
 
 
+@dataclass(slots=True)
+class _Slot:
+    """What is kept for a wish; ``busy`` is held while it is fetched."""
+
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    kept: _Kept | None = None
+
+
 class Tokens:
     """The tokens of one daemon, for all registries and callers. Thread-safe."""
 
@@ -59,33 +69,25 @@ class Tokens:
     ) -> None:
         self._transport = transport
         self._clock = clock
-        self._kept: dict[Wish, _Kept] = {}
-        self._busy: dict[Wish, threading.Lock] = {}
+        self._slots: OrderedDict[Wish, _Slot] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, wish: Wish, caller: Caller, *, refused: str | None = None) -> str:
         """Return a token, from memory while it lasts; not the one that a registry ``refused``.
 
         Callers who wish the same at once cause one request. Raises RunnerError: REGISTRY_DENIED for
-        a login that is refused or must not be sent, REGISTRY_UNAVAILABLE, CANCELLED.
+        a login that is refused or must not be sent, RATE_LIMITED, REGISTRY_UNAVAILABLE, CANCELLED.
         """
         with self._lock:
-            busy = self._busy.setdefault(wish, threading.Lock())
-        with busy:
-            kept = self._kept.get(wish)
-            if kept and kept.token != refused and self._clock() < kept.renew_at_s:
-                return kept.token
-            kept = self._fetch(wish, caller)
-            with self._lock:
-                if len(self._kept) >= MAX_TOKENS:
-                    self._forget_oldest()
-                self._kept[wish] = kept
+            slot = self._slots.setdefault(wish, _Slot())
+            self._slots.move_to_end(wish)
+            if len(self._slots) > MAX_TOKENS:
+                self._slots.popitem(last=False)
+        with slot.busy:
+            kept = slot.kept
+            if kept is None or kept.token == refused or self._clock() >= kept.renew_at_s:
+                kept = slot.kept = self._fetch(wish, caller)
             return kept.token
-
-    def _forget_oldest(self) -> None:
-        oldest = next(iter(self._kept))
-        del self._kept[oldest]
-        self._busy.pop(oldest, None)
 
     def _fetch(self, wish: Wish, caller: Caller) -> _Kept:
         origin = judge_realm(
@@ -154,6 +156,12 @@ class Tokens:
                 f"the token server {origin.authority} refused {who} with {answer.status}",
                 hint=f"log in again: runner login {wish.registry.authority}",
             )
+        if answer.status == 429:
+            raise RunnerError(
+                Kind.RATE_LIMITED,
+                f"the token server {origin.authority} answered 429",
+                hint="wait, or log in for a higher limit",
+            )
         if answer.status != 200:
             # The body is never shown: whoever chose the realm could read with our eyes.
             raise _bad_answer(origin, f"answered {answer.status}")
@@ -176,7 +184,13 @@ def basic(origin: Origin, login: Login) -> Authorization:
 
 
 def bearer(origin: Origin, token: str) -> Authorization:
-    """Show a token, RFC 6750."""
+    """Show a token, RFC 6750; raise RunnerError(REGISTRY_DENIED) for one no header can hold."""
+    if not _TOKEN.fullmatch(token):
+        raise RunnerError(
+            Kind.REGISTRY_DENIED,
+            "the token for the registry has characters that no token has, or too many",
+            hint="give it as it was issued, without blanks and line breaks",
+        )
     return Authorization(origin, f"Bearer {token}")
 
 

@@ -48,7 +48,9 @@ def make_server_certificate(
     """
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     request, extensions, database = (folder / f"{name}.{end}" for end in ("csr", "ext", "db"))
-    extensions.write_text(f"subjectAltName={','.join(subjects)}\nextendedKeyUsage=serverAuth\n")
+    extensions.write_text(
+        f"subjectAltName={','.join(subjects)}\nextendedKeyUsage=serverAuth,clientAuth\n"
+    )
     _openssl(
         "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
         "-keyout", str(pair.key), "-out", str(request),

@@ -35,6 +35,7 @@ class Reply:
     sent: int | None = None
     stall: bool = False  # after what is sent nothing comes, and the line stays open
     silent: bool = False  # not even the head is sent
+    drip_s: float = 0.0  # between two bytes of the body
 
 
 @dataclass
@@ -56,8 +57,13 @@ def redirect(location: str, status: int = 307) -> Reply:
 
 
 @contextlib.contextmanager
-def serve(play: Callable[[Seen], Reply], *, pair: Pair | None = None) -> Iterator[Web]:
-    """Serve on a free port of loopback while the context lasts; over TLS with a certificate."""
+def serve(
+    play: Callable[[Seen], Reply], *, pair: Pair | None = None, clients: Pair | None = None
+) -> Iterator[Web]:
+    """Serve on a free port of loopback while the context lasts; over TLS with a certificate.
+
+    With ``clients``, only those are served who have a certificate of that authority.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -83,8 +89,11 @@ def serve(play: Callable[[Seen], Reply], *, pair: Pair | None = None) -> Iterato
                     self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(reply.body[: reply.sent])
-                self.wfile.flush()
+                for piece in [reply.body[: reply.sent]] if not reply.drip_s else reply.body:
+                    self.wfile.write(piece if isinstance(piece, bytes) else bytes([piece]))
+                    self.wfile.flush()
+                    if web.ended.wait(reply.drip_s):
+                        break
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -105,6 +114,9 @@ def serve(play: Callable[[Seen], Reply], *, pair: Pair | None = None) -> Iterato
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
+        if clients is not None:
+            context.load_verify_locations(clients.certificate)
+            context.verify_mode = ssl.CERT_REQUIRED
     server = Server(("127.0.0.1", 0), Handler)
     host = f"127.0.0.1:{server.server_port}"
     web = Web(host, f"{'http' if pair is None else 'https'}://{host}")

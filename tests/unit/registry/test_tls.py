@@ -104,6 +104,23 @@ def test_certs_d_of_a_host_is_trusted(
     assert found.raw == raw
 
 
+def test_certs_d_of_a_host_says_who_we_are(
+    make_transport: MakeTransport, server: Pair, authority: Pair, tmp_path: Path
+) -> None:
+    me = make_server_certificate(tmp_path, authority, name="me", subjects=["DNS:me.test"])
+    with serve(lambda _: Reply(), pair=server, clients=authority) as web:
+        folder = tmp_path / "certs.d" / web.host
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_bytes(authority.certificate.read_bytes())
+        network = Network(certs_folders=(tmp_path / "certs.d",), stall_s=5)
+        with pytest.raises(RunnerError), make_transport(network).open("GET", web.url + "/"):
+            pass  # nobody in particular
+        (folder / "client.cert").write_bytes(me.certificate.read_bytes())
+        (folder / "client.key").write_bytes(me.key.read_bytes())
+        with make_transport(network).open("GET", web.url + "/") as answer:
+            assert answer.status == 200
+
+
 def test_a_certificate_file_that_cannot_be_read_is_named(
     make_transport: MakeTransport, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest, Reference
+from runner.registry.caller import Caller
 from runner.registry.network import Network
 from runner.registry.registry import Registry
 from tests.support.registries import PASSWORD, USER, RunningRegistry
@@ -151,6 +152,23 @@ def test_d8_a_401_that_goes_on_is_answered_once(make_transport: MakeTransport) -
             error = failure(make_transport, web.host, plain(web.host))
         assert error.kind is Kind.REGISTRY_DENIED
         assert (len(auth.seen), len(web.seen)) == (1, 2)
+
+
+def test_a_token_that_no_header_can_hold_is_refused(make_transport: MakeTransport) -> None:
+    network = plain("a.test")
+    registry = Registry(network, make_transport(network))
+    with serve(protected(lambda: "http://a.test/token")) as web:
+        bad = Caller(bearer_token="a\r\nX-Evil: 1")
+        with pytest.raises(RunnerError) as caught:
+            registry.on_behalf(bad).resolve(Reference.parse(f"{web.host}/ai/tiny:one"))
+    assert caught.value.kind is Kind.REGISTRY_DENIED
+    assert "Evil" not in str(caught.value)
+
+
+def test_a_token_server_that_is_asked_too_often_is_told(make_transport: MakeTransport) -> None:
+    huge = Reply(429, headers={"Retry-After": "99999"})
+    with serve(lambda _: huge) as auth, serve(protected(lambda: f"{auth.url}/token")) as web:
+        assert failure(make_transport, web.host, plain(web.host)).kind is Kind.RATE_LIMITED
 
 
 def test_a_refused_login_is_told(make_transport: MakeTransport, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from runner.errors import Kind, RunnerError
 from runner.registry.address import Origin
 from runner.registry.caller import Caller
 from runner.registry.network import Network
-from runner.registry.transport import Authorization, Transport
+from runner.registry.request import Authorization
+from runner.registry.transport import Transport
 from tests.support.certificates import Pair
 from tests.support.web import Reply, Seen, redirect, serve
 from tests.unit.registry.conftest import MakeTransport
@@ -261,6 +262,33 @@ def test_a_stall_before_or_after_the_first_byte_is_told(
         web.ended.set()
     assert error.details["cause"] == "stall"
     assert "sent nothing for 0.2 s" in error.message
+
+
+def test_a_server_that_drips_is_stalled_too(make_transport: MakeTransport) -> None:
+    with serve(lambda _: Reply(body=bytes(1000), drip_s=0.03)) as web:
+        transport = make_transport(Network(stall_s=0.2))
+        error = failure(transport, web.url + "/")
+    assert error.details["cause"] == "stall"
+
+
+def test_a_proof_among_the_headers_is_not_sent(make_transport: MakeTransport) -> None:
+    with serve(lambda _: Reply()) as web:
+        proofs = {"authorization": "Bearer secret", "Cookie": "secret", "X-Other": "sent"}
+        status(make_transport(), web.url + "/", headers=proofs)
+    headers = web.seen[0].headers
+    assert (headers["Authorization"], headers["Cookie"]) == (None, None)
+    assert headers["X-Other"] == "sent"
+
+
+def test_connections_are_kept_for_a_bounded_number_of_servers(
+    make_transport: MakeTransport,
+) -> None:
+    with serve(lambda _: Reply(body=b"x")) as web:
+        transport, port = make_transport(), web.host.partition(":")[2]
+        for number in range(70):
+            with transport.open("GET", f"http://host{number}.test:{port}/") as answer:
+                assert answer.read(1) == b"x"
+        assert len(transport._adapters._kept) == 64
 
 
 def test_nothing_is_asked_while_offline(make_transport: MakeTransport) -> None:
