@@ -34,6 +34,14 @@ def render_json(value: object) -> Answer:
     return Answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
+@dataclass
+class Gate:
+    """Where bodies wait, until it is opened."""
+
+    after_bytes: int = 0
+    is_open: threading.Event = field(default_factory=threading.Event)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # a client may keep its connection open after the test
 
@@ -44,7 +52,11 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(
-    answer: Callable[[Seen], Answer], requests: list[Seen], *, cuts: list[int] | None = None
+    answer: Callable[[Seen], Answer],
+    requests: list[Seen],
+    *,
+    cuts: list[int] | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[str]:
     """Serve on a free port of loopback and give the address; requests are noted as they arrive.
 
@@ -77,6 +89,8 @@ def serving(
                 self.close_connection = True
             try:
                 for at in range(0, end, BLOCK_BYTES):
+                    if gate and at >= gate.after_bytes:
+                        gate.is_open.wait(60)
                     self.wfile.write(body[at : min(at + BLOCK_BYTES, end)])
             except ConnectionError:
                 self.close_connection = True

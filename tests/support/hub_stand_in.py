@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from tests.support.http_stand_in import Answer, Seen, render_json, serving
+from tests.support.http_stand_in import Answer, Gate, Seen, render_json, serving
 
 CACHE_PATH = "/api/resolve-cache/models"
 
@@ -59,10 +59,12 @@ class HubStandIn:
     cdn_requests: list[Seen] = field(default_factory=list)
     ignores_ranges: bool = False
     cuts: list[int] = field(default_factory=list)  # bytes after which a large file breaks off
+    gate: Gate = field(default_factory=Gate)  # of large files; open unless a test closes it
     spoiled: int = 0  # large files that are still to come with a wrong byte
     altered: dict[str, bytes] = field(default_factory=dict)  # small files that arrive otherwise
     lfs_endings: tuple[str, ...] = (".gguf", ".safetensors")
     failures: list[Answer] = field(default_factory=list)  # given instead of API answers, in order
+    hashed: dict[bytes, str] = field(default_factory=dict, repr=False)
     signatures: set[str] = field(default_factory=set)  # of addresses that have not expired
     issues_expired: bool = False  # addresses of large files expire before they are used
 
@@ -72,6 +74,12 @@ class HubStandIn:
         repository.commit(files)
         self.repositories[name.lower()] = repository
         return repository
+
+    def sha256(self, data: bytes) -> str:
+        """Hash a file, once: a large one is asked for in many ranges."""
+        if data not in self.hashed:
+            self.hashed[data] = hashlib.sha256(data).hexdigest()
+        return self.hashed[data]
 
     def api(self, seen: Seen) -> Answer:
         """Answer a request to the hub itself."""
@@ -104,9 +112,7 @@ class HubStandIn:
         if parse_qs(parts.query).get("signature", [""])[0] not in self.signatures:
             return Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
         sha256 = parts.path.rpartition("/")[2]
-        data = next(
-            data for data in self._all_files() if hashlib.sha256(data).hexdigest() == sha256
-        )
+        data = next(data for data in self._all_files() if self.sha256(data) == sha256)
         if self.spoiled and seen.method == "GET":
             self.spoiled -= 1
             data = data[:-1] + bytes([data[-1] ^ 1])
@@ -175,9 +181,11 @@ class HubStandIn:
         ]
 
     def _tree_file(self, path: str, data: bytes) -> dict[str, Any]:
-        entry = {"type": "file", "path": path, "oid": git_sha1(data), "size": len(data)}
-        if path.endswith(self.lfs_endings):
-            sha256 = hashlib.sha256(data).hexdigest()
+        entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data)}
+        if not path.endswith(self.lfs_endings):
+            entry["oid"] = git_sha1(data)
+        else:
+            sha256 = self.sha256(data)
             pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\n".encode()
             entry["oid"] = git_sha1(pointer)
             entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": len(pointer)}
@@ -200,7 +208,7 @@ class HubStandIn:
                 return Answer(307, headers=headers)
             headers["ETag"] = f'"{git_sha1(data)}"'
             return _ranged(self.altered.get(path, data), seen.headers.get("range"), headers)
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = self.sha256(data)
         signature = secrets.token_hex(8)
         if not self.issues_expired:
             self.signatures.add(signature)
@@ -267,9 +275,12 @@ def _error(status: int, message: str, code: str | None) -> Answer:
 def serve_hub() -> Iterator[HubStandIn]:
     """Serve the hub and its large files on two free ports of loopback."""
     hub = HubStandIn()
+    hub.gate.is_open.set()
     with ExitStack() as stack:
         hub.url = stack.enter_context(serving(hub.api, hub.requests))
-        hub.cdn_url = stack.enter_context(serving(hub.cdn, hub.cdn_requests, cuts=hub.cuts))
+        hub.cdn_url = stack.enter_context(
+            serving(hub.cdn, hub.cdn_requests, cuts=hub.cuts, gate=hub.gate)
+        )
         yield hub
 
 
