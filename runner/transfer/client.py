@@ -119,6 +119,7 @@ class TransferClient:
         self, name: str, *, bearer_token: str | None, listen: Listen, cancelled: IsCancelled
     ) -> Pushed:
         """Send a stored model to the registry that its full name says."""
+        _check_no_hub(name, "pushing to", "give it a registry's name (runner tag), and push that")
         return push(
             self._store,
             self._registry,
@@ -158,6 +159,7 @@ class TransferClient:
 
     def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
         """Read what a registry has under a name, without its layers."""
+        _check_no_hub(name, "inspecting models of", "pull it first, or find it: runner search")
         reference = Reference.parse(name)
         registry = self._registry.on_behalf(Caller(bearer_token=bearer_token))
         found = registry.resolve(reference)
@@ -203,3 +205,11 @@ class TransferClient:
         wanted = PackageRequest(gguf=find_package_gguf(source.strip()))
         model = package(self._store, wanted, reference, listen=listen, cancelled=cancelled)
         return Pulled(model, is_cached=False)
+
+
+def _check_no_hub(name: str, doing: str, hint: str) -> None:
+    """Refuse what registries can do and Hugging Face cannot."""
+    if is_hub_name(name):
+        raise RunnerError(
+            Kind.INVALID_REQUEST, f"{doing} Hugging Face is not supported", hint=hint, param="model"
+        )

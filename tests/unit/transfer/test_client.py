@@ -72,6 +72,16 @@ def test_every_place_is_asked_by_the_name(client: TransferClient, name: str) -> 
     assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE  # it is offline
 
 
+def test_what_only_registries_can_do_is_refused_for_the_hub(client: TransferClient) -> None:
+    def push() -> None:
+        client.push("hf.co/a/b", bearer_token=None, listen=lambda _: None, cancelled=lambda: False)
+
+    for refused in (push, lambda: client.inspect("hf.co/a/b", bearer_token=None)):
+        with pytest.raises(RunnerError, match="Hugging Face is not supported") as caught:
+            refused()
+        assert caught.value.kind is Kind.INVALID_REQUEST
+
+
 def test_a_search_names_its_sources(client: TransferClient) -> None:
     with pytest.raises(RunnerError, match="dockerhub or huggingface") as caught:
         client.search("x", limit=1, source="elsewhere")
