@@ -42,6 +42,10 @@ class Settings(NamedTuple):
     keep_alive_s: float | None = 300.0  # idle time before a model is unloaded; None: never
     max_loaded_models: int | None = None
     max_transfers: int = 4  # pulls and pushes at a time; more wait
+    # how registries are reached, each in the grammar of its variable; None: as the environment says
+    registry_mirrors: str | None = None
+    insecure_registries: str | None = None
+    offline: str | None = None
     # wishes of the engine, named as in wire.EngineWishes
     context_size: int | None = None
     parallel: int | None = None
@@ -177,6 +181,8 @@ _FLAG_NAMES = {
     "keep_alive_s": "keep-alive",
     "prefix_ram_bytes": "prefix-ram",
     "prefix_disk_bytes": "prefix-disk",
+    "registry_mirrors": "registry-mirror",
+    "insecure_registries": "insecure-registry",
 }
 
 
@@ -264,6 +270,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_duration),
     Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
     Option("max_transfers", ("RUNNER_MAX_TRANSFERS",), _count(1)),
+    Option("registry_mirrors", (), str),
+    Option("insecure_registries", (), str),
+    Option("offline", (), str),
     Option("context_size", ("RUNNER_CONTEXT_SIZE",), _count(1)),
     Option("parallel", ("RUNNER_PARALLEL",), _count(1)),
     Option("threads", ("RUNNER_THREADS",), _count(1)),

@@ -22,7 +22,7 @@ from runner.api import About, App, Backend, Keys, Policy, parse_keys
 from runner.config import Settings
 from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord, Limits, Server
-from runner.registry.network import read_network
+from runner.registry.network import Network, read_network
 from runner.service import (
     Catalogue,
     EngineLimits,
@@ -58,13 +58,15 @@ def serve(settings: Settings, announce: Callable[[Sequence[str]], None]) -> None
     """
     keys = read_keys(settings)
     check_exposure(settings, keys)
-    asyncio.run(_serve(settings, keys, announce))
+    asyncio.run(_serve(settings, keys, build_network(settings, os.environ), announce))
 
 
-async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[str]], None]) -> None:
+async def _serve(
+    settings: Settings, keys: Keys, network: Network, announce: Callable[[Sequence[str]], None]
+) -> None:
     store = await asyncio.to_thread(open_store, settings)
     with _signals() as (stop, hurry):
-        async with _service(settings, store) as (catalogue, engines, transfers):
+        async with _service(settings, store, network) as (catalogue, engines, transfers):
             policy, about = build_policy(settings, keys), build_about(settings)
             app = App(
                 catalogue,
@@ -89,12 +91,10 @@ async def _serve(settings: Settings, keys: Keys, announce: Callable[[Sequence[st
 
 @asynccontextmanager
 async def _service(
-    settings: Settings, store: Store
+    settings: Settings, store: Store, network: Network
 ) -> AsyncIterator[tuple[Catalogue, Engines, Transfers]]:
     """Open what serves requests, and close it: workers first, then the store's threads."""
-    client = TransferClient(
-        store, read_network(os.environ), memory_bytes=partial(available_bytes, ())
-    )
+    client = TransferClient(store, network, memory_bytes=partial(available_bytes, ()))
     transfers = Transfers(client, max_running=settings.max_transfers)
     catalogue = Catalogue(store, transfers)
     engines = Engines(
@@ -297,6 +297,16 @@ def build_engine_limits(settings: Settings) -> EngineLimits:
     if settings.max_loaded_models is None:
         return EngineLimits()
     return EngineLimits(max_loaded=settings.max_loaded_models)
+
+
+def build_network(settings: Settings, env: Mapping[str, str]) -> Network:
+    """Say how registries are reached; raise RunnerError(USAGE)."""
+    flags = {
+        "MODEL_RUNNER_REGISTRY_MIRRORS": settings.registry_mirrors,
+        "RUNNER_INSECURE_REGISTRIES": settings.insecure_registries,
+        "RUNNER_OFFLINE": settings.offline,
+    }
+    return read_network({**env, **{name: value for name, value in flags.items() if value}})
 
 
 def build_tuning(settings: Settings, env: Mapping[str, str]) -> Tuning | None:

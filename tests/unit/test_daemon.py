@@ -196,3 +196,13 @@ def test_the_store_is_where_the_user_says_else_where_it_was_moved(tmp_path: Path
     remember_store(wanted.models_memory, target=moved, source=default)
     assert daemon.open_store(wanted).path == moved
     assert daemon.open_store(wanted._replace(is_models_path_given=True)).path == default
+
+
+def test_registries_are_reached_as_flags_say_then_as_the_environment_says(tmp_path: Path) -> None:
+    env = {"RUNNER_INSECURE_REGISTRIES": "a.example:5000", "MODEL_RUNNER_REGISTRY_MIRRORS": ""}
+    plain = daemon.build_network(settings(tmp_path), env)
+    assert (plain.insecure_registries, plain.is_offline) == (frozenset({"a.example:5000"}), False)
+    wanted = settings(tmp_path, insecure_registries="b.example", offline="on")
+    network = daemon.build_network(wanted._replace(registry_mirrors="https://m.example"), env)
+    assert network.insecure_registries == frozenset({"b.example"})
+    assert (network.mirrors, network.is_offline) == (("https://m.example",), True)

@@ -31,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--api-key-file", "api_keys_file", "FILE", "keys that clients must show"),
         ("--log-level", "log_level", "LEVEL", ", ".join(LOG_LEVELS)),
         ("--keep-alive", "keep_alive_s", "TIME", "idle time until a model is unloaded: 5m, -1"),
+        ("--max-transfers", "max_transfers", "N", "pulls and pushes at a time (default: 4)"),
+        ("--registry-mirror", "registry_mirrors", "URL", "asked before Docker Hub: URL,URL"),
+        ("--insecure-registry", "insecure_registries", "HOST", "plain HTTP may do: HOST:PORT,HOST"),
         ("--context-size", "context_size", "N", "tokens that one conversation may hold"),
         ("--parallel", "parallel", "N", "answers computed together"),
         ("--threads", "threads", "N", "threads of the engine"),
@@ -49,6 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const="on",
         help="let everybody in who reaches an address that is not loopback",
+    )
+    parser.add_argument(
+        "--offline", action="store_const", const="on", help="reach for no registry and no hub"
     )
     parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
 
