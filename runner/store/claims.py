@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
+from runner.store.faults import storage_errors
 from runner.store.layout import FILE_MODE, Layout
 from runner.store.lock import locked
 
@@ -23,18 +24,32 @@ SUFFIX = ".claim"
 
 @contextmanager
 def claimed(layout: Layout) -> Iterator[None]:
-    """Hold a claim for the body. The caller does not hold the store's lock."""
+    """Hold a claim for the body. The caller does not hold the store's lock.
+
+    Raises RunnerError: STORE or DISK_FULL, BUSY.
+    """
     path = layout.temporary().with_suffix(SUFFIX)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with locked(layout.lock):  # nobody looks at a claim that is not locked yet
-        descriptor = os.open(path, flags, FILE_MODE)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+    with storage_errors("beginning to write", layout.root):
+        descriptor = _begin(layout, path)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left is not held, and so no claim
+            path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _begin(layout: Layout, path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with locked(layout.lock):  # nobody looks at a claim that is not locked yet
+        descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def oldest_claim_s(layout: Layout) -> float:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from runner.errors import RunnerError
 from runner.oci import Digest
 from runner.store.claims import claimed
+from runner.store.faults import storage_errors
 from runner.store.layout import Layout, replace_file
 
 
@@ -24,7 +25,8 @@ def pinned(layout: Layout, digests: Iterable[Digest]) -> Iterator[None]:
     text = "".join(f"{digest}\n" for digest in sorted(set(digests))).encode()
     path = layout.pin(hashlib.sha256(text).hexdigest())
     with claimed(layout):
-        replace_file(layout, path, text)
+        with storage_errors("keeping what arrives", layout.root):
+            replace_file(layout, path, text)
         yield
         path.unlink(missing_ok=True)
 

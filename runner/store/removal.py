@@ -36,5 +36,5 @@ def only_read(text: str, path: Path) -> RunnerError:
     return RunnerError(
         Kind.CONFLICT,
         f"{text.strip()[:160]} is in the shared store {path}, which is only read",
-        hint="change it there, or pull it to have it in your own store",
+        hint="change it there, or add it to your own store under another name",
     )

@@ -156,10 +156,12 @@ def test_importing_lists_and_then_takes_over(store: Store, tmp_path: Path) -> No
     run(store, test)
 
 
-def test_a_store_that_disappeared_is_told_and_not_begun_anew(store: Store) -> None:
-    """E3: unmounted while serving."""
+def test_e3_a_store_unmounted_while_serving_is_told_and_what_is_loaded_answers(
+    store: Store,
+) -> None:
 
     async def test(site: Site) -> None:
+        assert (await site.chat("say hello")).status == 200
         store.path.rename(store.path.with_name("unmounted"))
         store.path.mkdir()
         for answer in (
@@ -170,6 +172,7 @@ def test_a_store_that_disappeared_is_told_and_not_begun_anew(store: Store) -> No
         ):
             assert (answer.status, answer.error["code"]) == (500, "store_error")
         assert list(store.path.iterdir()) == []
+        assert (await site.chat("say hello")).status == 200
 
     run(store, test)
 

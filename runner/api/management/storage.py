@@ -59,7 +59,7 @@ class Storage:
             raise RunnerError(
                 Kind.CONFLICT,
                 f"{call.name} is answering a request, or being loaded for one",
-                hint="wait until it is idle, or remove it with force=true",
+                hint="wait until it is idle, or force it (--force, force=true)",
             )
         removal = await self._catalogue.remove(call.name, force=force)
         if removal.deleted is not None:

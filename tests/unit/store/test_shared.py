@@ -9,6 +9,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Reference
 from runner.store import Store
 from runner.store.prune import PruneWish
+from runner.transfer.package import PackageRequest, package
 from tests.support.gguf_maker import tiny_model
 from tests.support.models import add_gguf
 
@@ -102,11 +103,14 @@ def test_a_changed_file_is_hashed_again_and_not_noted_there(tmp_path: Path, othe
     assert state(others.path) == before
 
 
-@pytest.mark.parametrize("change", ["remove", "tag"])
+@pytest.mark.parametrize("change", ["remove", "tag", "repackage"])
 def test_what_others_have_is_not_changed(ours: Store, others: Store, change: str) -> None:
     with pytest.raises(RunnerError) as caught:
         if change == "remove":
             ours.remove("x")
+        elif change == "repackage":
+            wanted = PackageRequest(from_model="x", context_size=64)
+            package(ours, wanted, Reference.parse("z"))
         else:
             ours.tag(ours.resolve("x"), Reference.parse("z"))
     assert caught.value.kind is Kind.CONFLICT
