@@ -2,6 +2,9 @@
 
 Four forms: ``name``, ``name:tag``, ``name@digest``, ``name:tag@digest``. Short names follow Docker
 Model Runner: no registry means Docker Hub, no organisation means ``ai``, no tag means ``latest``.
+
+On Hugging Face ``name:tag@revision`` names a git revision. It is stored as
+``name:tag-at-revision``, so that what is pinned and what is not stand side by side.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ DEFAULT_TAG = "latest"
 MAX_NAME_CHARACTERS = 255  # domain and repository, as in the distribution specification
 
 _DOMAIN_ALIASES = {"hf.co": "huggingface.co", "index.docker.io": DEFAULT_DOMAIN}
+_GIT_HOSTS = ("huggingface.co", "hf.co")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _ID = re.compile(r"[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class Reference:
         """
         if not text.isascii():  # before lower(), which turns a Kelvin sign into a k
             raise _refuse(text, "it has characters that are not ASCII")
-        name, at, digest_text = text.strip().partition("@")
-        digest = Digest.parse(digest_text) if at else None
+        name, at, suffix = text.strip().partition("@")
+        revision = suffix if _is_revision(name, suffix) else ""
+        digest = Digest.parse(suffix) if at and not revision else None
         name, tag = _split_tag(name)
         if name in HEX_LENGTHS or _ID.fullmatch(name):
             raise _refuse(text, "it is a digest, or part of one")
@@ -55,6 +61,8 @@ class Reference:
             raise _refuse(text, f"its name is longer than {MAX_NAME_CHARACTERS} characters")
         if tag is None and digest is None:
             tag = DEFAULT_TAG
+        if revision:
+            tag = f"{tag}-at-{_NOT_IN_TAG.sub('-', revision)}"
         if tag is not None and not _TAG.fullmatch(tag):
             raise _refuse(text, "its tag is not letters, digits, '_', '.' and '-', up to 128")
         return cls(domain, repository, tag, digest)
@@ -94,6 +102,12 @@ class Reference:
             return type(self).parse(name) == self
         except RunnerError:
             return False  # `docker.io/a.b_c/d` without its registry has none that is a host
+
+
+def _is_revision(name: str, suffix: str) -> bool:
+    """Tell whether what follows ``@`` is a git revision; where it could be a digest, it is one."""
+    is_on_git_host = name.partition("/")[0].lower() in _GIT_HOSTS
+    return is_on_git_host and suffix != "" and suffix.partition(":")[0] not in HEX_LENGTHS
 
 
 def _split_tag(name: str) -> tuple[str, str | None]:

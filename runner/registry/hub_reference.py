@@ -15,7 +15,12 @@ MAX_REVISION_CHARACTERS = 255
 _HOSTS = (HUB_DOMAIN, "hf.co")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
-_NO_SELECTOR = ("latest", "main")  # tags that say nothing of a quantisation (dmr-contract.md 4.9)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NO_SELECTOR = (
+    "",
+    "latest",
+    "main",
+)  # tags that say nothing of a quantisation (dmr-contract.md 4.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +29,26 @@ class HubReference:
 
     repository: str  # Org/Repo
     name: Reference  # the stored name: lower case, the tag as it was typed
+    selector: str | None = None  # what the file name must say, as ``Q4_K_M``; None: ours to choose
     revision: str | None = None  # branch, tag or commit; None: the branch main
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse what a user typed; raise RunnerError(INVALID_REFERENCE).
-
-        The part after ``:`` chooses a quantisation, never a revision, and becomes the stored tag.
-        """
+        """Parse what a user typed; raise RunnerError(INVALID_REFERENCE)."""
         named, at, revision = text.strip().partition("@")
         if at and not _is_revision(revision):
             raise _refuse(text, "the part after @ is not a branch, tag or commit")
         _, _, path = named.partition("/")
-        repository = path.partition(":")[0]
+        repository, _, tag = path.partition(":")
         if not is_hub_name(named) or not is_hub_repository(repository):
             raise _refuse(text, "it does not name an organisation and a repository")
-        return cls(repository, Reference.parse(named), revision or None)
+        selector = None if tag in _NO_SELECTOR else tag
+        return cls(repository, Reference.parse(text), selector, revision or None)
 
     @property
-    def selector(self) -> str | None:
-        """What the model's file name must say, such as ``Q4_K_M``; None leaves the choice."""
-        return None if self.name.tag in _NO_SELECTOR else self.name.tag
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit, which never changes."""
+        return _COMMIT.fullmatch(self.revision or "") is not None
 
     def __str__(self) -> str:
         tag = f":{self.selector}" if self.selector else ""

@@ -54,9 +54,12 @@ def find_by_id(index: Index, text: str) -> Entry | None:
 
 def find_by_tag(index: Index, text: str) -> tuple[Entry, str] | None:
     """Find by name and tag; return the entry and the full name."""
-    if "@" in text or _ONLY_ID.fullmatch(text.strip()):
+    if _ONLY_ID.fullmatch(text.strip()):
         return None
-    tag = str(Reference.parse(text))
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        return None
+    tag = str(reference)
     entry = index.tagged(tag)
     return (entry, tag) if entry else None
 

@@ -42,9 +42,9 @@ def pull_hub(
 ) -> Pulled:
     """Bring a model into the store under ``asked.name``; what is there is not fetched again.
 
-    A model that is stored under that name is used, with a note, when the hub cannot be asked; not
-    for a revision, since the name may stand for another. ``bearer_token`` takes the place of
-    HF_TOKEN. ``listen`` is called from several threads, one at a time.
+    A model that is stored under that name is used, with a note, when the hub cannot be asked; for
+    a name with a commit the hub is not asked at all. ``bearer_token`` takes the place of HF_TOKEN.
+    ``listen`` is called from several threads, one at a time.
 
     Raises RunnerError: MODEL_NOT_FOUND, REGISTRY_DENIED, RATE_LIMITED, REGISTRY_UNAVAILABLE of the
     hub; INVALID_MODEL for what is no GGUF model; INTEGRITY, DISK_FULL, CANCELLED.
@@ -56,7 +56,9 @@ def pull_hub(
             listen(event)
 
     caller = Caller(lambda text: tell(Note(text)), cancelled, bearer_token)
-    stored = None if asked.revision else find_stored(store, str(asked.name))
+    stored = find_stored(store, str(asked.name))
+    if stored is not None and asked.is_pinned:
+        return Pulled(stored, is_cached=True)
     try:
         if stored is None:
             snapshot = hub.survey(asked, caller=caller)

@@ -22,11 +22,11 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
             "Org/Repo-GGUF",
             "q8_0",
             COMMIT,
-            "huggingface.co/org/repo-gguf:q8_0",
+            f"huggingface.co/org/repo-gguf:q8_0-at-{COMMIT}",
         ),
-        ("hf.co/o/R@refs/pr/3", "o/R", None, "refs/pr/3", "huggingface.co/o/r:latest"),
+        ("hf.co/o/R@refs/pr/3", "o/R", None, "refs/pr/3", "huggingface.co/o/r:latest-at-refs-pr-3"),
         ("hf.co/o/R:", "o/R", None, None, "huggingface.co/o/r:latest"),
-        ("hf.co/o/R@v1.0", "o/R", None, "v1.0", "huggingface.co/o/r:latest"),
+        ("hf.co/o/R@v1.0", "o/R", None, "v1.0", "huggingface.co/o/r:latest-at-v1.0"),
     ],
 )
 def test_the_parts_of_a_hub_name(
@@ -37,6 +37,7 @@ def test_the_parts_of_a_hub_name(
     assert reference.selector == selector
     assert reference.revision == revision
     assert str(reference.name) == stored
+    assert reference.is_pinned is (revision == COMMIT)
 
 
 @pytest.mark.parametrize(

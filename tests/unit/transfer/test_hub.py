@@ -159,7 +159,19 @@ def test_a_new_commit_brings_a_new_model_under_the_name(hub: HubStandIn, puller:
     new = puller.pull()
     assert new.model.id != old.model.id
     assert puller.store.resolve(NAME).id == new.model.id
-    assert puller.pull(f"{NAME}@{commit}").model.id == old.model.id
+    pinned = puller.pull(f"{NAME}@{commit}").model
+    assert pinned.id == old.model.id
+    assert pinned.tags == (f"huggingface.co/org/repo:latest-at-{commit}",)
+    assert puller.store.resolve(f"{NAME}@{commit}").id == old.model.id
+    assert puller.store.resolve(NAME).id == new.model.id
+
+
+def test_a_commit_that_is_stored_is_not_asked_for(hub: HubStandIn, puller: Puller) -> None:
+    commit = hub.add("Org/Repo", FILES).branches["main"]
+    first = puller.pull(f"{NAME}@{commit}")
+    hub.requests.clear()
+    assert puller.pull(f"{NAME}@{commit}") == Pulled(first.model, is_cached=True)
+    assert hub.requests == []
 
 
 def test_shards_in_a_folder_with_projector_and_template(hub: HubStandIn, puller: Puller) -> None:
