@@ -186,9 +186,11 @@ class Session:
             direct = self._keep(None, bearer(self._origin, login.registry_token))
             return _Proof(direct, is_last=False)
         if challenge.scheme == "basic":
-            if login is None or not login.password or used is not None:
+            if login is None or not login.password:
                 return None
-            return _Proof(self._keep(None, basic(self._origin, login)))
+            # A helper may have a new password where the one before lasted some hours.
+            auth = basic(self._origin, login)
+            return None if used == auth else _Proof(self._keep(None, auth))
         wish = self._make_wish(challenge, answer, login)
         if wish is None:
             return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -219,6 +221,40 @@ def test_a_token_that_ends_in_the_middle_is_renewed(make_transport: MakeTranspor
         wanted[0] = "Bearer second"  # the registry has forgotten the first
         assert registry.resolve(reference).digest == Digest.of(MANIFEST)
     assert len(auth.seen) == 2
+
+
+def test_those_who_wish_the_same_at_once_share_one_token(make_transport: MakeTransport) -> None:
+    with serve(lambda _: token_reply()) as auth, serve(lambda seen: play(seen)) as web:
+        play = protected(lambda: f"{auth.url}/token")
+        registry = Registry(network := plain(web.host), make_transport(network))
+        reference = Reference.parse(f"{web.host}/ai/tiny:one")
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: registry.resolve(reference), range(16)))
+    assert {item.digest for item in found} == {Digest.of(MANIFEST)}
+    assert len(auth.seen) == 1
+
+
+def test_a_password_that_changed_is_shown_anew(
+    make_transport: MakeTransport, tmp_path: Path
+) -> None:
+    wanted = ["Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()]
+
+    def play(seen: Seen) -> Reply:
+        if seen.headers["Authorization"] == wanted[0]:
+            return Reply(body=MANIFEST, headers={"Content-Type": MEDIA_TYPE})
+        return Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+    with serve(play) as web:
+        network = plain(web.host, docker_config=config_for(tmp_path, web.host))
+        registry = Registry(network, make_transport(network))
+        reference = Reference.parse(f"{web.host}/ai/tiny:one")
+        registry.resolve(reference)
+        wanted[0] = "Basic " + b64encode(f"{USER}:new".encode()).decode()
+        with pytest.raises(RunnerError):
+            registry.resolve(reference)
+        config = tmp_path / "config.json"
+        config.write_text(config.read_text().replace(PASSWORD, "new"))
+        assert registry.resolve(reference).raw == MANIFEST
 
 
 def test_a_real_token_that_has_expired_is_renewed(
