@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,9 @@ import requests
 from runner.errors import RunnerError
 from runner.oci.errcode import MAX_BODY_BYTES
 from runner.registry.address import Reach
-from runner.registry.failures import Cause, Route, explain, stalled, unavailable
+from runner.registry.failures import Cause, Route, broken, stalled, unavailable
+from runner.registry.reception import Reception
 
-CHUNK_BYTES = 1024 * 1024
 MIN_BYTES_PER_STALL = 1024  # fewer than this in ``stall_s`` is no progress
 HTML = "text/html"
 
@@ -33,6 +34,7 @@ class Answer:
         self, response: requests.Response, route: Route, peer: Peer, *, stall_s: float
     ) -> None:
         self._response = response
+        self._reception = Reception(response.raw)
         self.peer = peer
         self._stall_s = stall_s
         self.route = route
@@ -53,7 +55,7 @@ class Answer:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, in pieces of up to 1 MiB.
+        """Yield the body as it arrives, in pieces of up to about 1 MiB.
 
         Raises RunnerError(REGISTRY_UNAVAILABLE) for a stall, a break, or a body that ends before
         its Content-Length. A server that drips a few bytes now and then is stalled too.
@@ -61,7 +63,7 @@ class Answer:
         received, waited_s = 0, 0.0
         while True:
             began_s = time.monotonic()
-            chunk = self._read_some()
+            chunk = self._receive()
             if not chunk:
                 return
             received += len(chunk)
@@ -114,10 +116,10 @@ class Answer:
         """Give the connection back, or end it when there is body left."""
         self._response.close()
 
-    def _read_some(self) -> bytes:
+    def _receive(self) -> bytes:
         try:
-            # One receive at a time: a fuller read would hide a drip from the clock.
-            chunk: bytes = self._response.raw.read1(CHUNK_BYTES)
-            return chunk
-        except Exception as error:
-            raise explain(error, self.route, now_s=time.time(), stall_s=self._stall_s) from error
+            return self._reception.receive()
+        except TimeoutError as error:
+            raise stalled(self.route, self._stall_s) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise broken(self.route, error) from error

@@ -78,9 +78,14 @@ def explain(error: BaseException, route: Route, *, now_s: float, stall_s: float)
             return explained
     if _find(causes, http_errors.ReadTimeoutError, requests.exceptions.ReadTimeout, TimeoutError):
         return stalled(route, stall_s)
+    return broken(route, causes[-1])
+
+
+def broken(route: Route, error: BaseException) -> RunnerError:
+    """Build the error of a connection that ended in the middle."""
     return unavailable(
         Cause.BROKEN,
-        f"the connection to {route} broke ({type(causes[-1]).__name__})",
+        f"the connection to {route} broke ({type(error).__name__})",
         "try again: what has arrived is kept",
     )
 

@@ -45,6 +45,7 @@ class Web:
     host: str
     url: str
     seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -101,6 +102,7 @@ def serve(
     class Server(ThreadingHTTPServer):
         def get_request(self) -> tuple[Any, Any]:
             connection, address = super().get_request()
+            web.connections += 1
             if context is not None:  # the handshake is the handler's: it may take its time
                 connection = context.wrap_socket(
                     connection, server_side=True, do_handshake_on_connect=False

@@ -246,10 +246,60 @@ def test_a_body_larger_than_its_bound_is_not_read(make_transport: MakeTransport)
     assert "more than 1024 bytes" in error.message
 
 
-def test_a_body_that_ends_early_is_a_break(make_transport: MakeTransport) -> None:
-    with serve(lambda _: Reply(body=bytes(1000), sent=500)) as web:
+CHUNKED = {"Transfer-Encoding": "chunked", "Content-Length": ""}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=bytes(1000), sent=500),
+        Reply(body=b"5\r\nhel", headers=CHUNKED, sent=6),
+        Reply(body=b"5\r\nhello\r\n", headers=CHUNKED, sent=10),
+        Reply(body=b"junk\r\n", headers=CHUNKED, sent=6),
+    ],
+)
+def test_a_body_that_ends_early_is_a_break(make_transport: MakeTransport, reply: Reply) -> None:
+    with serve(lambda _: reply) as web:
         error = failure(make_transport(), web.url + "/")
     assert error.details["cause"] == "broken"
+
+
+def test_a_body_in_chunks_is_read(make_transport: MakeTransport) -> None:
+    reply = Reply(body=b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", headers=CHUNKED)
+    with serve(lambda _: reply) as web, make_transport().open("GET", web.url + "/") as answer:
+        assert (answer.size_bytes, answer.read(10)) == (None, b"hello!")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=bytes(700_000)),
+        Reply(),
+        Reply(204, headers={"Content-Length": ""}),
+        Reply(body=b"1\r\n!\r\n0\r\n\r\n", headers=CHUNKED),
+    ],
+)
+def test_a_connection_is_kept_for_the_next_request(
+    make_transport: MakeTransport, reply: Reply
+) -> None:
+    with serve(lambda _: reply) as web:
+        transport = make_transport()
+        for _ in range(3):
+            with transport.open("GET", web.url + "/") as answer:
+                answer.read(1_000_000)
+    assert (len(web.seen), web.connections) == (3, 1)
+
+
+def test_what_came_before_a_break_is_handed_on(make_transport: MakeTransport) -> None:
+    got = b""
+    with (
+        serve(lambda _: Reply(body=b"a" * 1000, sent=500)) as web,
+        pytest.raises(RunnerError),
+        make_transport().open("GET", web.url + "/") as answer,
+    ):
+        for chunk in answer.chunks():
+            got += chunk
+    assert got == b"a" * 500
 
 
 @pytest.mark.parametrize("reply", [Reply(silent=True), Reply(body=bytes(9), sent=4, stall=True)])
