@@ -26,6 +26,8 @@ REFUSALS = frozenset(
     {Kind.REGISTRY_UNAVAILABLE, Kind.REGISTRY_DENIED, Kind.RATE_LIMITED, Kind.MODEL_NOT_FOUND}
 )
 
+COMES_BACK = frozenset({Cause.DNS, Cause.CONNECT, Cause.HANDSHAKE, Cause.PROXY, Cause.STATUS})
+
 
 @dataclass(slots=True, eq=False)
 class Cursor:
@@ -167,11 +169,11 @@ class Connections:
             self._stop.set()
 
     def _complete(self, cursor: Cursor) -> None:
-        """Fetch a claim, again from where it broke off; raise after several tries without a byte.
+        """Fetch a claim, again from where it broke off; raise when patience ends.
 
         Ends early when told to stop, or when ranges are ignored and another connection is enough.
         """
-        idle = 0
+        idle, progress_s, heard_bytes = 0, time.monotonic(), self._received_bytes
         while cursor.claim.remaining and not self._stop.is_set():
             before = self._offset(cursor)
             problem = self._cut_off(before)
@@ -179,16 +181,30 @@ class Connections:
                 if not self._stream(cursor):
                     return
             except RunnerError as error:
-                if not is_passing(error) and not self._may_be_the_range(error):
+                if not self._is_worth_a_try(error) and not self._may_be_the_range(error):
                     raise
                 problem = error
             if not cursor.claim.remaining:
                 return
-            idle = 0 if self._offset(cursor) > before else idle + 1
-            if idle == self._pace.patience:
+            if self._offset(cursor) > before:
+                idle, progress_s, heard_bytes = 0, time.monotonic(), self._received_bytes
+            else:
+                idle += 1
+            if idle >= self._pace.patience and self._is_hopeless(progress_s, heard_bytes):
                 raise problem
-            pause_s = self._pace.pause_s * 2**idle
-            self._stop.wait(pause_s * random.uniform(0.5, 1.0))
+            self._stop.wait(self._pace.pause_after_s(idle) * random.uniform(0.5, 1.0))
+
+    def _is_hopeless(self, progress_s: float, heard_bytes: int) -> bool:
+        """Say whether to give up a connection that brought nothing since ``progress_s``."""
+        if self._received_bytes > heard_bytes:
+            return True  # others go on, so this one is too many; else the network is away
+        waited_s = time.monotonic() - progress_s
+        return self._received_bytes == 0 or waited_s >= self._pace.patience_s
+
+    def _is_worth_a_try(self, error: RunnerError) -> bool:
+        """Say whether to wait: for a download that has begun, the way to the server was there."""
+        has_begun = self._received_bytes > 0 and error.kind is Kind.REGISTRY_UNAVAILABLE
+        return is_passing(error) or (has_begun and error.details.get("cause") in COMES_BACK)
 
     def _may_be_the_range(self, error: RunnerError) -> bool:
         """Say whether to try without ranges: the answer to one was against the rules."""

@@ -98,7 +98,7 @@ def fetch_unknown(
         if idle == pace.patience:
             raise problem
         check_cancelled(cancelled)
-        time.sleep(pace.pause_s * 2**idle)
+        time.sleep(pace.pause_after_s(idle))
 
 
 def _too_large(limit_bytes: int) -> RunnerError:
@@ -164,7 +164,7 @@ class _Download:
         with Connections(partial, self._open_range, self._pace) as connections:
             index = 0
             while index < partial.block_count:
-                is_there = connections.await_block(index, TICK_S)
+                is_there = self._await(connections, index)
                 if time.monotonic() - self._told_s >= TICK_S:
                     check_cancelled(self._cancelled)
                     self._tell(connections.done_bytes)
@@ -181,6 +181,13 @@ class _Download:
                     partial.write_back(index - WRITE_BACK_BLOCKS, WRITE_BACK_BLOCKS)
             got = Digest(partial.digest.algorithm, hasher.hexdigest())
             return got, connections.received_bytes
+
+    def _await(self, connections: Connections, index: int) -> bool:
+        try:
+            return connections.await_block(index, TICK_S)
+        except RunnerError:
+            check_cancelled(self._cancelled)  # then it is no fault, wherever it was met
+            raise
 
     def _tell(self, done_bytes: int) -> None:
         self._told_s = time.monotonic()

@@ -17,8 +17,14 @@ class Pace:
     run_blocks: int = 32  # of a connection among several: a second or so of a fast line
     most_connections: int = 8
     trial_s: float = 0.5  # how long a number of connections is measured
-    patience: int = 4  # tries in a row of a connection that bring nothing
+    patience: int = 4  # tries in a row that bring nothing, of a download that has not begun
+    patience_s: float = 300.0  # without a byte, of one that has: networks come back
     pause_s: float = 0.5  # before the second try; doubled for each further one
+    longest_pause_s: float = 15.0
+
+    def pause_after_s(self, idle: int) -> float:
+        """Return how long to wait after so many tries in a row that brought nothing."""
+        return min(self.pause_s * 2.0**idle, self.longest_pause_s)
 
 
 DEFAULT_PACE = Pace()

@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -29,7 +31,7 @@ from tests.support.scripted_source import (
 )
 from tests.unit.transfer.conftest import BLOCK_BYTES, content, descriptor, partials, stored
 
-PACE = Pace(block_bytes=BLOCK_BYTES, most_connections=1, pause_s=0.001)
+PACE = Pace(block_bytes=BLOCK_BYTES, most_connections=1, pause_s=0.001, patience_s=0.0)
 SEVERAL = Pace(block_bytes=BLOCK_BYTES, run_blocks=4, trial_s=0.0, pause_s=0.001)
 SIZE = 10 * BLOCK_BYTES + 123
 
@@ -106,6 +108,52 @@ def test_an_attempt_that_brings_nothing_is_repeated_with_patience_then_told(stor
     assert caught.value.message == "the connection broke"
     assert len(one.source.asked) == 1 + PACE.patience
     assert partials(store) == [".journal", ".part"]
+
+
+@pytest.mark.parametrize("cause", ["dns", "connect", "proxy", "status"])
+def test_a_download_that_has_begun_waits_for_the_network_to_come_back(
+    store: Store, cause: str
+) -> None:
+    away = RunnerError(Kind.REGISTRY_UNAVAILABLE, "away", details={"cause": cause})
+    patient = replace(PACE, patience_s=60.0)
+    script = [broken_after(5000), *[refused(away)] * (PACE.patience + 3), honest]
+    one = fetch(store, *script, pace=patient)
+    assert one.run() == SIZE
+    assert stored(store, content(SIZE)) == content(SIZE)
+
+
+def test_a_server_that_takes_one_connection_only_gets_one(store: Store) -> None:
+    first_is_open = threading.Lock()
+
+    def one_at_a_time(data: bytes, start: int, end: int | None) -> Answer:
+        if not first_is_open.acquire(blocking=False):
+            raise RunnerError(Kind.RATE_LIMITED, "one connection for each of you")
+        return Locked(start, len(data), data[start:end], lock=first_is_open)
+
+    one = fetch(store, one_at_a_time, size=200 * BLOCK_BYTES, pace=SEVERAL)
+    assert one.run() >= 200 * BLOCK_BYTES
+    assert stored(store, one.source.data) == one.source.data
+
+
+@dataclass
+class Locked(Answer):
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def chunks(self) -> Iterator[bytes]:
+        try:
+            for chunk in super().chunks():
+                yield chunk
+                time.sleep(0)
+        finally:
+            self.lock.release()
+
+
+def test_a_download_that_has_not_begun_does_not_wait_for_what_may_never_be(store: Store) -> None:
+    away = RunnerError(Kind.REGISTRY_UNAVAILABLE, "no such host", details={"cause": "dns"})
+    one = fetch(store, refused(away), pace=replace(PACE, patience_s=60.0))
+    with pytest.raises(RunnerError):
+        one.run()
+    assert len(one.source.asked) == 1
 
 
 @pytest.mark.parametrize("kind", [Kind.REGISTRY_DENIED, Kind.MODEL_NOT_FOUND, Kind.RATE_LIMITED])

@@ -26,7 +26,7 @@ from tests.unit.transfer.conftest import BLOCK_BYTES, content, partials, stored
 
 LAYER = tiny_model() + content(20 * BLOCK_BYTES)
 OTHER = tiny_model(b"\2")
-PACE = Pace(block_bytes=BLOCK_BYTES, pause_s=0.001)
+PACE = Pace(block_bytes=BLOCK_BYTES, pause_s=0.001, patience_s=0.0)
 
 
 @pytest.fixture
