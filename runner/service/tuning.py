@@ -12,12 +12,24 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from runner.wire.messages import EngineWishes, Measured, Tuned, TunedSettings
 
 FORMAT = 1
 WORTH_RELOADING = 1.1  # a gain for which a loaded model gives up its cached prefixes
 MAX_FILE_BYTES = 64 * 1024
+# Any other wish has settings of its own, also one that nobody thought of here.
+NOT_STEERING = (
+    "context_size",
+    "target_gap_ms",
+    "max_queue",
+    "speculation",
+    "draft_model_path",
+    "prefix_ram_bytes",
+    "prefix_disk_bytes",
+    "chat_template",
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -108,14 +120,4 @@ class Tuning:
 
 def steering(wishes: EngineWishes) -> EngineWishes:
     """Keep the wishes that steer a search: what is wished is fixed, or shapes what is measured."""
-    return EngineWishes(
-        parallel=wishes.parallel,
-        threads=wishes.threads,
-        threads_batch=wishes.threads_batch,
-        batch_size=wishes.batch_size,
-        ubatch_size=wishes.ubatch_size,
-        flash_attention=wishes.flash_attention,
-        kv_layout=wishes.kv_layout,
-        kv_type=wishes.kv_type,
-        gpu_layers=wishes.gpu_layers,
-    )
+    return structs.replace(wishes, **dict.fromkeys(NOT_STEERING))
