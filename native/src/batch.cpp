@@ -3,19 +3,34 @@
 #include "context.hpp"
 #include "guard.hpp"
 
+#include <algorithm>
+
 namespace rn {
 namespace {
 
-void fill_batch(rn_ctx & ctx, const std::vector<Row> & rows) {
+// Streams are computed in one pass where they follow each other in the batch without a gap; in one buffer rows are
+// computed as they come.
+std::vector<Row *> in_batch_order(const rn_ctx & ctx, std::vector<Row> & rows) {
+    std::vector<Row *> ordered;
+    for (Row & row : rows) {
+        ordered.push_back(&row);
+    }
+    if (!ctx.kv_unified) {
+        std::stable_sort(ordered.begin(), ordered.end(), [](const Row * a, const Row * b) { return a->seq < b->seq; });
+    }
+    return ordered;
+}
+
+void fill_batch(rn_ctx & ctx, std::vector<Row> & rows) {
     llama_batch_ext * batch = ctx.batch.get();
     llama_batch_ext_clear(batch);
-    for (const Row & row : rows) {
-        const int32_t index = llama_batch_ext_add_token(batch, row.seq, row.token);
-        if (index < 0) {
-            fail(RN_E_EXC, "the batch did not take a row (%d)", index);
+    for (Row * row : in_batch_order(ctx, rows)) {
+        row->index = llama_batch_ext_add_token(batch, row->seq, row->token);
+        if (row->index < 0) {
+            fail(RN_E_EXC, "the batch did not take a row (%d)", row->index);
         }
-        llama_batch_ext_set_pos(batch, index, &row.pos);
-        llama_batch_ext_set_output_logits(batch, index, row.has_output);
+        llama_batch_ext_set_pos(batch, row->index, &row->pos);
+        llama_batch_ext_set_output_logits(batch, row->index, row->has_output);
     }
 }
 
@@ -31,7 +46,7 @@ void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
 
 } // namespace
 
-int32_t compute(rn_ctx & ctx, const std::vector<Row> & rows) {
+int32_t compute(rn_ctx & ctx, std::vector<Row> & rows) {
     fill_batch(ctx, rows);
     const int32_t rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, ctx.batch.get());
     if (rc != 0) {

@@ -7,8 +7,8 @@ namespace rn {
 
 constexpr int32_t NO_CELL = 1; // what llama_process answers when KV memory is full
 
-// Computes the rows and enters their tokens into their sequences. Returns llama_process's answer; on other than 0 memory
+// Computes the rows, enters their tokens into their sequences and says where in the batch each was. Returns llama_process's answer; on other than 0 memory
 // is as before, where it can give back a part.
-int32_t compute(rn_ctx & ctx, const std::vector<Row> & rows);
+int32_t compute(rn_ctx & ctx, std::vector<Row> & rows);
 
 } // namespace rn

@@ -123,7 +123,7 @@ class Drafting {
                 continue;
             }
             Wish &        wish  = *asking_[next++];
-            const int32_t token = likely(static_cast<int32_t>(i));
+            const int32_t token = likely(rows_[i].index);
             if (token < 0) {
                 continue;
             }

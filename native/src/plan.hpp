@@ -16,6 +16,7 @@ struct Row {
     Generator * generator; // samples from this row, or nullptr
     int32_t     id;        // of the generator
     bool        has_output = false;
+    int32_t     index      = -1; // in the batch, once it is computed
 };
 
 // The rows that hold guesses of what follows one generator's pending token.

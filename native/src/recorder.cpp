@@ -14,10 +14,10 @@ Recorder::Recorder(rn_ctx & ctx, rn_step_out & out) : ctx_(ctx), out_(out), n_vo
     out_.text_off[0] = 0;
 }
 
-void Recorder::record(const Row & row, int32_t batch_index) {
-    float * logits = llama_get_logits_ith(ctx_.llama.get(), batch_index);
+void Recorder::record(const Row & row) {
+    float * logits = llama_get_logits_ith(ctx_.llama.get(), row.index);
     if (logits == nullptr) {
-        fail(RN_E_EXC, "row %d has no logits", batch_index);
+        fail(RN_E_EXC, "row %d has no logits", row.index);
     }
     Generator &       generator = *row.generator;
     const llama_token token     = generator.sampler.pick(logits, n_vocab_, ctx_.scratch);

@@ -12,7 +12,7 @@ class Recorder {
     Recorder(rn_ctx & ctx, rn_step_out & out);
 
     // Samples from one row of the batch and enters the token into the row's generator.
-    void record(const Row & row, int32_t batch_index);
+    void record(const Row & row);
 
   private:
     int32_t give_up(Generator & generator);

@@ -43,13 +43,13 @@ void sample(rn_ctx & ctx, const StepPlan & plan, rn_step_out & out) {
         if (generator == nullptr) {
             continue;
         }
-        recorder.record(plan.rows[i], static_cast<int32_t>(i));
+        recorder.record(plan.rows[i]);
         const Guesses guesses = i < plan.guesses.size() ? plan.guesses[i] : Guesses{i, 0};
         for (size_t at = guesses.first; at < guesses.first + static_cast<size_t>(guesses.count); ++at) {
             if (generator->ended || generator->pending != plan.rows[at].token) {
                 break;
             }
-            recorder.record(plan.rows[at], static_cast<int32_t>(at));
+            recorder.record(plan.rows[at]);
         }
     }
 }

@@ -43,6 +43,27 @@ def test_a_running_stream_and_a_new_prompt_share_a_step(make_engine: MakeEngine)
     assert both[1].token == alone.tokens[0]
 
 
+def test_streams_may_come_in_any_order(make_engine: MakeEngine) -> None:
+    engine = make_engine(kv_unified=False)
+    prompts = [engine.tokens(text) for text in (PROMPT, "The sky is", "It was a dark", "Ten")]
+    alone = {seq: engine.complete(prompts[seq], **GREEDY).tokens for seq in (3, 0, 1)}
+    for seq in range(4):
+        engine.context.seq_rm(seq)
+    begun = {seq: engine.begin(seq, prompts[seq], **GREEDY) for seq in (3, 0)}
+    tokens = {generator: [record.token] for generator, record in begun.values()}
+    late = engine.context.new_generator(GREEDY)
+    engine.context.bind(late, 1, len(prompts[1]), ())
+    records = engine.step(list(tokens), Prompt(1, 0, prompts[1], late))
+    assert [record.generator for record in records] == [*tokens, late]
+    tokens[late] = []
+    while records:
+        for record in records:
+            tokens[record.generator].append(record.token)
+        live = [record.generator for record in records if not record.flags]
+        records = engine.step(live[::-1]) if live else []
+    assert list(tokens.values()) == list(alone.values())
+
+
 @pytest.mark.parametrize("unified", [True, False], ids=["unified", "streams"])
 def test_a_copied_prefix_gives_the_same_greedy_answer(
     make_engine: MakeEngine, unified: bool
