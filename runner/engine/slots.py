@@ -142,9 +142,8 @@ class Slots:
         its text, but for one in each stride.
         """
         length, stride = len(text), self._policy.stride_tokens
-        known, copy_s = self.shelf.find(text, length).length, self._copy_s(length)
-        is_cheap = 2 * copy_s < (length - known) * self._row_s and copy_s <= self._patience_s
-        if is_cheap and self.shelf.fits(length):
+        known = self.shelf.find(text, length).length
+        if self._is_cheap(length, gain=length - known):
             is_passing = is_last and length // stride == known // stride
             self._save(slot, text, is_passing=is_passing)
 
@@ -240,14 +239,22 @@ class Slots:
         if match.slot is not None and match.slot in self._held and self._is_used_up(match):
             del self._held[match.slot]
             return match.slot
-        if self._free:
-            slot = max(reversed(self._free), key=self._busy_neighbours)
+        free = list(reversed(self._free))
+        others = [slot for slot in self._held if slot != match.slot]
+        ranked = others or list(self._held)
+        old = [] if free else ranked[: (len(ranked) + 1) // 2]
+        saved = [slot for slot in others if self._comes_back(slot)]
+        slot = max([*free, *old, *saved], key=self._busy_neighbours)  # the first of the best
+        if slot in self._held:
+            del self._held[slot]
+        else:
             self._free.remove(slot)
-            return slot
-        others = [slot for slot in self._held if slot != match.slot] or list(self._held)
-        slot = max(others[: (len(others) + 1) // 2], key=self._busy_neighbours)
-        del self._held[slot]
         return slot
+
+    def _comes_back(self, slot: SlotId) -> bool:
+        """Whether a held text may lose its slot at no more than the cost of copying it."""
+        length = self.tree.length(slot)
+        return self._is_cheap(length, gain=length)
 
     def _busy_neighbours(self, slot: SlotId) -> int:
         """Count them where it matters: neighbouring streams are computed in one pass."""
@@ -314,13 +321,15 @@ class Slots:
 
     def _is_worth_saving(self, text: list[int]) -> bool:
         length = len(text)
-        lost, copy_s = length - self._known(text), self._copy_s(length)
-        return (
-            lost >= max(self._policy.save_min_tokens, length * SAVE_SHARE)
-            and 2 * copy_s < lost * self._row_s
-            and copy_s <= self._patience_s
-            and self.shelf.fits(length)
-        )
+        lost = length - self._known(text)
+        least = max(self._policy.save_min_tokens, length * SAVE_SHARE)
+        return lost >= least and self._is_cheap(length, gain=lost)
+
+    def _is_cheap(self, length: int, *, gain: int) -> bool:
+        """Whether to save and restore a text costs less than to compute ``gain`` tokens."""
+        copy_s = self._copy_s(length)
+        is_quick = 2 * copy_s < gain * self._row_s and copy_s <= self._patience_s
+        return is_quick and self.shelf.fits(length)
 
     def _known(self, text: list[int]) -> int:
         """Tokens at the start of a text that a new sequence could have without computing them."""

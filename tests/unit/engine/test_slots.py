@@ -346,3 +346,18 @@ def test_what_the_backend_does_not_hold_yet_is_not_listed() -> None:
     assert slots.kept() == []
     slots.take_operations()
     assert [key for _, key, _ in slots.kept()] == [0]
+
+
+@pytest.mark.parametrize(("prefix_bytes", "slot"), [(1000, 1), (0, 3)])
+def test_a_text_between_running_streams_gives_way_where_it_comes_back(
+    prefix_bytes: int, slot: int
+) -> None:
+    slots = streams(slots=4, parallel=4, prefix_bytes=prefix_bytes, token_bytes=1)
+    slots.prepare(1.0, row_s=0.001)
+    for at in range(3):
+        taken, _, _ = start(slots, [at, *A])
+        slots.append(taken, (at, *A))
+    slots.release(1, keep=True)
+    chosen, _, operations = start(slots, [9, *A])
+    assert chosen == slot
+    assert any(isinstance(one, Save) for one in operations) is (slot == 1)
