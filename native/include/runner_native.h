@@ -66,7 +66,7 @@ RN_API int32_t      rn_system_json(rn_buf * out);
 /* {"path","gpu_layers","use_mmap","check_tensors"}; *progress goes 0..1; *cancel != 0 stops the load. NULL on failure with the loader's own error lines. */
 RN_API rn_model * rn_model_load(const char * json, volatile float * progress, const volatile int32_t * cancel);
 RN_API void       rn_model_free(rn_model * model);
-/* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","n_vocab","vocab_type","has_encoder",
+/* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","swa_layers","n_vocab","vocab_type","has_encoder",
  *  "has_decoder","recurrent","hybrid","diffusion","pooling":bool,"add_bos","bos","eos","bos_piece","eos_piece","has_chat_template","eog":[...],
  *  "sampling":{...general.sampling.* hints}} */
 RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);

@@ -3,6 +3,7 @@
 #include "footprint.hpp"
 #include "guard.hpp"
 #include "json.hpp"
+#include "llama-model.h"
 #include "log.hpp"
 #include "sampling.h"
 
@@ -127,6 +128,15 @@ std::string piece_or_empty(const Model & model, llama_token token) {
     return token == LLAMA_TOKEN_NULL ? std::string() : common_token_to_piece(model.vocab, token, true);
 }
 
+// Layers that look back no further than n_swa tokens.
+int32_t count_window_layers(const llama_model & llama) {
+    int32_t count = 0;
+    for (uint32_t layer = 0; layer < llama.hparams.n_layer(); ++layer) {
+        count += llama.hparams.swa_type != LLAMA_SWA_TYPE_NONE && llama.hparams.is_swa(layer);
+    }
+    return count;
+}
+
 void describe_shape(const Model & model, common_json & info) {
     const llama_model * llama = model.llama.get();
     const std::string   arch  = metadata(llama, "general.architecture");
@@ -142,6 +152,7 @@ void describe_shape(const Model & model, common_json & info) {
     info["n_head"]       = llama_model_n_head(llama);
     info["n_head_kv"]    = llama_model_n_head_kv(llama);
     info["n_swa"]        = llama_model_n_swa(llama);
+    info["swa_layers"]   = count_window_layers(*llama);
     info["has_encoder"]  = llama_model_has_encoder(llama);
     info["has_decoder"]  = llama_model_has_decoder(llama);
     info["recurrent"]    = llama_model_is_recurrent(llama);

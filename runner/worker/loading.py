@@ -83,7 +83,12 @@ def _load(
     model = binding.Model(library, path, gpu_layers=layers, watch=watch)
     info = model.info()
     has_state = info["recurrent"] or info["hybrid"]
-    traits = choosing.traits(metadata, has_state=has_state, window=info["n_swa"])
+    traits = choosing.traits(
+        metadata,
+        has_state=has_state,
+        window=info["n_swa"],
+        window_share=info.get("swa_layers", 0) / info["n_layer"],
+    )
     wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
     if wishes.draft_model_path is not None:

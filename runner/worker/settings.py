@@ -62,10 +62,11 @@ class Traits:
     cell_elements: int  # K and V elements of one token in all blocks
     has_state: bool  # recurrent or hybrid: a sequence cannot be cut back
     window: int = 0  # tokens that layers with a sliding window look back; 0: there are none
+    window_share: float = 0.0  # of the layers
 
 
-def traits(metadata: ModelMetadata, *, has_state: bool, window: int = 0) -> Traits:
-    """Read the traits from a header; ``has_state`` and ``window`` are known to the loader alone."""
+def traits(metadata: ModelMetadata, **known: Any) -> Traits:
+    """Read the traits from a header; ``known`` are those that the loader alone knows."""
     blocks = metadata.block_count or 1
     heads = metadata.head_count_kv
     heads_of_all = sum(heads) if isinstance(heads, tuple) else (heads or 1) * blocks
@@ -74,8 +75,7 @@ def traits(metadata: ModelMetadata, *, has_state: bool, window: int = 0) -> Trai
         context_train=metadata.context_length or DEFAULT_CONTEXT,
         size_bytes=metadata.size_bytes,
         cell_elements=heads_of_all * lengths,
-        has_state=has_state,
-        window=window,
+        **known,
     )
 
 
@@ -97,12 +97,13 @@ def choose(
     parallel = wishes.parallel or DEFAULT_PARALLEL
     room = _room_tokens(model, machine, kv_type, on_gpu=on_gpu)
     context = wishes.context_size or _default_context(model, room)
-    fits = parallel * context <= room
-    layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=fits)
-    slots, cells = _slots_and_cells(layout, parallel, context=context, room=room)
-    batch = max(wishes.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH), slots, 2)
-    ubatch = min(wishes.ubatch_size or UBATCH, batch)
+    ubatch = wishes.ubatch_size or UBATCH
     prefix_ram = _given(wishes.prefix_ram_bytes, _prefix_ram(model, machine))
+    stream = _stream_tokens(model, context, ubatch=ubatch, prefix_ram=prefix_ram)
+    fits = parallel * stream <= room
+    layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=fits)
+    slots, cells = _slots_and_cells(layout, parallel, context=context, room=room, stream=stream)
+    batch = max(wishes.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH), slots, 2)
     return EngineSettings(
         context_size=context,
         total_cells=cells,
@@ -111,7 +112,7 @@ def choose(
         threads=wishes.threads or threads(machine),
         threads_batch=wishes.threads_batch or wishes.threads or threads(machine),
         batch_size=batch,
-        ubatch_size=ubatch,
+        ubatch_size=min(ubatch, batch),
         flash_attention=flash,
         kv_layout=layout,
         kv_type=kv_type,
@@ -121,7 +122,7 @@ def choose(
         draft_tokens=0 if wishes.speculation is False or model.has_state else DRAFT_TOKENS,
         prefix_ram_bytes=prefix_ram,
         prefix_disk_bytes=wishes.prefix_disk_bytes or 0,
-        full_window=prefix_ram == 0 or not _saves_cells(model.window, context, ubatch, layout),
+        full_window=layout == "unified" or stream >= context,
     )
 
 
@@ -129,7 +130,13 @@ def streams_fit(settings: EngineSettings, model: Traits, machine: Machine) -> bo
     """Whether there is room for a KV stream of each sequence that runs."""
     on_gpu = machine.device_free_bytes is not None and settings.gpu_layers != 0
     room = _room_tokens(model, machine, settings.kv_type, on_gpu=on_gpu)
-    return settings.parallel * settings.context_size <= room
+    stream = _stream_tokens(
+        model,
+        settings.context_size,
+        ubatch=settings.ubatch_size,
+        prefix_ram=settings.prefix_ram_bytes,
+    )
+    return settings.parallel * stream <= room
 
 
 def threads(machine: Machine) -> int:
@@ -252,19 +259,25 @@ def _layout(model: Traits, *, on_gpu: bool, fits: bool) -> Layout:
     return "streams" if fits and not on_gpu else "unified"
 
 
-def _saves_cells(window: int, context: int, ubatch: int, layout: Layout) -> bool:
-    """Whether a cache for the window and one pass is smaller than one for all tokens.
+def _stream_tokens(model: Traits, context: int, *, ubatch: int, prefix_ram: int) -> int:
+    """What one KV stream takes, in tokens of all layers: less where some have a sliding window.
 
-    It cannot be cut back, so prefixes are found where their state was saved in passing. Of cells
-    that sequences share, llama.cpp takes none for free, however far behind the window.
+    A cache for the window and one pass cannot be cut back, so prefixes are found only where their
+    state was saved in passing: without room for that, it is as long as the others. So it is in
+    unified KV: of cells that sequences share llama.cpp takes none for free, however far behind.
     """
-    return window > 0 and window + ubatch + PAD <= context and layout == "streams"
+    in_window = -(-(model.window + ubatch) // PAD) * PAD
+    if not model.window or not prefix_ram or in_window >= context:
+        return context
+    return context - int((context - in_window) * model.window_share)
 
 
-def _slots_and_cells(layout: Layout, parallel: int, *, context: int, room: int) -> tuple[int, int]:
+def _slots_and_cells(
+    layout: Layout, parallel: int, *, context: int, room: int, stream: int
+) -> tuple[int, int]:
     padded = -(-context // PAD) * PAD
     if layout == "streams":
-        slots = max(parallel, LEAST_STREAMS if LEAST_STREAMS * padded <= room else 1)
+        slots = max(parallel, LEAST_STREAMS if LEAST_STREAMS * stream <= room else 1)
         return slots, slots * padded
     cells = min(parallel * padded, max(padded, room // PAD * PAD))
     return parallel + HOLDERS, cells

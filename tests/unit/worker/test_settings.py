@@ -17,6 +17,7 @@ from runner.worker.settings import (
     choose,
     context_options,
     policy,
+    streams_fit,
     threads,
     traits,
 )
@@ -294,15 +295,19 @@ def test_cells_are_counted_from_the_header() -> None:
     assert elements(llama__attention__head_count_kv=per_block) == 3 * (8 + 8)
 
 
+WINDOW = {"window": 512, "window_share": 5 / 6}
+
+
 @pytest.mark.parametrize(
     ("changes", "wishes", "is_full"),
     [
-        ({"window": 512}, EngineWishes(), False),
-        ({"window": 512}, EngineWishes(kv_layout="unified"), True),  # cells that are shared stay
-        ({"window": 512}, EngineWishes(prefix_ram_bytes=0), True),  # nothing could be found again
-        ({"window": 512}, EngineWishes(context_size=1024), True),  # the window, a pass: all of it
-        ({"window": 512}, EngineWishes(context_size=1024, ubatch_size=128), False),
-        ({"window": 4000}, EngineWishes(), True),
+        (WINDOW, EngineWishes(), False),
+        (WINDOW, EngineWishes(kv_layout="unified"), True),  # cells that are shared stay
+        (WINDOW, EngineWishes(prefix_ram_bytes=0), True),  # nothing could be found again
+        (WINDOW, EngineWishes(context_size=1024), True),  # the window, a pass: all of it
+        (WINDOW, EngineWishes(context_size=1024, ubatch_size=128), False),
+        (WINDOW | {"window": 4000}, EngineWishes(), True),
+        ({"window": 512}, EngineWishes(), True),  # a number in the header, and no such layer
         ({}, EngineWishes(), True),
     ],
 )
@@ -314,6 +319,16 @@ def test_a_window_gets_a_cache_of_its_size_where_that_is_less_and_prefixes_are_s
     assert context_options(settings)["full_window"] is is_full
 
 
+@pytest.mark.parametrize(("changes", "layout"), [(WINDOW, "streams"), ({}, "unified")])
+def test_streams_with_a_window_fit_where_full_ones_do_not(
+    changes: dict[str, Any], layout: str
+) -> None:
+    small = machine(available_bytes=GIB // 10 + 2 * GIB)  # 512 MiB for KV: 23,301 tokens
+    settings = chosen(model=model(**changes), on=small)
+    assert settings.kv_layout == layout
+    assert streams_fit(settings, model(**changes), small) is (layout == "streams")
+
+
 def test_a_context_that_is_only_measured_may_have_another_layout() -> None:
-    settings = replace(chosen(model=model(window=512)), kv_layout="unified")
+    settings = replace(chosen(model=model(**WINDOW)), kv_layout="unified")
     assert context_options(settings)["full_window"] is True
