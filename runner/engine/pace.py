@@ -30,6 +30,9 @@ ROW_BLOCK = 32  # matrix kernels work in blocks of rows: a partly filled block c
 SMALL = (8, 16)  # pieces below a block, for models whose every row takes a tenth of the target
 SHARES = (1.5, 4.0)  # prompt time over decode time where the target cannot be met: least, most
 WASTE = 1.15
+LEAST_OF_MEAN = (
+    1 / 16
+)  # of a step's mean row: a prompt row is never free, however fast the step was
 PATIENCE = 0.25  # of a step: so long copies may take in it, whatever the target
 KEPT = (0.7, 1.2)  # of the best size: it stays as it is
 
@@ -59,7 +62,10 @@ class Pace:
         elif guessed_rows:
             self.guess_s.observe(guessed_rows, duration_s - self.decode_s(decode_rows))
         elif not decode_rows or self.decode_s.is_known:
-            self._prompt_s.observe(prompt_rows, duration_s - self.decode_s(decode_rows))
+            mean_row_s = duration_s / (decode_rows + prompt_rows)
+            least_s = LEAST_OF_MEAN * mean_row_s * prompt_rows
+            added_s = duration_s - self.decode_s(decode_rows)
+            self._prompt_s.observe(prompt_rows, max(added_s, least_s))
         else:
             self.decode_s.observe(decode_rows, duration_s - self._prompt_s(prompt_rows))
 

@@ -111,3 +111,9 @@ def test_who_waits_long_for_each_token_waits_a_little_longer_for_a_copy() -> Non
     assert pace(decode_s=0.01).patience_s(4) == pytest.approx(0.09, rel=0.01)
     assert pace(decode_s=0.4).patience_s(4) == pytest.approx(0.1, rel=0.01)
     assert pace().patience_s(0) == inf
+
+
+def test_a_step_that_was_faster_than_its_streams_alone_does_not_make_prompt_rows_free() -> None:
+    learning = pace()
+    learning.observe(4, 200, 0.008)
+    assert learning.row_s == pytest.approx(0.008 / 204 / 16, rel=0.5)
