@@ -48,7 +48,7 @@ COMMANDS = (
     Command("package", "make a model of files, or of a stored model"),
     Command("save", "write a stored model to a tar archive"),
     Command("load", "store the models of a tar archive"),
-    Command("import", "take models over from Docker, Ollama or Hugging Face's cache"),
+    Command("import", "take models over from files, Docker, Ollama or Hugging Face's cache"),
     Command("list", "list the stored models", ("ls",)),
     Command("inspect", "show what is known of a stored model, as JSON"),
     Command("show", "show a stored model on a page, with the engine's settings"),

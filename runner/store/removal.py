@@ -36,5 +36,6 @@ def only_read(text: str, path: Path) -> RunnerError:
     return RunnerError(
         Kind.CONFLICT,
         f"{text.strip()[:160]} is in the shared store {path}, which is only read",
-        hint="change it there, or add it to your own store under another name",
+        hint="change it there, or have it under a name of your own: "
+        f"runner package --from {text.strip()[:160]} NAME",
     )

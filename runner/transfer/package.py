@@ -14,7 +14,6 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import Artifact, Descriptor, Digest, Manifest, ModelConfig, Reference, Role, media
 from runner.store import Store, StoredModel
-from runner.store.removal import only_read
 from runner.store.source import Measured, Source
 from runner.transfer.ingredients import (
     Ingredient,
@@ -120,8 +119,6 @@ def _store_all(
 ) -> Manifest:
     """Store the files, then config and manifest. No time is written: ids would differ by it."""
     base = None if wanted.from_model is None else store.resolve(wanted.from_model)
-    if base is not None and base.shared_from is not None:
-        raise only_read(str(wanted.from_model), base.shared_from)
     kept = [] if base is None else list(_kept(base, wanted))
     with ExitStack() as stack:
         found, config = _open_weights(stack, wanted, base)

@@ -1,30 +1,24 @@
-"""Routes for what lies on the disk: what it takes, removing models, pruning, checking, purging."""
+"""Routes for what lies on the disk: what it takes, adding, removing, pruning, checking."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from runner.api import faults
 from runner.api.call import Call, while_wanted
 from runner.api.management import chores
 from runner.api.management.engines import Backend
+from runner.api.management.telling import tell
 from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
-from runner.net import Stream
 from runner.oci import Digest, Reference
 from runner.service import Catalogue, Engines, Phase, Program, PruneWish, Upkeep, choose
 
-T = TypeVar("T")
-OnProgress = Callable[[int, int], None]
-
 MAX_PATH_CHARACTERS = 4096
 MAX_UNUSED_S = 100 * 365 * 86400
-PROGRESS_S = 0.2  # between two lines
 
 
 class Storage:
@@ -87,7 +81,7 @@ class Storage:
         """Hash every blob and tell what is damaged, line by line. Who leaves ends it."""
         repair = await call.read(lambda body: Fields(body).boolean("repair") or False)
         async with while_wanted(call.exchange):
-            await _tell(
+            await tell(
                 call,
                 lambda on_progress: self._upkeep.check(repair=repair, on_progress=on_progress),
                 chores.checked_line,
@@ -106,7 +100,7 @@ class Storage:
             return
         found = choose(there, wanted.name)
         async with while_wanted(call.exchange):
-            await _tell(
+            await tell(
                 call,
                 lambda on_progress: self._upkeep.import_model(
                     found, wanted.target, on_progress=on_progress
@@ -127,7 +121,7 @@ class Storage:
             )
         await self._engines.unload()  # so that the old disk really gets its space back
         async with while_wanted(call.exchange):
-            await _tell(
+            await tell(
                 call,
                 lambda on_progress: self._upkeep.move(target, on_progress=on_progress),
                 lambda is_remembered: chores.moved_line(target, is_remembered=is_remembered),
@@ -140,51 +134,6 @@ class Storage:
             for model in self._engines.running()
             if model.in_use or model.waiting or model.phase is Phase.LOADING
         }
-
-
-async def _tell(
-    call: Call,
-    work: Callable[[OnProgress], Coroutine[Any, Any, T]],
-    last_line: Callable[[T], bytes],
-) -> None:
-    """Answer with lines of progress and a last one.
-
-    The head waits for the first line, so that work which is refused has a status.
-    """
-    latest: list[tuple[int, int]] = []
-    stream: Stream | None = None
-    working = asyncio.create_task(work(lambda *counts: latest.append(counts)))
-    try:
-        while not (await asyncio.wait([working], timeout=PROGRESS_S))[0]:
-            stream = stream or await call.open_stream("application/json")
-            if latest:
-                await stream.send(chores.progress_line(*latest.pop()))
-                latest.clear()
-        if stream is None:
-            result = await working
-            stream = await call.open_stream("application/json")
-            line = last_line(result)
-        else:
-            line = _line_of(working, last_line)
-        await stream.send(line)
-        await stream.finish()
-    finally:
-        working.cancel()
-        await asyncio.wait([working])
-
-
-def _line_of(done: asyncio.Task[T], last_line: Callable[[T], bytes]) -> bytes:
-    try:
-        return last_line(done.result())
-    except RunnerError as error:
-        return faults.render(error) + b"\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Prune:
-    unused_since_s: int | None
-    untagged: bool
-    is_dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +167,13 @@ def _parse_path(fields: Fields) -> Path:
             Kind.INVALID_REQUEST, "path: expected the absolute path of a folder", param="path"
         )
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class _Prune:
+    unused_since_s: int | None
+    untagged: bool
+    is_dry_run: bool
 
 
 def _parse_prune(body: dict[str, Any]) -> _Prune:

@@ -1,12 +1,15 @@
-"""``import``: take models over from where other programs keep theirs."""
+"""``import``: take models over from other programs, or from files."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from runner.cli.chores import follow
+from runner.cli.commands.package import package
 from runner.cli.console import Console
 from runner.cli.output import (
     decimal_size,
@@ -29,11 +32,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from",
         dest="program",
-        required=True,
         choices=PROGRAMS,
         help="Docker Model Runner, Ollama, or the cache of Hugging Face's libraries",
     )
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="without any: list them")
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="a model of that program, or without --from a GGUF file; without any: list them",
+    )
     parser.add_argument("--all", action="store_true", help="every model that is there")
     parser.add_argument("--as", dest="target", metavar="NAME", help="what to call the one MODEL")
     parser.add_argument("--path", metavar="DIR", help="the program's folder, if it is another")
@@ -43,6 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """List what is there, or import one model after the other."""
+    if args.target and len(args.models) != 1:
+        raise RunnerError(Kind.USAGE, "--as names one model", hint="import them one by one")
+    if args.program is None:
+        return _import_files(args, console)
     request = {"from": args.program, "path": str(_folder(args, console.env))}
     names = args.models
     if not names:
@@ -52,14 +63,40 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.write(render_json(found) if args.json else render_table(HEADER, rows))
             return 0
         names = [each["names"][0] for each in found]
-    if args.target and len(names) != 1:
-        raise RunnerError(Kind.USAGE, "--as names one model", hint="import them one by one")
     for name in names:
         body = request | {"name": name} | ({"target": args.target} if args.target else {})
         model = follow(console, args.host, "/models/import", body, what=f"{name}: hashed")
-        tags = ", ".join(display_name(tag) for tag in model["tags"])
-        console.write(f"{printable(tags)} {short_id(model['id'])}\n")
+        _tell(console, model)
     return 0
+
+
+def _import_files(args: argparse.Namespace, console: Console) -> int:
+    """Add GGUF files of this machine, each under its own name unless ``--as`` has another."""
+    if not args.models:
+        raise RunnerError(
+            Kind.USAGE, "nothing to import", hint="give --from PROGRAM, or the path of a GGUF file"
+        )
+    paths = [Path(model).expanduser().absolute() for model in args.models]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise RunnerError(
+            Kind.USAGE, f"there is no file {missing[0]}", hint="or name its program with --from"
+        )
+    remote = console.remote(args.host)
+    for path in paths:
+        request = {"gguf": str(path), "name": args.target or file_name(path)}
+        _tell(console, package(console, remote, request))
+    return 0
+
+
+def file_name(path: Path) -> str:
+    """Make a model's name of a file's: ``SmolLM2 (Q4).gguf`` is ``smollm2-q4``. Pure."""
+    shard = re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+    return re.sub(r"[^a-z0-9]+", "-", shard.lower()).strip("-") or "model"
+
+
+def _tell(console: Console, model: Mapping[str, Any]) -> None:
+    tags = ", ".join(display_name(tag) for tag in model["tags"])
+    console.write(f"{printable(tags)} {short_id(model['id'])}\n")
 
 
 def _folder(args: argparse.Namespace, env: Mapping[str, str]) -> Path:

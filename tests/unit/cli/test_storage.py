@@ -225,3 +225,20 @@ def test_one_name_is_for_one_model() -> None:
 )
 def test_each_program_has_a_folder(program: str, env: dict[str, str], folder: str) -> None:
     assert default_folder(program, {"HOME": "/home/ada"} | env) == Path(folder)
+
+
+def test_import_of_a_file_names_it_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "SmolLM2 (Q4)-00001-of-00002.gguf"
+    path.touch()
+    models = [{"id": ID, "tags": ["docker.io/ai/smollm2-q4:latest"]}]
+    told = {"type": "success", "message": "", "models": models}
+    code, out, _, remote = run_command({"POST /models/package": [line(told)]}, "import", str(path))
+    assert (code, out) == (0, "smollm2-q4 354bf30d0aa3\n")
+    assert remote.requests[0][1] == {"gguf": str(path), "name": "smollm2-q4"}
+
+
+def test_import_of_nothing_or_of_no_file_says_what_to_give() -> None:
+    for arguments in ((), ("nowhere.gguf",)):
+        code, _, err, remote = run_command({}, "import", *arguments)
+        assert (code, remote.requests) == (2, [])
+        assert "--from" in err

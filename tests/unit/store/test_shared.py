@@ -103,18 +103,23 @@ def test_a_changed_file_is_hashed_again_and_not_noted_there(tmp_path: Path, othe
     assert state(others.path) == before
 
 
-@pytest.mark.parametrize("change", ["remove", "tag", "repackage"])
+@pytest.mark.parametrize("change", ["remove", "tag"])
 def test_what_others_have_is_not_changed(ours: Store, others: Store, change: str) -> None:
     with pytest.raises(RunnerError) as caught:
         if change == "remove":
             ours.remove("x")
-        elif change == "repackage":
-            wanted = PackageRequest(from_model="x", context_size=64)
-            package(ours, wanted, Reference.parse("z"))
         else:
             ours.tag(ours.resolve("x"), Reference.parse("z"))
     assert caught.value.kind is Kind.CONFLICT
     assert f"is in the shared store {others.path}, which is only read" in caught.value.message
+
+
+def test_a_shared_model_under_another_name_is_our_own(ours: Store, others: Store) -> None:
+    wanted = PackageRequest(from_model="x", context_size=64)
+    model = package(ours, wanted, Reference.parse("z"))
+    assert ours.resolve("z").shared_from is None
+    (others.path / "oci-layout").unlink()  # away
+    assert ours.bundle(model).gguf_path.read_bytes() == tiny_model(b"\1")
 
 
 def test_what_nobody_has_is_not_found(ours: Store) -> None:
