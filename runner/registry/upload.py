@@ -6,11 +6,14 @@ of an upload (GET) is docker-registry's, and the specification's since 1.1.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import TypeVar
 from urllib.parse import quote
 
 from runner.errors import Kind, RunnerError
@@ -28,7 +31,7 @@ from runner.oci.upload import (
     with_digest,
 )
 from runner.registry.answer import Answer
-from runner.registry.failures import Cause, unavailable
+from runner.registry.failures import Cause, is_passing, unavailable
 from runner.registry.session import Session
 
 # After the last byte a registry hashes the blob, and copies it where it keeps blobs.
@@ -36,6 +39,7 @@ STORING_S, STORED_BYTES_PER_S = 30.0, 20_000_000
 MAX_MOUNT_SOURCES = 4  # repositories that are asked for a blob before it is sent
 OCTETS = {"Content-Type": "application/octet-stream"}
 
+T = TypeVar("T")
 ReadRange = Callable[[int, int], Iterator[bytes]]  # the blob's bytes from an offset to another
 OnProgress = Callable[[int], None]  # how many bytes of the blob are sent; falls after a break
 
@@ -104,7 +108,7 @@ class Uploader:
         if self._has(self._repository, blob):
             return Outcome.PRESENT
         holders = (name for name in mount_from[:MAX_MOUNT_SOURCES] if self._may_mount(name, blob))
-        upload = self._begin(blob, next(holders, None))
+        upload = self._patiently(partial(self._begin, blob, next(holders, None)))
         if upload is None:
             return Outcome.MOUNTED
         self._send_all(upload, blob, read, on_progress)
@@ -124,16 +128,20 @@ class Uploader:
         """
         url = f"/v2/{self._repository}/manifests/{name}"
         headers = {"Content-Type": media_type}
-        with self._session.open("PUT", url, headers=headers, body=raw) as answer:
-            if answer.status != 201:
-                raise self._refusal(answer)
-            _check_told(answer, Digest.of(raw))
+
+        def put() -> None:
+            with self._session.open("PUT", url, headers=headers, body=raw) as answer:
+                if answer.status != 201:
+                    raise self._refusal(answer)
+                _check_told(answer, Digest.of(raw))
+
+        self._patiently(put)
 
     def _send_all(
         self, upload: Upload, blob: Descriptor, read: ReadRange, on_progress: OnProgress
     ) -> None:
         """Send a blob, over however many requests it takes."""
-        pace = Pace()
+        pace, was_damaged = Pace(), False
         while True:
             body = Body(read, plan_send(upload, blob.size_bytes, pace), on_progress)
             try:
@@ -141,9 +149,12 @@ class Uploader:
             except _Setback as setback:
                 if setback.is_damaged:
                     _check_source(blob, read)
+                    if was_damaged:
+                        raise setback.error from setback
+                    was_damaged = True
                 if setback.refuses_chunks:
                     pace = pace.without_chunks()
-                self._pause(setback.error, pace)
+                self._pause(setback.error, pace.idle_tries + 1)
                 following = self._recover(upload, blob, setback)
                 offset = following.offset if following else blob.size_bytes
                 slower = pace.after_break(offset)
@@ -199,12 +210,23 @@ class Uploader:
                 received = parse_received(answer.headers.get("Range"))
                 if answer.status == 204 and received is not None and received <= blob.size_bytes:
                     found = upload.moved(answer.url, answer.headers.get("Location"), received)
-        return found or self._begin(blob)
+        return found or self._patiently(partial(self._begin, blob))
 
-    def _pause(self, error: RunnerError, pace: Pace) -> None:
-        """Wait before another try, as long as the registry wishes; raise when that is too long."""
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Do what the transport does not do again of itself, not knowing that it is harmless."""
+        for attempt in itertools.count(1):
+            try:
+                return action()
+            except RunnerError as error:
+                if not is_passing(error) and error.details.get("status", 0) < 500:
+                    raise
+                self._pause(error, attempt)
+        raise AssertionError("attempts end in _pause")
+
+    def _pause(self, error: RunnerError, attempt: int) -> None:
+        """Wait after a failed attempt, as long as the registry wishes; raise after the last one."""
         delay_s = Patience(attempts=MAX_IDLE_TRIES + 1).delay_s(
-            pace.idle_tries + 1, dice=random.random(), retry_after_s=error.retry_after_s
+            attempt, dice=random.random(), retry_after_s=error.retry_after_s
         )
         if delay_s is None:
             raise error

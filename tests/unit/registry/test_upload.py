@@ -213,6 +213,35 @@ def test_a_lost_answer_to_the_last_request_is_found_out(
     assert registry.methods() == ["HEAD", "POST", "PUT", "HEAD"]
 
 
+def test_a_registry_that_is_away_for_a_moment_is_asked_again(
+    registry: UploadRegistry, uploader: Uploader, told: Told
+) -> None:
+    registry.reply("POST", Reply(503), Reply(502))
+    assert put(uploader, told) is Outcome.SENT
+    registry.reply("PUT", Reply(502))
+    uploader.put_manifest(b"{}", media.MANIFEST, "v1")
+    assert registry.manifests == {f"{REPOSITORY}:v1": b"{}"}
+
+
+def test_a_registry_that_stays_away_is_given_up(
+    registry: UploadRegistry, uploader: Uploader
+) -> None:
+    registry.reply("PUT", *[Reply(503)] * 20)
+    with pytest.raises(RunnerError) as caught:
+        uploader.put_manifest(b"{}", media.MANIFEST, "v1")
+    assert caught.value.kind is Kind.REGISTRY_UNAVAILABLE
+    assert registry.methods() == ["PUT"] * 7
+
+
+def test_a_registry_that_refuses_sound_bytes_gets_them_twice(
+    registry: UploadRegistry, uploader: Uploader, told: Told
+) -> None:
+    registry.reply("PUT", Reply(400), Reply(400), Reply(400))
+    with pytest.raises(RunnerError, match="answered 400"):
+        put(uploader, told)
+    assert len(registry.find("PUT")) == 2
+
+
 def test_a_body_that_is_too_long_goes_in_chunks(
     registry: UploadRegistry, uploader: Uploader, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
