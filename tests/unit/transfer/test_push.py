@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -197,11 +198,22 @@ def test_hugging_face_takes_no_pushes(
 
 
 def test_a_token_that_ends_during_a_push_is_renewed(
-    store: Store, add: Add, token_registry: RunningRegistry, tmp_path: Path, heard: Heard
+    store: Store,
+    add: Add,
+    token_registry: RunningRegistry,
+    tmp_path: Path,
+    heard: Heard,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tokens = token_registry.tokens
     assert tokens is not None
-    tokens.lifetime_s = -59  # docker-registry allows clocks a minute: for a second it is good
+    grant, lifetimes = tokens.grant, iter([-59])  # a minute is forgiven: it is good for a second
+
+    def grant_a_short_one_first(query: dict[str, list[str]], user: str | None) -> dict[str, Any]:
+        tokens.lifetime_s = next(lifetimes, 300)
+        return grant(query, user)
+
+    monkeypatch.setattr(tokens, "grant", grant_a_short_one_first)
     model = add("tiny")
     with throttled(token_registry.port, Line(bytes_per_s=1e6)) as line:
         name = f"127.0.0.1:{line.port}/team/tiny:v1"
