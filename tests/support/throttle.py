@@ -44,6 +44,7 @@ class Throttle:
     connections: int = 0
     sent_bytes: int = 0  # by clients
     cuts: list[int] = field(default_factory=list)  # at these totals of sent bytes, ascending
+    working: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
     async def serve(self) -> asyncio.Server:
         """Listen on a free port."""
@@ -57,8 +58,13 @@ class Throttle:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        # Of a connection that has ended on one side nothing else keeps what works on it.
+        task = asyncio.current_task()
+        assert task is not None
+        self.working.add(task)
         with contextlib.suppress(asyncio.CancelledError):  # the loop ends; streams would complain
             await self._relay(reader, writer)
+        self.working.discard(task)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
