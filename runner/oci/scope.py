@@ -40,3 +40,15 @@ def merge_scopes(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
     for scope in scopes:
         actions.setdefault(scope.repository, set()).update(scope.actions)
     return tuple(sorted(Scope.of(name, *wanted) for name, wanted in actions.items()))
+
+
+def agree_scopes(wanted: Iterable[Scope], asked: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Join what we want and what a registry asks us to get a token for.
+
+    Of what it asks, only pulling is added: it may know a repository by another name, but a token
+    for a pull never lets whoever gets to see it push.
+    """
+    harmless = (
+        Scope.of(scope.repository, "pull") for scope in asked if {"pull", "*"} & set(scope.actions)
+    )
+    return merge_scopes((*wanted, *harmless))

@@ -12,7 +12,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci.challenge import Challenge, choose_challenge, parse_challenges
 from runner.oci.errcode import kind_of, parse_faults
 from runner.oci.retry import Patience, parse_retry_after
-from runner.oci.scope import Scope, merge_scopes, parse_scopes
+from runner.oci.scope import Scope, agree_scopes, parse_scopes
 from runner.registry.address import Origin, Reach
 from runner.registry.answer import Answer
 from runner.registry.caller import Caller
@@ -206,7 +206,7 @@ class Session:
         return Wish(
             realm=realm,
             service=challenge.parameters.get("service", "")[:256],
-            scopes=merge_scopes((*self._scopes, *asked)),
+            scopes=agree_scopes(self._scopes, asked),
             registry=self._origin,
             reach=answer.peer.reach,
             login=login if login and (login.password or login.identity_token) else None,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from runner.oci.scope import Scope, merge_scopes, parse_scopes
+from runner.oci.scope import Scope, agree_scopes, merge_scopes, parse_scopes
 
 
 def test_a_scope_is_written_with_its_actions_sorted() -> None:
@@ -21,3 +21,15 @@ def test_scopes_of_one_repository_are_joined() -> None:
         "repository:ai/a:pull",
         "repository:ai/b:pull,push",
     ]
+
+
+def test_a_registry_may_ask_for_other_names_but_not_for_more_rights() -> None:
+    wanted = [Scope.of("ai/a", "pull")]
+    asked = parse_scopes("repository:ai/a:pull,push repository:mirror/ai/a:* repository:x/y:delete")
+    assert agree_scopes(wanted, asked) == (
+        Scope.of("ai/a", "pull"),
+        Scope.of("mirror/ai/a", "pull"),
+    )
+    pushing = [Scope.of("ai/a", "pull", "push")]
+    assert agree_scopes(pushing, asked)[0] == Scope.of("ai/a", "pull", "push")
+    assert agree_scopes([], []) == ()

@@ -20,7 +20,6 @@ def test_everything_is_read() -> None:
     env = {
         "DOCKER_CONFIG": "/c",
         "HOME": "/h",
-        "DEFAULT_REGISTRY": "registry.example",
         "MODEL_RUNNER_REGISTRY_MIRRORS": "https://one.example/path/, two.example",
         "RUNNER_INSECURE_REGISTRIES": "A.example:5000,https://b.example,http://c.example",
         "RUNNER_TRUSTED_HOSTS": "auth.example, cdn.example:8443",
@@ -34,7 +33,6 @@ def test_everything_is_read() -> None:
     }
     assert read_network(env) == Network(
         docker_config=Path("/c/config.json"),
-        default_registry="registry.example",
         mirrors=("https://one.example/path", "https://two.example"),
         insecure_registries=frozenset({"a.example:5000", "b.example"}),
         plain_registries=frozenset({"c.example"}),
