@@ -31,11 +31,12 @@ TAR_FOLDER = "application/vnd.docker.ai.dir.tar"
 # ``general.type`` is ``adapter``. Several are applied in the order of their layers.
 LORA = "application/vnd.runner.lora.v1+gguf"
 
-# ModelPack tells weights apart by file name; `.tar`, `.tar+gzip` and `.tar+zstd` exist of each.
+MODELPACK = "application/vnd.cncf.model."  # how its types begin
+# It tells weights apart by file name; `.tar`, `.tar+gzip` and `.tar+zstd` exist of each.
 WEIGHT_MODELPACK = "application/vnd.cncf.model.weight.v1.raw"
 WEIGHT_GGUF_MODELPACK = "application/vnd.cncf.model.weight.v1.gguf"
 WEIGHT_SAFETENSORS_MODELPACK = "application/vnd.cncf.model.weight.v1.safetensors"
-WEIGHTS_MODELPACK = "application/vnd.cncf.model.weight.v1."  # how the types of weights begin
+WEIGHTS_MODELPACK = f"{MODELPACK}weight.v1."  # how the types of weights begin
 FILE_MODELPACK = "application/vnd.cncf.model.weight.config.v1.raw"
 DOC_MODELPACK = "application/vnd.cncf.model.doc.v1.raw"
 

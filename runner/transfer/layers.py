@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runner.oci import Descriptor, Manifest, ModelConfig, ModelFile, Role, media
+from runner.oci.artifact import ADAPTER_FOLDER, role_of
 
 
 class Format(StrEnum):
@@ -65,20 +66,39 @@ def _to_docker(file: ModelFile, *, is_named: bool) -> Descriptor:
 
 
 def _to_modelpack(file: ModelFile) -> Descriptor:
-    is_other = file.role is Role.OTHER
-    if is_other or file.blob.media_type.startswith("application/vnd.cncf.model."):
+    if file.role is Role.OTHER or file.blob.media_type.startswith(media.MODELPACK):
         return file.blob
-    is_text = file.role is Role.LICENSE or file.path.lower().endswith(".md")
-    if is_text:
-        return _named(file, media.DOC_MODELPACK)
+    layer = _named(file, _modelpack_type(file))
+    if role_of(layer) is file.role:
+        return layer
+    # Types tell little here, so names must tell what each file is.
+    base = file.path.rpartition("/")[2]
+    path = _TELLING_NAMES.get(file.role, "{}").format(base)
+    return _named(replace(file, path=path), layer.media_type)
+
+
+def _modelpack_type(file: ModelFile) -> str:
+    is_document = file.role is Role.FILE and file.path.lower().endswith(".md")
+    if file.role is Role.LICENSE or is_document:
+        return media.DOC_MODELPACK
     is_weight = file.role not in (Role.CHAT_TEMPLATE, Role.FILE)
-    return _named(file, media.WEIGHT_MODELPACK if is_weight else media.FILE_MODELPACK)
+    return media.WEIGHT_MODELPACK if is_weight else media.FILE_MODELPACK
 
 
 def _named(file: ModelFile, media_type: str) -> Descriptor:
     path = {media.FILE_PATH: file.path}
     return Descriptor(media_type, file.blob.digest, file.blob.size_bytes, path)
 
+
+_TELLING_NAMES = {
+    Role.GGUF: "{}.gguf",
+    Role.SAFETENSORS: "{}.safetensors",
+    Role.DDUF: "{}.dduf",
+    Role.MMPROJ: "{}.mmproj",
+    Role.ADAPTER: f"{ADAPTER_FOLDER}{{}}.gguf",
+    Role.CHAT_TEMPLATE: "{}.jinja",
+    Role.LICENSE: "{}.license",
+}
 
 DOCKER_TYPES = {
     Role.GGUF: media.GGUF,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Artifact, Descriptor, Digest, Manifest, ModelConfig, Reference, Role, media
-from runner.store import Store, StoredModel
+from runner.store import Store, StoredModel, stored_name
 from runner.store.source import Measured, Source
 from runner.transfer.ingredients import (
     Ingredient,
@@ -118,12 +118,12 @@ def _store_all(
     store: Store, wanted: PackageRequest, listen: Listen, cancelled: IsCancelled
 ) -> Manifest:
     """Store the files, then config and manifest. No time is written: ids would differ by it."""
-    base = None if wanted.from_model is None else store.resolve(wanted.from_model)
+    base = None if wanted.from_model is None else store.resolve(stored_name(wanted.from_model))
     kept = [] if base is None else list(_kept(base, wanted))
     with ExitStack() as stack:
         found, config = _open_weights(stack, wanted, base)
         adapters = Artifact.of_layers(kept).having(Role.ADAPTER)
-        found += _open_extras(stack, wanted, config.architecture, has_adapters=len(adapters))
+        found += _open_extras(stack, wanted, config.architecture, kept_adapters=len(adapters))
         meter = _Meter(found, listen, cancelled)
         for blob in kept:
             _bring(store, blob, listen, cancelled)
@@ -153,7 +153,7 @@ def _open_weights(
 
 
 def _open_extras(
-    stack: ExitStack, wanted: PackageRequest, architecture: str, *, has_adapters: int
+    stack: ExitStack, wanted: PackageRequest, architecture: str, *, kept_adapters: int
 ) -> Iterator[Ingredient]:
     for path in wanted.licenses:
         yield read_text(Role.LICENSE, path)
@@ -161,7 +161,7 @@ def _open_extras(
         yield read_text(Role.CHAT_TEMPLATE, wanted.chat_template)
     if wanted.mmproj:
         yield open_projector(stack, wanted.mmproj)
-    for number, path in enumerate(wanted.loras, start=has_adapters + 1):
+    for number, path in enumerate(wanted.loras, start=kept_adapters + 1):
         yield open_adapter(stack, path, number=number, architecture=architecture)
 
 

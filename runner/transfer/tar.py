@@ -24,6 +24,7 @@ END = bytes(2 * BLOCK_BYTES)
 Read = Callable[[int], bytes]  # at most so many bytes; none at the end
 
 _FILES, _FOLDER, _LINKS = (b"0", b"\0", b"7"), b"5", (b"1", b"2")
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")  # gzip, zstd, xz
 _PAX, _PAX_GLOBAL, _GNU_NAME = b"x", b"g", b"L"
 
 
@@ -151,6 +152,8 @@ def _parse_header(block: bytes) -> _Header | None:
     """Parse a block; None for an empty one, which ends an archive."""
     if not block.strip(b"\0"):
         return None
+    if block.startswith(_COMPRESSED):
+        raise refuse("it is compressed; unpack it first, as in `gzip -dc FILE | runner load`")
     if _number(block[148:156]) != _checksum(block):
         raise refuse("it is no tar archive, or damaged")
     parts = [block[:100]]

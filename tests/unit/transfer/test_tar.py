@@ -135,7 +135,7 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("a size below zero", special(minus_one), "size is out of range"),
     ("a size beyond all disks", special(beyond_all_disks), "size is out of range"),
     ("no tar", b"PK\3\4" + bytes(600), "no tar archive"),
-    ("gzip", b"\x1f\x8b" * 400, "no tar archive"),
+    ("gzip", b"\x1f\x8b" * 400, "it is compressed; unpack it first"),
     ("half a header", written(("a", b"x"))[:300], "cut off"),
     ("half a file", written(("a", b"x" * 2000))[:1500], "cut off"),
     ("no padding", written(("a", b"x" * 600))[:1112], "cut off"),
