@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.errors import RunnerError
+from runner.errors import Kind, RunnerError
 from runner.oci import Reference
 from runner.service import Upkeep
 from runner.store import Store, find_store
@@ -217,6 +217,32 @@ def test_who_leaves_ends_a_check(store: Store, monkeypatch: pytest.MonkeyPatch) 
             writer.write(render_request("POST", "/models/check", fields, body=b"{}"))
             assert b'{"type":"progress","done":1,"total":2}' in await reader.readuntil(b"}\n")
         await ended.wait()
+
+    run(store, test)
+
+
+def test_a_chore_that_fails_on_the_way_ends_in_a_line(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def check(self: Upkeep, *, repair: bool, on_progress: Callable[[int, int], None]) -> Any:
+        on_progress(1, 2)
+        await go_on.wait()
+        raise RunnerError(Kind.STORE, "the disk is gone")
+
+    monkeypatch.setattr(Upkeep, "check", check)
+
+    async def test(site: Site) -> None:
+        async with site.connect() as (reader, writer):
+            fields = "Content-Type: application/json"
+            writer.write(render_request("POST", "/models/check", fields, body=b"{}"))
+            head = await reader.readuntil(b'"total":2}')
+            assert head.startswith(b"HTTP/1.1 200")
+            go_on.set()
+            rest = await reader.read()
+            assert b'"message": "the disk is gone"' in rest
+            assert b'"code": "store_error"' in rest
 
     run(store, test)
 
