@@ -118,6 +118,7 @@ def space(wishes: EngineWishes, settings: EngineSettings, model: Traits, machine
         kv_layout=wishes.kv_layout is None
         and settings.parallel > 1
         and not model.has_state
+        and settings.full_window  # one buffer for all would cost the memory that it saves
         and other_layout_fits,
         ubatch_size=wishes.ubatch_size is None and settings.ubatch_size > LEAST_UBATCH,
         threads=() if are_threads_wished else thread_counts(machine, settings),

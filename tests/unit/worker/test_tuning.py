@@ -182,6 +182,14 @@ def test_streams_are_not_tried_where_they_do_not_fit() -> None:
     assert not space(EngineWishes(), chosen, MODEL, tight).kv_layout
 
 
+def test_one_buffer_is_not_tried_where_a_window_has_a_cache_of_its_size() -> None:
+    facts = {name: getattr(MODEL, name) for name in Traits.__slots__}
+    windowed = Traits(**facts | {"window": 512, "window_share": 0.5})
+    chosen = choose(EngineWishes(), windowed, MACHINE)
+    assert not chosen.full_window
+    assert not space(EngineWishes(), chosen, windowed, MACHINE).kv_layout
+
+
 def test_one_core_leaves_no_threads_to_try() -> None:
     single = Machine(**{**_fields(MACHINE), "cpus": 1, "physical_cores": 1})
     assert space(EngineWishes(), choose(EngineWishes(), MODEL, single), MODEL, single).threads == ()
