@@ -11,16 +11,25 @@ import pytest
 import requests
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Digest, Reference
+from runner.oci import Digest, Reference, media
 from runner.registry.network import Network
 from runner.registry.registry import Registry
 from runner.registry.transport import Transport
 from runner.store import Store, StoredModel
+from runner.transfer.layers import Format
 from runner.transfer.progress import Event, LayerProgress, Note, Planned
+from runner.transfer.pull import pull
 from runner.transfer.push import Pushed, plan_push, push
 from tests.support.gguf_maker import STR, Tensor, make_gguf, tiny_model
 from tests.support.models import add_gguf
-from tests.support.registries import MANIFEST, PASSWORD, USER, RunningRegistry
+from tests.support.registries import (
+    MANIFEST,
+    PASSWORD,
+    USER,
+    RunningRegistry,
+    put_blob,
+    put_manifest,
+)
 from tests.support.throttle import Line, throttled
 from tests.support.upload_registry import Reply, UploadRegistry, serving
 
@@ -350,3 +359,45 @@ def test_neighbours_are_repositories_our_names_lead_to(store: Store, add: Add) -
         model.manifest.layers,
         model.manifest.config,
     )
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_either_format_of_ours_is_pushed_as_it_is(
+    form: Format, store: Store, registry: Registry, open_registry: RunningRegistry, tmp_path: Path
+) -> None:
+    weights = tmp_path / "tiny.gguf"
+    weights.write_bytes(tiny_model())
+    model = add_gguf(store, [weights], Reference.parse("tiny"), form=form)
+    send(store, registry, model, f"{open_registry.host}/team/tiny:v1", Heard())
+    assert served(open_registry.url, "team/tiny", "v1").content == model.manifest.raw
+
+
+def test_a_model_of_ollama_keeps_its_own_media_types(
+    store: Store, registry: Registry, open_registry: RunningRegistry, heard: Heard
+) -> None:
+    config, weights = b'{"model_format":"gguf"}', tiny_model()
+    blobs = [(media.CONFIG_CONTAINER, config), (media.OLLAMA_MODEL, weights)]
+    for _, data in blobs:
+        put_blob(open_registry.url, "library/tiny", data)
+    first, second = (
+        {"mediaType": kind, "digest": str(Digest.of(data)), "size": len(data)}
+        for kind, data in blobs
+    )
+    raw = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": media.MANIFEST_DOCKER,
+            "config": first,
+            "layers": [second],
+        }
+    ).encode()
+    put_manifest(open_registry.url, "library/tiny", "v1", raw, media.MANIFEST_DOCKER)
+    source = Reference.parse(f"{open_registry.host}/library/tiny:v1")
+    model = pull(store, registry, source, listen=heard.listen, cancelled=lambda: False).model
+    done = send(store, registry, model, f"{open_registry.host}/team/tiny:v1", heard)
+    assert done.mounted_bytes == len(config) + len(weights)
+    headers = {"Accept": media.MANIFEST_DOCKER}
+    answer = requests.get(
+        f"{open_registry.url}/v2/team/tiny/manifests/v1", headers=headers, timeout=20
+    )
+    assert (answer.content, answer.headers["Content-Type"]) == (raw, media.MANIFEST_DOCKER)
