@@ -180,6 +180,8 @@ def _facts(network: Network, answer: Answer) -> dict[str, str]:
 
 def _shown_settings(network: Network) -> str:
     found = [f"mirror {url}" for url in network.mirrors]
+    if network.default_registry:
+        found.append(f"{network.default_registry} in Docker Hub's place")
     if network.proxies.direct:
         found.append(f"no proxy for {', '.join(network.proxies.direct)}")
     return "; ".join(found) or "nothing special"

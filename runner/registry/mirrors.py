@@ -37,9 +37,11 @@ class Places:
         endpoints: Endpoints,
         mirrors: tuple[str, ...],
         *,
+        default_registry: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoints = endpoints
+        self._default_registry = default_registry
         self._mirrors = tuple(Place(Origin.of(url).authority, url, True) for url in mirrors)
         self._clock = clock
         self._resting: dict[Place, float] = {}
@@ -47,7 +49,9 @@ class Places:
 
     def all_of(self, domain: str, caller: Caller) -> Iterator[Place]:
         """Yield where to ask, best first; the registry itself comes last and always."""
-        if domain == DEFAULT_DOMAIN:
+        if domain == DEFAULT_DOMAIN and self._default_registry:
+            domain = self._default_registry  # in the Hub's place, whose mirrors do not have it
+        elif domain == DEFAULT_DOMAIN:
             with self._lock:
                 now = self._clock()
                 awake = [place for place in self._mirrors if self._resting.get(place, now) <= now]

@@ -24,6 +24,7 @@ class Network:
 
     docker_config: Path | None = None  # config.json, read again at each use
     docker_hub_login: tuple[str, str] | None = field(default=None, repr=False)
+    default_registry: str | None = None  # asked in the place of Docker Hub
     mirrors: tuple[str, ...] = ()  # base URLs, of Docker Hub, tried in this order
     insecure_registries: frozenset[str] = frozenset()  # a certificate of anybody, or no TLS
     plain_registries: frozenset[str] = frozenset()  # no TLS: written with http:// before the host
@@ -56,6 +57,7 @@ def read_network(env: Mapping[str, str]) -> Network:
     return Network(
         docker_config=docker_path,
         docker_hub_login=_docker_hub_login(env),
+        default_registry=default or None,
         mirrors=_mirrors(env),
         insecure_registries=frozenset(host for host in hosts if "://" not in host),
         plain_registries=frozenset(

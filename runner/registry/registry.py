@@ -70,7 +70,9 @@ class Registry:
         self.network = network
         self._shared = _Shared(
             Services(transport, Credentials(network), Tokens(transport)),
-            Places(Endpoints(transport), network.mirrors),
+            Places(
+                Endpoints(transport), network.mirrors, default_registry=network.default_registry
+            ),
             Platform.of_machine(platform.system(), platform.machine()),
         )
         self._begin(caller)
@@ -180,9 +182,9 @@ class Registry:
 
     def ping(self, reference: Reference) -> AbstractContextManager[Answer]:
         """Ask the registry itself, without a login and in one try, whether it is there."""
-        base_url = self._shared.places.endpoints.base_url(reference.domain, self._caller)
+        *_, place = self._shared.places.all_of(reference.domain, self._caller)
         transport = self._shared.services.transport
-        return transport.open("GET", f"{base_url}/v2/", caller=self._caller, patience=ONCE)
+        return transport.open("GET", f"{place.base_url}/v2/", caller=self._caller, patience=ONCE)
 
     def session(self, reference: Reference, *scopes: Scope) -> Session:
         """Return requests to the registry itself, no mirror, with tokens for these scopes."""

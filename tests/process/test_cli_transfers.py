@@ -273,3 +273,13 @@ def test_settings_of_registries_may_be_flags(site: Site, open_registry: RunningR
     wrong = site.run("serve", "--registry-mirror", "no url")
     assert wrong.returncode == 2
     assert b"MODEL_RUNNER_REGISTRY_MIRRORS" in wrong.stderr
+
+
+def test_names_of_docker_hub_are_looked_for_in_the_default_registry(
+    site: Site, open_registry: RunningRegistry, weights: Path
+) -> None:
+    with replace(site, env=site.env | {"DEFAULT_REGISTRY": open_registry.host}).serving():
+        site.done("package", "--push", "--gguf", str(weights), "tiny:v1")
+        site.done("rm", "tiny:v1")
+        assert site.done("pull", "tiny:v1").endswith("Model pulled successfully\n")
+        assert site.done("list").splitlines()[1].startswith("tiny:v1 ")

@@ -14,6 +14,7 @@ from runner.cli.main import dispatch
 from runner.errors import RunnerError
 
 NOW_S = 1_800_000_000.0
+READY = "GET /readyz"  # yes, unless the test answers it
 
 
 class Terminal(io.StringIO):
@@ -50,6 +51,9 @@ class FakeRemote:
         headers: Sequence[tuple[str, str]] = (),
         timeout_s: float = 0,
     ) -> Iterator[Iterator[bytes]]:
+        if path == "/readyz" and READY not in self.answers:
+            yield iter([b"{}"])
+            return
         self.requests.append((f"{method} {path}", body))
         self.headers += headers
         answer = self.answers[f"{method} {path}"]

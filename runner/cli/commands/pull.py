@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from runner.cli.console import Console
 from runner.cli.display import open_display
+from runner.cli.launch import reach
 from runner.cli.output import printable
 from runner.cli.parser import add_host
 from runner.cli.remote import LONG_REPLY_S, Remote
@@ -40,7 +41,7 @@ def add_display(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Show progress, and then the daemon's last word on stdout."""
-    remote = console.remote(args.host)
+    remote = reach(console, args.host)
     last = pull(console, remote, args.model, plain=console.out, quiet=args.quiet, as_json=args.json)
     say_result(args, console, last)
     return 0

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from runner.cli.console import Console
+from runner.cli.launch import reach
 from runner.cli.output import decimal_size, printable, render_json, render_table
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the rows, most downloaded first."""
     query = f"term={percent_encode(args.term)}&limit={args.limit}&source={args.source}"
-    remote = console.remote(args.host)
+    remote = reach(console, args.host)
     with waiting(console.err, "Searching"):
         result = remote.call("GET", f"/registries/search?{query}")
     if args.json:

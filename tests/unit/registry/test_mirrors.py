@@ -66,6 +66,12 @@ def test_mirrors_are_docker_hubs_only() -> None:
     assert list(places.all_of("ghcr.io", ANYBODY)) == [Place("ghcr.io", "https://hub")]
 
 
+def test_a_default_registry_stands_in_the_hub_s_place_without_its_mirrors() -> None:
+    places = Places(_Endpoints(), ("https://a.example",), default_registry="r.example:5000")  # type: ignore[arg-type]
+    assert list(places.all_of("docker.io", ANYBODY)) == [Place("r.example:5000", "https://hub")]
+    assert list(places.all_of("ghcr.io", ANYBODY)) == [Place("ghcr.io", "https://hub")]
+
+
 class _Endpoints:
     def base_url(self, host: str, caller: Caller) -> str:
         return "https://hub"

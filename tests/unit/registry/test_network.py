@@ -22,6 +22,7 @@ def test_everything_is_read() -> None:
         "HOME": "/h",
         "MODEL_RUNNER_REGISTRY_MIRRORS": "https://one.example/path/, two.example",
         "RUNNER_INSECURE_REGISTRIES": "A.example:5000,https://b.example,http://c.example",
+        "DEFAULT_REGISTRY": "registry.example",
         "RUNNER_TRUSTED_HOSTS": "auth.example, cdn.example:8443",
         "HTTPS_PROXY": "proxy:3128",
         "SSL_CERT_FILE": "/ca.pem",
@@ -33,6 +34,7 @@ def test_everything_is_read() -> None:
     }
     assert read_network(env) == Network(
         docker_config=Path("/c/config.json"),
+        default_registry="registry.example",
         mirrors=("https://one.example/path", "https://two.example"),
         insecure_registries=frozenset({"a.example:5000", "b.example"}),
         plain_registries=frozenset({"c.example"}),
