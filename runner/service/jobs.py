@@ -9,16 +9,17 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
 from runner.transfer.progress import Event, IsCancelled, LayerProgress, Listen, Note, Planned
 
+P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -139,6 +140,11 @@ class Jobs:
                 LOG.info("%s: nobody waits for it any more; what has arrived is kept", what)
                 job.cancel()
 
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what is short and told to nobody else in one of the threads."""
+        bound = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, bound)
+
     def stop(self) -> None:
         """Have every job stop; its watchers are told why."""
         self._is_stopping = True
@@ -171,7 +177,7 @@ class Jobs:
             if after is not None:
                 await asyncio.wait([after.task])
             if place.locked():
-                job.hear(Note(f"Waiting: {self._max_running} other transfers are running"))
+                job.hear(Note(f"Waiting for one of {self._max_running} running transfers to end"))
             async with place:
                 job.is_started = True
                 bound = partial(work, listen=job.listen, cancelled=job.is_told_to_stop)

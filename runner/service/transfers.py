@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -65,7 +64,7 @@ class Client(Protocol):
     def search(self, term: str, *, limit: int, source: str | None) -> SearchResult:
         """Search for models to pull."""
 
-    def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
+    def inspect(self, name: str, *, listen: Listen, cancelled: IsCancelled) -> RemoteModel:
         """Read what a registry has under a name."""
 
     def diagnose(self, name: str | None) -> Sequence[Diagnosis]:
@@ -115,7 +114,7 @@ class Transfers:
         """
         key = ("pull", _canonical(source), bearer_token)
         work = partial(self._client.pull, source, bearer_token=bearer_token)
-        is_stored = await asyncio.to_thread(self._client.is_stored, source)
+        is_stored = await self._jobs.call(self._client.is_stored, source)
         what = _describe("pull", source)
         async with self._jobs.watch(work, what, key=key, takes_place=not is_stored) as watch:
             yield watch
@@ -135,25 +134,26 @@ class Transfers:
         work = partial(self._client.package, wanted, name)
         return self._jobs.watch(work, _describe("packaging", name), takes_place=False)
 
-    async def inspect(self, name: str, bearer_token: str | None = None) -> RemoteModel:
+    def inspect(self, name: str) -> AbstractAsyncContextManager[Watch[RemoteModel]]:
         """Read what a registry has under a name, without its layers."""
-        return await asyncio.to_thread(self._client.inspect, name, bearer_token=bearer_token)
+        work = partial(self._client.inspect, name)
+        return self._jobs.watch(work, _describe("inspection", name), takes_place=False)
 
     async def diagnose(self, name: str | None) -> Sequence[Diagnosis]:
         """Try every step to a model; None: to a model of Docker Hub, and to Hugging Face."""
-        return await asyncio.to_thread(self._client.diagnose, name)
+        return await self._jobs.call(self._client.diagnose, name)
 
     async def log_in(self, host: str, username: str, password: str) -> str:
         """Show a login to a registry and keep it as Docker does; return where."""
-        return await asyncio.to_thread(self._client.log_in, host, username, password)
+        return await self._jobs.call(self._client.log_in, host, username, password)
 
     async def log_out(self, host: str) -> bool:
         """Forget the login of a registry; tell whether there was one."""
-        return await asyncio.to_thread(self._client.log_out, host)
+        return await self._jobs.call(self._client.log_out, host)
 
     async def search(self, term: str, *, limit: int, source: str | None = None) -> SearchResult:
         """Search Docker Hub and Hugging Face, or one of them."""
-        return await asyncio.to_thread(self._client.search, term, limit=limit, source=source)
+        return await self._jobs.call(self._client.search, term, limit=limit, source=source)
 
     def save(
         self, name: str, target: IO[bytes], *, layout: Layout

@@ -29,7 +29,7 @@ from runner.store import (
 from runner.transfer.archive import Layout, load, save
 from runner.transfer.hub import pull_hub
 from runner.transfer.package import PackageRequest, package
-from runner.transfer.progress import IsCancelled, Listen
+from runner.transfer.progress import IsCancelled, Listen, Note
 from runner.transfer.pull import Pulled, pull
 from runner.transfer.push import Pushed, push
 from runner.transfer.search import SearchResult, Source, search
@@ -157,11 +157,12 @@ class TransferClient:
         """Store the models of a tar archive."""
         return load(self._store, source, listen=listen, cancelled=cancelled)
 
-    def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
+    def inspect(self, name: str, *, listen: Listen, cancelled: IsCancelled) -> RemoteModel:
         """Read what a registry has under a name, without its layers."""
         _check_no_hub(name, "inspecting models of", "pull it first, or find it: runner search")
         reference = Reference.parse(name)
-        registry = self._registry.on_behalf(Caller(bearer_token=bearer_token))
+        caller = Caller(tell=lambda text: listen(Note(text)), is_cancelled=cancelled)
+        registry = self._registry.on_behalf(caller)
         found = registry.resolve(reference)
         manifest = Manifest.parse(found.raw)
         config = ModelConfig.parse(registry.read_blob(reference, manifest.config, MAX_CONFIG_BYTES))

@@ -305,7 +305,7 @@ def test_pulls_beyond_the_bound_wait_and_say_so() -> None:
         for reader in readers:
             await reader.until(b"hanging")
         third = await ask(site, **{"from": "c"})
-        await third.until(b"Waiting: 2 other transfers are running")
+        await third.until(b"Waiting for one of 2 running transfers to end")
         cached = await site.post("/models/create", {"from": "ai/cached"}, JSON)
         assert lines(cached)[-1]["type"] == "success"
         readers[0].leave()

@@ -78,8 +78,8 @@ class FakeTransferClient:
         self.asked.append(("search", term, limit, source))
         return self.found
 
-    def inspect(self, name: str, *, bearer_token: str | None) -> RemoteModel:
-        self.asked.append(("inspect", name, bearer_token))
+    def inspect(self, name: str, *, listen: Listen, cancelled: IsCancelled) -> RemoteModel:
+        self.asked.append(("inspect", name))
         if name == "missing":
             raise RunnerError(Kind.MODEL_NOT_FOUND, "the registry has no missing")
         return RemoteModel(Digest.of(b"r"), ModelConfig(architecture="llama"), 1000)

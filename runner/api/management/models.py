@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.api import cards
-from runner.api.call import Call
+from runner.api.call import Call, while_wanted
 from runner.api.keys import Scope
 from runner.errors import Kind, RunnerError
 from runner.service import Catalogue, Transfers
@@ -27,7 +27,9 @@ class Models:
             await call.reply_json(cards.dmr_object(await self._catalogue.resolve(call.name)))
             return
         call.allowed.require(Scope.MANAGE)  # it has us connect to whatever host the name says
-        await call.reply_json(cards.dmr_object(await self._transfers.inspect(call.name)))
+        async with while_wanted(call.exchange), self._transfers.inspect(call.name) as watch:
+            model = await watch.result()
+        await call.reply_json(cards.dmr_object(model))
 
     async def tag(self, call: Call) -> None:
         """Give a model one more name."""

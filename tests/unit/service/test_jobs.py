@@ -180,7 +180,7 @@ def test_more_jobs_than_places_wait_and_say_so() -> None:
     async def scene(jobs: Jobs) -> None:
         runs, waits, small = Script(), Script(), Script()
         async with jobs.watch(runs, "job", key="x"), jobs.watch(waits, "job", key="y") as watch:
-            assert await watch.more() == [Note("Waiting: 1 other transfers are running")]
+            assert await watch.more() == [Note("Waiting for one of 1 running transfers to end")]
             async with jobs.watch(small, "job", key="z", takes_place=False) as third:
                 small.then("small")
                 assert await third.result() == "small"

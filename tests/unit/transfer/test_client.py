@@ -76,7 +76,10 @@ def test_what_only_registries_can_do_is_refused_for_the_hub(client: TransferClie
     def push() -> None:
         client.push("hf.co/a/b", bearer_token=None, listen=lambda _: None, cancelled=lambda: False)
 
-    for refused in (push, lambda: client.inspect("hf.co/a/b", bearer_token=None)):
+    def inspect() -> None:
+        client.inspect("hf.co/a/b", listen=lambda _: None, cancelled=lambda: False)
+
+    for refused in (push, inspect):
         with pytest.raises(RunnerError, match="Hugging Face is not supported") as caught:
             refused()
         assert caught.value.kind is Kind.INVALID_REQUEST
