@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runner.wire.messages import Begun, Ended, Event, Failed, Piece, TokenLogprob
+from runner.wire.messages import Begun, Ended, Event, Failed, Piece
+from runner.wire.pieces import join
 
 
 class Mailbox:
@@ -39,22 +40,7 @@ class Mailbox:
         if self._begun is not None:
             event, self._begun = self._begun, None
         elif self._pieces:
-            event, self._pieces = merge(self._pieces), []
+            event, self._pieces = join(self._pieces), []
         else:
             event, self._last = self._last, None
         return event
-
-
-def merge(pieces: list[Piece]) -> Piece:
-    """Join consecutive pieces of one request."""
-    if len(pieces) == 1:
-        return pieces[0]
-    logprobs: list[TokenLogprob] = []
-    for piece in pieces:
-        logprobs.extend(piece.logprobs)
-    return Piece(
-        id=pieces[0].id,
-        text="".join(piece.text for piece in pieces),
-        tokens=sum(piece.tokens for piece in pieces),
-        logprobs=tuple(logprobs),
-    )

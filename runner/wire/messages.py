@@ -15,6 +15,9 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from runner.wire.chat import CallDelta as CallDelta
+from runner.wire.chat import ChatPrompt as ChatPrompt
+
 WIRE_VERSION = 1
 
 RequestId = int
@@ -182,15 +185,6 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     top_logprobs: int | None = None  # None: no logprobs; 0: of the chosen token alone
 
 
-class ChatPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="chat"):
-    """A conversation, rendered by the model's template in the worker."""
-
-    messages_json: str  # OpenAI message array, validated, as JSON text
-    template_kwargs_json: str = "{}"
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
-
-
 class TextPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="text"):
     """Raw text, tokenised with special tokens parsed and BOS added as the model asks."""
 
@@ -256,13 +250,16 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Piece(msgspec.Struct, frozen=True, omit_defaults=True, tag="piece", gc=False):
     """New text of one id: complete UTF-8, stop strings never shown.
 
-    May hold several tokens, or text without a token (held back before).
+    May hold several tokens, or text without a token (held back before). What it has of the three
+    channels comes in this order: reasoning, content, calls.
     """
 
     id: RequestId
-    text: str
+    text: str  # content
     tokens: int
     logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = ()
 
 
 class Timings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -298,6 +295,7 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True, tag="ended"):
     completion_tokens: int
     timings: Timings
     stopping_word: str | None = None
+    reasoning_tokens: int = 0  # of completion_tokens; an estimate where one step changed channels
 
 
 class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from runner import engine
 from runner.engine.events import SequenceId
 from runner.wire import messages as wire
+from runner.wire.pieces import join
 
 
 class Translator:
@@ -77,15 +78,4 @@ def coalesce(events: Sequence[wire.Event]) -> tuple[wire.Event, ...]:
         else:
             pieces[event.id] = [event]
             joined.append(pieces[event.id])
-    return tuple(_join(entry) if isinstance(entry, list) else entry for entry in joined)
-
-
-def _join(pieces: list[wire.Piece]) -> wire.Piece:
-    if len(pieces) == 1:
-        return pieces[0]
-    return wire.Piece(
-        pieces[0].id,
-        "".join(piece.text for piece in pieces),
-        sum(piece.tokens for piece in pieces),
-        tuple(logprob for piece in pieces for logprob in piece.logprobs),
-    )
+    return tuple(join(entry) if isinstance(entry, list) else entry for entry in joined)

@@ -9,6 +9,7 @@ from runner.wire.messages import (
     WIRE_VERSION,
     Beat,
     Begun,
+    CallDelta,
     Cancel,
     ChatPrompt,
     Ended,
@@ -57,6 +58,19 @@ TO_WORKER: list[ToWorker] = [
         stop=("\0", "</s>"),
     ),
     Submit(id=2, prompt=TextPrompt(text=""), sampling=Sampling()),
+    Submit(
+        id=3,
+        prompt=ChatPrompt(
+            messages_json="[]",
+            tools_json='[{"type":"function"}]',
+            tool_choice="required",
+            tool_name="weather",
+            parallel_tool_calls=False,
+            enable_thinking=False,
+            reasoning_format="none",
+        ),
+        sampling=Sampling(),
+    ),
     Cancel(id=2**40),
     Load(
         version=WIRE_VERSION,
@@ -85,6 +99,7 @@ FROM_WORKER: list[FromWorker] = [
         events=(
             Begun(3, 5, 2),
             Piece(3, "Llamas", 2, (TokenLogprob(9, b"\xf0\x9f", -0.5, ((9, b"\xf0\x9f", -0.5),)),)),
+            Piece(3, "", 4, reasoning="Hm", calls=(CallDelta(0, "{", "call_x", "weather"),)),
             ENDED,
             Failed(4, "context_length_exceeded", "too long", details={"prompt_tokens": 9}),
         )
