@@ -13,7 +13,7 @@ from runner.oci.digest import Digest
 from runner.oci.filepath import safe_path
 from runner.oci.index import ImageIndex, Platform
 from runner.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from runner.oci.reference import Reference
+from runner.oci.reference import Reference, find_registry
 
 __all__ = [
     "MAX_MANIFEST_BYTES",
@@ -27,6 +27,7 @@ __all__ = [
     "Platform",
     "Reference",
     "Role",
+    "find_registry",
     "media",
     "safe_path",
 ]

@@ -25,6 +25,10 @@ _DOMAIN_ALIASES = {"hf.co": "huggingface.co", "index.docker.io": DEFAULT_DOMAIN}
 _GIT_HOSTS = ("huggingface.co", "hf.co")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?")
+_REGISTRY = re.compile(
+    rf"(?:localhost|\[[0-9a-f:.]+\]|(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}"
+    rf"|(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]*[a-z0-9]))(?::[0-9]{{1,5}})?"
+)
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -52,7 +56,7 @@ class Reference:
             raise _refuse(text, "it has characters that are not ASCII")
         name, at, suffix = text.strip().partition("@")
         revision = suffix if _is_revision(name, suffix) else ""
-        digest = Digest.parse(suffix) if at and not revision else None
+        digest = _parse_digest(suffix, text) if at and not revision else None
         name, tag = _split_tag(name)
         if name in HEX_LENGTHS or _ID.fullmatch(name):
             raise _refuse(text, "it is a digest, or part of one")
@@ -104,10 +108,32 @@ class Reference:
             return False  # `docker.io/a.b_c/d` without its registry has none that is a host
 
 
+def find_registry(text: str) -> str | None:
+    """Return the domain when a text names a registry alone: ``ghcr.io``, ``localhost:5000``.
+
+    ``qwen2.5:7b`` is a model: the last label of a host's name never begins with a digit. A name
+    without a dot, such as ``registry:5000``, is one when it is written as a URL.
+    """
+    scheme, _, bare = text.strip().lower().rpartition("://")
+    host = bare.removesuffix("/")
+    form = {"": _REGISTRY, "http": _DOMAIN, "https": _DOMAIN}.get(scheme)
+    if form is None or not form.fullmatch(host):
+        return None
+    return _DOMAIN_ALIASES.get(host, host)
+
+
 def _is_revision(name: str, suffix: str) -> bool:
     """Tell whether what follows ``@`` is a git revision; where it could be a digest, it is one."""
     is_on_git_host = name.partition("/")[0].lower() in _GIT_HOSTS
     return is_on_git_host and suffix != "" and suffix.partition(":")[0] not in HEX_LENGTHS
+
+
+def _parse_digest(suffix: str, text: str) -> Digest:
+    try:
+        return Digest.parse(suffix)
+    except RunnerError:
+        problem = f"after @ comes sha256: and 64 lower-case hex digits, not {suffix[:80]!a}"
+        raise _refuse(text, problem) from None
 
 
 def _split_tag(name: str) -> tuple[str, str | None]:

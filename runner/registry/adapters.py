@@ -11,9 +11,11 @@ import urllib3
 from runner.registry.address import Origin, Reach
 from runner.registry.connection import MAX_CONNECTIONS, Adapter, Gate, Resolve
 from runner.registry.network import Network
-from runner.registry.trust import tls_context
+from runner.registry.trust import tls_context, trust_stamp
 
 MAX_SERVERS = 64  # a registry may redirect every blob to another name
+
+_Key = tuple[Origin, Reach | None, tuple[object, ...]]
 
 
 class Adapters:
@@ -22,19 +24,21 @@ class Adapters:
     def __init__(self, network: Network, lookup: Resolve) -> None:
         self._network = network
         self._lookup = lookup
-        self._kept: OrderedDict[tuple[Origin, Reach | None], Adapter] = OrderedDict()
+        self._kept: OrderedDict[_Key, Adapter] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, origin: Origin, home: Reach | None, proxy: str | None) -> Adapter:
         """Return the adapter for a server; ``home``: how far away the one is that sent us there.
 
+        A certificate that was put in its place since is believed: nobody has to start us again.
         Raises RunnerError(REGISTRY_UNAVAILABLE) for a certificate file that cannot be read.
         """
+        key = (origin, home, trust_stamp(self._network, origin))
         with self._lock:
-            adapter = self._kept.get((origin, home))
+            adapter = self._kept.get(key)
             if adapter is None:
-                adapter = self._kept[origin, home] = self._make(origin, home, proxy)
-            self._kept.move_to_end((origin, home))
+                adapter = self._kept[key] = self._make(origin, home, proxy)
+            self._kept.move_to_end(key)
             oldest = self._kept.popitem(last=False)[1] if len(self._kept) > MAX_SERVERS else None
         if oldest is not None:
             oldest.close()  # what is idle; answers that are being read go on

@@ -17,7 +17,6 @@ from runner.registry.failures import Cause
 from runner.registry.network import Network
 from runner.registry.proxies import shown
 from runner.registry.registry import PULL, Registry
-from runner.registry.session import Session
 from runner.registry.transport import ONCE, Transport
 from runner.registry.trust import host_folders, is_insecure
 
@@ -76,16 +75,9 @@ def diagnose(registry: Registry, reference: Reference) -> Diagnosis:
     Mirrors are left out: they may fail without harm. Raises nothing but RunnerError(CANCELLED).
     """
     hosts: list[str] = []
-    course = _Course(list(_connect(registry.network, lambda: registry.ping(reference), hosts)))
+    scope = Scope.of(reference.repository, PULL)
+    course = _reach(registry, reference.domain, hosts, scope)
     manifests: list[Manifest] = []
-
-    def log_in() -> str:
-        session = _session(registry, reference)
-        with session.open("GET", "/v2/", patience=ONCE) as answer:
-            hosts.extend(host for host in (session.token_host,) if host)
-            if answer.status != 200:
-                raise session.refusal(answer)
-        return "a login is accepted" if session.has_login else "open to anybody"
 
     def read_manifest() -> str:
         found = registry.resolve(reference, patience=ONCE)
@@ -96,15 +88,21 @@ def diagnose(registry: Registry, reference: Reference) -> Diagnosis:
         layer = manifests[0].layers[0]
         stop = min(PROBE_BYTES, layer.size_bytes)
         path = f"/v2/{reference.repository}/blobs/{layer.digest}"
-        with open_blob(_session(registry, reference), path, layer, 0, stop) as blob:
+        with open_blob(registry.session(reference.domain, scope), path, layer, 0, stop) as blob:
             received = sum(len(chunk) for chunk in _first(blob.chunks(), stop))
             hosts.append(blob.answer.route.origin.authority)
         parts = "in parts" if blob.answer.status == 206 else "only as a whole, so nothing resumes"
         return f"{received} bytes from {hosts[-1]}, which sends it {parts}"
 
-    for name, action in (("login", log_in), ("manifest", read_manifest), ("blob", read_blob)):
-        course.run(name, action)
-    return Diagnosis(str(reference), tuple(course.steps), tuple(dict.fromkeys(hosts)))
+    course.run("manifest", read_manifest)
+    course.run("blob", read_blob)
+    return course.end(str(reference), hosts)
+
+
+def diagnose_registry(registry: Registry, domain: str) -> Diagnosis:
+    """Try to reach a registry and to log in, whatever models it has."""
+    hosts: list[str] = []
+    return _reach(registry, domain, hosts).end(domain, hosts)
 
 
 def diagnose_url(transport: Transport, url: str) -> Diagnosis:
@@ -114,8 +112,20 @@ def diagnose_url(transport: Transport, url: str) -> Diagnosis:
     return Diagnosis(url, tuple(steps), tuple(hosts))
 
 
-def _session(registry: Registry, reference: Reference) -> Session:
-    return registry.session(reference, Scope.of(reference.repository, PULL))
+def _reach(registry: Registry, domain: str, hosts: list[str], *scopes: Scope) -> _Course:
+    """Run the steps that come before any model."""
+
+    def log_in() -> str:
+        session = registry.session(domain, *scopes)
+        with session.open("GET", "/v2/", patience=ONCE) as answer:
+            hosts.extend(host for host in (session.token_host,) if host)
+            if answer.status != 200:
+                raise session.refusal(answer)
+        return "a login is accepted" if session.has_login else "open to anybody"
+
+    course = _Course(list(_connect(registry.network, lambda: registry.ping(domain), hosts)))
+    course.run("login", log_in)
+    return course
 
 
 class _Course:
@@ -134,6 +144,9 @@ class _Course:
             if error.kind is Kind.CANCELLED:
                 raise
             self.steps.append(Step(name, Verdict.FAILED, error.message, error.hint))
+
+    def end(self, target: str, hosts: list[str]) -> Diagnosis:
+        return Diagnosis(target, tuple(self.steps), tuple(dict.fromkeys(hosts)))
 
 
 def _connect(

@@ -173,6 +173,14 @@ class Registry:
 
     def check_login(self, host: str, login: Login) -> None:
         """Show a login to a registry; raise RunnerError(REGISTRY_DENIED) when it is refused."""
+        try:
+            self._show_login(host, login)
+        except RunnerError as error:
+            if error.kind is Kind.REGISTRY_DENIED:
+                error.hint = "check user name and password; some registries want a token for it"
+            raise
+
+    def _show_login(self, host: str, login: Login) -> None:
         services = replace(self._shared.services, credentials=_OneLogin(login))
         base_url = self._shared.places.endpoints.base_url(host, self._caller)
         session = Session(services, host, base_url, caller=self._caller)
@@ -180,15 +188,15 @@ class Registry:
             if answer.status != 200:
                 raise session.refusal(answer)
 
-    def ping(self, reference: Reference) -> AbstractContextManager[Answer]:
+    def ping(self, domain: str) -> AbstractContextManager[Answer]:
         """Ask the registry itself, without a login and in one try, whether it is there."""
-        *_, place = self._shared.places.all_of(reference.domain, self._caller)
+        *_, place = self._shared.places.all_of(domain, self._caller)
         transport = self._shared.services.transport
         return transport.open("GET", f"{place.base_url}/v2/", caller=self._caller, patience=ONCE)
 
-    def session(self, reference: Reference, *scopes: Scope) -> Session:
+    def session(self, domain: str, *scopes: Scope) -> Session:
         """Return requests to the registry itself, no mirror, with tokens for these scopes."""
-        *_, place = self._shared.places.all_of(reference.domain, self._caller)
+        *_, place = self._shared.places.all_of(domain, self._caller)
         return self._session(place, scopes)
 
     def _try_places(self, reference: Reference, action: Callable[[Session], T]) -> T:

@@ -30,6 +30,16 @@ def tls_context(network: Network, origin: Origin) -> ssl.SSLContext:
     return context
 
 
+def trust_stamp(network: Network, origin: Origin) -> tuple[object, ...]:
+    """Return what changes when a file does that :func:`tls_context` reads for a server."""
+    if origin.scheme != "https":
+        return ()
+    files = [path for folder in host_folders(network, origin) for path in sorted(folder.iterdir())]
+    if network.ca_file is not None:
+        files.append(network.ca_file)
+    return tuple((str(path), path.stat().st_mtime_ns) for path in files if path.exists())
+
+
 def is_insecure(network: Network, origin: Origin) -> bool:
     """Tell whether the user allowed this one host to be anybody."""
     return bool({origin.authority, f"{origin.host}:{origin.port}"} & network.insecure_registries)

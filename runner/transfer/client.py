@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import IO
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Digest, Manifest, ModelConfig, Reference
+from runner.oci import Digest, Manifest, ModelConfig, Reference, find_registry
 from runner.oci.config import MAX_CONFIG_BYTES
 from runner.registry.caller import Caller
 from runner.registry.dockerhub import DockerHub
-from runner.registry.doctor import Diagnosis, diagnose, diagnose_url
-from runner.registry.hub_reference import HubReference, is_hub_name
+from runner.registry.doctor import Diagnosis, diagnose, diagnose_registry, diagnose_url
+from runner.registry.hub_reference import HUB_DOMAIN, HubReference, is_hub_name
 from runner.registry.huggingface import HuggingFace
 from runner.registry.login import log_in, log_out
 from runner.registry.network import Network
@@ -181,9 +181,12 @@ class TransferClient:
         return search(sources, term, limit=limit, memory_bytes=self._memory_bytes())
 
     def diagnose(self, name: str | None) -> tuple[Diagnosis, ...]:
-        """Try every step to a model; None: to a model of Docker Hub, and to Hugging Face."""
-        if name is not None and is_hub_name(name):
+        """Try every step to a registry, or to a model; None: to Docker Hub's and Hugging Face."""
+        domain = find_registry(name or "")
+        if domain == HUB_DOMAIN or (name is not None and is_hub_name(name)):
             return (self._diagnose_hub(),)
+        if domain is not None:
+            return (diagnose_registry(self._registry, domain),)
         reference = Reference.parse(name or PROBED_MODEL)
         found = diagnose(self._registry, reference)
         return (found,) if name is not None else (found, self._diagnose_hub())

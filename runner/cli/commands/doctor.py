@@ -20,8 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        metavar="MODEL",
-        help="a model that cannot be pulled (default: try Docker Hub and Hugging Face)",
+        metavar="MODEL|REGISTRY",
+        help="a model that cannot be pulled, or a registry such as ghcr.io, 127.0.0.1:5000 or "
+        "http://registry:5000 (default: try Docker Hub and Hugging Face)",
     )
     parser.add_argument("--json", action="store_true", help="the findings as JSON")
     add_host(parser)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Digest, Reference
+from runner.oci import Digest, Reference, find_registry
 
 HEX = "ab" * 32
 
@@ -115,6 +115,47 @@ def test_anything_else_is_refused_with_a_hint(text: str) -> None:
     assert caught.value.hint
     assert caught.value.message.isascii()
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("suffix", ["y", "", "host/x", "sha256:00", f"md5:{HEX}"])
+def test_what_is_no_digest_is_shown_with_the_whole_reference(suffix: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        Reference.parse(f"org/x@{suffix}")
+    assert caught.value.kind is Kind.INVALID_REFERENCE
+    assert caught.value.message == (
+        f"invalid model reference {f'org/x@{suffix}'!a}: "
+        f"after @ comes sha256: and 64 lower-case hex digits, not {suffix!a}"
+    )
+
+
+REGISTRIES = [
+    ("ghcr.io", "ghcr.io"),
+    ("Registry-1.Docker.io", "registry-1.docker.io"),
+    ("index.docker.io", "docker.io"),
+    ("hf.co", "huggingface.co"),
+    ("localhost", "localhost"),
+    ("localhost:5000", "localhost:5000"),
+    (" 127.0.0.1:5000/ ", "127.0.0.1:5000"),
+    ("[::1]:5000", "[::1]:5000"),
+    ("http://registry:5000", "registry:5000"),
+    ("https://ghcr.io/", "ghcr.io"),
+    ("smollm2", None),
+    ("smollm2:135M", None),
+    ("qwen2.5", None),
+    ("qwen2.5:7b", None),
+    ("llama3.2-vision", None),
+    ("registry:5000", None),
+    ("ghcr.io/org/x", None),
+    ("http://ghcr.io/org/x", None),
+    ("ftp://ghcr.io", None),
+    ("a..b", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "domain"), REGISTRIES)
+def test_a_registry_alone_is_told_from_a_model(text: str, domain: str | None) -> None:
+    assert find_registry(text) == domain
 
 
 FAMILIAR = [

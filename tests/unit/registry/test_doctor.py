@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.oci import Reference
-from runner.registry.doctor import Diagnosis, Verdict, diagnose, diagnose_url
+from runner.registry.doctor import Diagnosis, Verdict, diagnose, diagnose_registry, diagnose_url
 from runner.registry.network import Network
 from runner.registry.proxies import Proxies
 from runner.registry.registry import Registry
@@ -115,6 +115,16 @@ def test_a_certificate_that_is_refused_is_told(
     make_transport: MakeTransport, tls_registry: RunningRegistry
 ) -> None:
     assert failed(examine(make_transport, tls_registry.host, Network())) == "tls"
+
+
+def test_a_registry_is_reached_whatever_models_it_has(
+    make_transport: MakeTransport, basic_registry: RunningRegistry
+) -> None:
+    network = Network()
+    found = diagnose_registry(Registry(network, make_transport(network)), basic_registry.host)
+    assert (found.target, found.hosts) == (basic_registry.host, (basic_registry.host,))
+    assert [step.name for step in found.steps] == NAMES[:7]
+    assert failed(found) == "login"
 
 
 def test_a_hub_is_reached(make_transport: MakeTransport) -> None:

@@ -69,6 +69,7 @@ def test_a_wrong_password_is_not_stored(
         log_in(registry, basic_registry.host, USER, "wr0ng")
     assert caught.value.kind is Kind.REGISTRY_DENIED
     assert "wr0ng" not in str(caught.value)
+    assert "check user name and password" in (caught.value.hint or "")
     assert not config(network).exists()
 
 
@@ -80,6 +81,7 @@ def test_a_login_goes_to_the_token_server(
     with pytest.raises(RunnerError) as caught:
         log_in(registry, token_registry.host, USER, "wr0ng")
     assert caught.value.kind is Kind.REGISTRY_DENIED
+    assert "check user name and password" in (caught.value.hint or "")
 
 
 def test_what_else_the_file_holds_stays(

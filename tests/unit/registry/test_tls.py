@@ -104,6 +104,22 @@ def test_certs_d_of_a_host_is_trusted(
     assert found.raw == raw
 
 
+def test_certs_d_is_believed_without_another_start(
+    make_transport: MakeTransport, tls_registry: RunningRegistry, tmp_path: Path
+) -> None:
+    raw = tls_registry.seed("ai/tiny", "one", [b"layer"])
+    network = Network(certs_folders=(tmp_path / "certs.d",))
+    registry = Registry(network, make_transport(network))
+    reference = Reference.parse(f"{tls_registry.host}/ai/tiny:one")
+    with pytest.raises(RunnerError, match="not trusted"):
+        registry.resolve(reference)
+    folder = tmp_path / "certs.d" / tls_registry.host
+    folder.mkdir(parents=True)
+    assert tls_registry.authority is not None
+    (folder / "ca.crt").write_bytes(tls_registry.authority.read_bytes())
+    assert registry.resolve(reference).raw == raw
+
+
 def test_certs_d_of_a_host_says_who_we_are(
     make_transport: MakeTransport, server: Pair, authority: Pair, tmp_path: Path
 ) -> None:

@@ -102,3 +102,20 @@ def test_a_model_is_saved_and_loaded(client: TransferClient, store: Store, tmp_p
     archive.seek(0)
     [model] = other.load(archive, **never)  # type: ignore[arg-type]
     assert (model.id, model.tags) == (store.resolve("local/toy").id, (TAG,))
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("127.0.0.1:5000", ["127.0.0.1:5000"]),
+        ("127.0.0.1:5000/org/x", ["127.0.0.1:5000/org/x:latest"]),
+        ("qwen2.5:7b", ["docker.io/ai/qwen2.5:7b"]),
+        ("hf.co", ["https://huggingface.co"]),
+        ("hf.co/org/x", ["https://huggingface.co"]),
+        (None, ["docker.io/ai/smollm2:latest", "https://huggingface.co"]),
+    ],
+)
+def test_a_registry_or_a_model_is_examined(
+    client: TransferClient, name: str | None, targets: list[str]
+) -> None:
+    assert [found.target for found in client.diagnose(name)] == targets
