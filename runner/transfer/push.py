@@ -102,7 +102,7 @@ def push(
     plan = plan_push(model, store.list(), reference)
     work = _Push(store, plan, listen, cancelled)
     caller = Caller(work.note, work.is_stopped, bearer_token)
-    session = registry.on_behalf(caller).session(reference, *_scopes(plan, reference))
+    session = registry.on_behalf(caller).session(reference.domain, *_scopes(plan, reference))
     try:
         return work.run(Uploader(session, reference.repository), model)
     except RunnerError as error:
@@ -129,15 +129,15 @@ class _Push:
     ) -> None:
         self._store, self._plan, self._listen = store, plan, listen
         self._cancelled = cancelled
+        self._layers = tuple(LayerProgress(blob.digest, blob.size_bytes, 0) for blob in plan.layers)
         self._has_failed = threading.Event()
         self._listening = threading.Lock()
+        self._is_announced = False
 
     def run(self, uploader: Uploader, model: StoredModel) -> Pushed:
         """Do it, in the order that keeps every name whole."""
-        layers = [LayerProgress(blob.digest, blob.size_bytes, 0) for blob in self._plan.layers]
-        self._tell(Planned(tuple(layers)))
         if uploader.serves(self._plan.name, model.id):
-            for layer in layers:
+            for layer in self._layers:
                 self._tell(replace(layer, done_bytes=layer.size_bytes, is_present=True))
             blobs = (*self._plan.layers, self._plan.config)
             return Pushed(model.id, present_bytes=sum(blob.size_bytes for blob in blobs))
@@ -199,7 +199,14 @@ class _Push:
         return outcome, blob.size_bytes
 
     def _tell(self, event: Event) -> None:
+        """Tell an event, and before the first layer moves, what there is to do.
+
+        Not sooner: a registry that refuses the push is told before any progress is.
+        """
         with self._listening:
+            if isinstance(event, LayerProgress) and not self._is_announced:
+                self._is_announced = True
+                self._listen(Planned(self._layers))
             self._listen(event)
 
     def _check(self) -> None:

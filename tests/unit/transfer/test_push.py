@@ -401,3 +401,18 @@ def test_a_model_of_ollama_keeps_its_own_media_types(
         f"{open_registry.url}/v2/team/tiny/manifests/v1", headers=headers, timeout=20
     )
     assert (answer.content, answer.headers["Content-Type"]) == (raw, media.MANIFEST_DOCKER)
+
+
+def test_a_push_that_is_refused_tells_of_no_progress(
+    store: Store,
+    add: Add,
+    registry: Registry,
+    basic_registry: RunningRegistry,
+    token_registry: RunningRegistry,
+    heard: Heard,
+) -> None:
+    for host in (basic_registry.host, token_registry.host):
+        with pytest.raises(RunnerError) as caught:
+            send(store, registry, add("tiny"), f"{host}/team/tiny:v1", heard)
+        assert caught.value.kind is Kind.REGISTRY_DENIED
+    assert heard.events == []  # so that the answer of the daemon still can be a 401
