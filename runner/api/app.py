@@ -121,6 +121,7 @@ def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:
     yield Route("GET", "/models", Scope.INFER, models.list)
     yield Route("POST", "/models/{name}/tag", Scope.MANAGE, models.tag)
     yield Route("GET", "/models/{name}", Scope.INFER, models.show)
+    yield Route("POST", "/models/{name}", Scope.MANAGE, models.refuse)
 
 
 def _storage_routes(storage: Storage) -> Iterator[Route[Handler]]:

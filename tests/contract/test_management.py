@@ -72,6 +72,15 @@ def test_tagging() -> None:
     run(test)
 
 
+def test_another_action_is_unknown() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("POST", "/models/ai/a/frobnicate")
+        assert (answer.status, answer.error["code"]) == (404, "not_found")
+        assert answer.error["message"].startswith('unknown action "frobnicate"')
+
+    run(test)
+
+
 def test_removing() -> None:
     async def test(site: Site) -> None:
         answer = await site.send("DELETE", "/models/a")

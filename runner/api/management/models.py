@@ -31,6 +31,15 @@ class Models:
             model = await watch.result()
         await call.reply_json(cards.dmr_object(model))
 
+    async def refuse(self, call: Call) -> None:
+        """Refuse what cannot be done with a model, as Docker Model Runner does."""
+        action = call.name.rpartition("/")[2]
+        raise RunnerError(
+            Kind.NOT_FOUND,
+            f'unknown action "{action}"',
+            hint="POST /models/NAME/ is followed by tag, push or repackage",
+        )
+
     async def tag(self, call: Call) -> None:
         """Give a model one more name."""
         repository, tag = call.query("repo"), call.query("tag")
