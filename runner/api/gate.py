@@ -188,7 +188,7 @@ def _check_content_type(request: http.Request) -> None:
     got = repr(types[0]) if types else "none"
     raise RunnerError(
         Kind.UNSUPPORTED_MEDIA_TYPE,
-        f"expected the content type application/json, got {got}",
+        f"expected the content type application/json (application/x-tar of a tar file), got {got}",
         hint="with curl, add: -H 'Content-Type: application/json'",
     )
 

