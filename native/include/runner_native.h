@@ -68,6 +68,7 @@ RN_API rn_model * rn_model_load(const char * json, volatile float * progress, co
 RN_API void       rn_model_free(rn_model * model);
 /* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","swa_layers","n_vocab","vocab_type","has_encoder",
  *  "has_decoder","recurrent","hybrid","diffusion","pooling":bool,"add_bos","bos","eos","bos_piece","eos_piece","has_chat_template","eog":[...],
+ *  "fim":{"prefix","suffix","middle","repo","file"} (tokens that mark a gap to fill and the texts around it; -1: the model has none),
  *  "sampling":{...general.sampling.* hints}} */
 RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
 

@@ -161,6 +161,16 @@ void describe_shape(const Model & model, common_json & info) {
     info["pooling"]      = std::atoi(metadata(llama, arch + ".pooling_type").c_str()) > 0;
 }
 
+common_json describe_fim(const llama_vocab * vocab) {
+    common_json fim = common_json::object();
+    fim["prefix"]   = llama_vocab_fim_pre(vocab);
+    fim["suffix"]   = llama_vocab_fim_suf(vocab);
+    fim["middle"]   = llama_vocab_fim_mid(vocab);
+    fim["repo"]     = llama_vocab_fim_rep(vocab);
+    fim["file"]     = llama_vocab_fim_sep(vocab);
+    return fim;
+}
+
 void describe_vocab(const Model & model, common_json & info) {
     std::vector<int32_t> eog;
     for (int32_t token = 0; token < model.n_vocab; ++token) {
@@ -177,6 +187,7 @@ void describe_vocab(const Model & model, common_json & info) {
     info["eos_piece"]         = piece_or_empty(model, llama_vocab_eos(model.vocab));
     info["has_chat_template"] = llama_model_chat_template(model.llama.get(), nullptr) != nullptr;
     info["eog"]               = eog;
+    info["fim"]               = describe_fim(model.vocab);
 }
 
 common_json describe_hints(const llama_model * model) {

@@ -1,12 +1,13 @@
 """One type per message that crosses the pipe: frozen values, all that the two sides share.
 
-Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit`,
+Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit`, :class:`Ask`,
 :class:`Cancel` and :class:`Tune`, at last :class:`Stop`.
 
 Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after
 ``Ready`` one :class:`Events` per engine step that produced anything, :class:`Beat` every few
 seconds, and :class:`Measured` and :class:`Tuned` of a search for better settings. Every submitted
-id gets exactly one last event (:class:`Ended` or :class:`Failed`).
+id gets exactly one last event (:class:`Ended` or :class:`Failed`), and so does every asked one
+(:class:`Answered` or :class:`Failed`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ import msgspec
 
 from runner.wire.chat import CallDelta as CallDelta
 from runner.wire.chat import ChatPrompt as ChatPrompt
+from runner.wire.settings import EngineSettings as EngineSettings
+from runner.wire.settings import EngineWishes as EngineWishes
+from runner.wire.settings import TunedSettings as TunedSettings
+from runner.wire.text import Detokenize as Detokenize
+from runner.wire.text import InfillPrompt as InfillPrompt
+from runner.wire.text import Snippet as Snippet
+from runner.wire.text import TextPrompt as TextPrompt
+from runner.wire.text import Tokenize as Tokenize
+from runner.wire.text import TokenPrompt as TokenPrompt
 
 WIRE_VERSION = 1
 
@@ -29,39 +39,7 @@ class Message(
     """Base of every message."""
 
 
-# ---- settings and load --------------------------------------------------------------------------
-
-
-class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a user or the daemon asks of the engine; ``None`` lets the worker choose."""
-
-    context_size: int | None = None  # tokens one sequence may hold
-    parallel: int | None = None  # sequences decoded together
-    threads: int | None = None
-    batch_size: int | None = None  # rows of one step at most
-    ubatch_size: int | None = None
-    flash_attention: bool | None = None
-    kv_layout: Literal["unified", "streams"] | None = None
-    kv_type: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None = None
-    gpu_layers: int | None = None  # -1 = all
-    target_gap_ms: int | None = None  # wished gap between two tokens while prompts are computed
-    max_queue: int | None = None  # requests waiting before new ones are refused
-    threads_batch: int | None = None  # for steps of more than one row
-    speculation: bool | None = None  # guess tokens from the text itself and check them in one step
-    draft_model_path: str | None = None  # a small model that guesses; needs the same vocabulary
-    prefix_ram_bytes: int | None = None  # for prefixes that lost their slot; 0: none
-    prefix_disk_bytes: int | None = None  # for prefixes kept across unload and restart; 0: none
-    chat_template: str | None = None  # Jinja text that replaces the model's own
-
-
-class TunedSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings that are chosen by measurement; what they mean is said at EngineSettings."""
-
-    flash_attention: bool
-    kv_layout: Literal["unified", "streams"]
-    ubatch_size: int
-    threads: int
-    threads_batch: int
+# ---- load ---------------------------------------------------------------------------------------
 
 
 class Load(Message, frozen=True, tag="load"):
@@ -80,30 +58,6 @@ class LoadProgress(Message, frozen=True, tag="progress"):
     """Share of the model loaded, 0..1. Sent at most ten times a second."""
 
     fraction: float
-
-
-class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force, each value chosen or wished (shown by ``ps --json``)."""
-
-    context_size: int  # tokens one sequence may hold
-    total_cells: int  # KV cells of all sequences
-    parallel: int
-    slots: int  # native sequence ids: running ones and holders of cached prefixes
-    threads: int
-    batch_size: int
-    ubatch_size: int
-    flash_attention: bool
-    kv_layout: Literal["unified", "streams"]
-    kv_type: str
-    gpu_layers: int
-    target_gap_ms: int
-    max_queue: int
-    threads_batch: int = 0  # 0: as ``threads``
-    draft_tokens: int = 0  # most guessed tokens of one sequence in one step; 0: no speculation
-    prefix_ram_bytes: int = 0
-    prefix_disk_bytes: int = 0
-    full_window: bool = True  # False: of a sliding window only what it looks back at is kept
-    origin: Literal["rule", "tuned"] = "rule"  # of what was not wished: rule of thumb, or measured
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,10 +139,7 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     top_logprobs: int | None = None  # None: no logprobs; 0: of the chosen token alone
 
 
-class TextPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="text"):
-    """Raw text, tokenised with special tokens parsed and BOS added as the model asks."""
-
-    text: str
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
 
 
 class Submit(Message, frozen=True, tag="submit"):
@@ -198,13 +149,23 @@ class Submit(Message, frozen=True, tag="submit"):
     """
 
     id: RequestId
-    prompt: ChatPrompt | TextPrompt
+    prompt: Prompt
     sampling: Sampling
     max_tokens: int | None = None  # None: until the context is full; 0: only the prompt
     stop: tuple[str, ...] = ()
     deadline_s: float | None = None  # seconds from arrival
     cache_prompt: bool = True
     client: str = ""  # fairness key: who asks
+
+
+class Ask(Message, frozen=True, tag="ask"):
+    """Ask for what needs the model's vocabulary or template but no computing.
+
+    A prompt asks what the model would read of it.
+    """
+
+    id: RequestId
+    question: Tokenize | Detokenize | Prompt
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
@@ -309,7 +270,16 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
     details: dict[str, Any] = {}
 
 
-Event = Begun | Piece | Ended | Failed
+class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag="answered"):
+    """The one event of an :class:`Ask`: a text and its tokens. ``Tokenize`` has their bytes too."""
+
+    id: RequestId
+    text: str
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...] = ()  # each perhaps part of a character
+
+
+Event = Begun | Piece | Ended | Failed | Answered
 
 
 def is_last(event: Event) -> bool:
@@ -317,7 +287,7 @@ def is_last(event: Event) -> bool:
     match event:
         case Begun() | Piece():
             return False
-        case Ended() | Failed():
+        case Ended() | Failed() | Answered():
             return True
         case _:
             assert_never(event)
@@ -382,5 +352,5 @@ class Tuned(Message, frozen=True, tag="tuned"):
     problem: str = ""
 
 
-ToWorker = Load | Submit | Cancel | Tune | Stop
+ToWorker = Load | Submit | Ask | Cancel | Tune | Stop
 FromWorker = LoadProgress | Ready | LoadFailed | Events | Beat | Measured | Tuned

@@ -14,6 +14,7 @@ from runner import binding
 from runner.engine import Scheduler
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import (
+    Ask,
     Cancel,
     Failed,
     Load,
@@ -24,6 +25,8 @@ from runner.wire.messages import (
     Tune,
 )
 from runner.worker import settings as choosing
+from runner.worker.answering import Answerer
+from runner.worker.infill import find_infill
 from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded, load, open_library
 from runner.worker.loop import EngineLoop, Inbox
@@ -81,10 +84,10 @@ class Host:
         self._beat_s = 0.0  # when the next one is due
         self._ended = threading.Event()
 
-    def receive(self, message: Submit | Cancel | Tune | Stop) -> None:
+    def receive(self, message: Submit | Ask | Cancel | Tune | Stop) -> None:
         """Take a message that came after ``Load``. Never waits for the engine."""
         match message:
-            case Submit():
+            case Submit() | Ask():
                 self._submit(message)
             case Cancel():
                 self._cancel(message)
@@ -154,7 +157,7 @@ class Host:
 
     # ---- requests ------------------------------------------------------------------------------
 
-    def _submit(self, submit: Submit) -> None:
+    def _submit(self, submit: Submit | Ask) -> None:
         engine = self._engine
         if engine is None or self._is_stopping:
             self._refuse(submit.id, Kind.UNAVAILABLE, "the model is being unloaded")
@@ -162,7 +165,8 @@ class Host:
             self._refuse(submit.id, Kind.BUSY, "too many requests are waiting for this model")
         else:
             engine.preparer.submit(submit)
-            engine.tuner.interrupt()
+            if isinstance(submit, Submit):
+                engine.tuner.interrupt()
 
     def _cancel(self, cancel: Cancel) -> None:
         if self._engine is None:
@@ -227,14 +231,17 @@ class Host:
 
     def _make_preparer(self, loaded: Loaded, files: PrefixFiles | None) -> Preparer:
         prompter = Prompter(
-            PrefixTokenizer(loaded.model),
-            loaded.template,
-            loaded.no_template,
-            loaded.context,
-            loaded.ready.settings.context_size,
-            loaded.penalty_tokens,
+            tokenizer=PrefixTokenizer(loaded.model),
+            renderer=loaded.template,
+            no_template=loaded.no_template,
+            generators=loaded.context,
+            context_size=loaded.ready.settings.context_size,
+            penalty_tokens=loaded.penalty_tokens,
+            vocabulary=loaded.ready.model.vocabulary,
+            infill=find_infill(loaded.model.info()),
             generates=not loaded.ready.model.pooling,
         )
+        answerer = Answerer(prompter, loaded.model)
 
         def discard(prepared: Prepared) -> None:
             if prepared.request.generator is not None:
@@ -242,7 +249,9 @@ class Host:
 
         return Preparer(
             prompter.prepare if files is None else with_stored(prompter.prepare, files),
+            answer=answerer.answer,
             deliver=self._inbox.put,
+            tell=lambda answered: self._outbox.emit([answered]),
             refuse=lambda failed: self._outbox.emit([failed]),
             discard=discard,
             give_up=self._give_up,

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import Failed, RequestId, Submit
+from runner.wire.messages import Answered, Ask, Failed, RequestId, Submit
 from runner.worker.prompts import Limit, Prepared
 
+Request = Submit | Ask
 RENDER_LIMIT_S = 2.0
 THREADS = 2
 MAX_HUNG = 2  # threads lost in a template at one time: each burns a core
@@ -68,31 +69,35 @@ class TimeLimit:
 
 
 class Preparer:
-    """Prepares submits in order of arrival on a few threads.
+    """Prepares submits, and answers questions, in order of arrival on a few threads.
 
-    Every submit ends in one call of ``deliver`` or of ``refuse``, unless :meth:`cancel` took it
-    back; ``discard`` gets what was then prepared for nobody. ``give_up`` is called when too many
-    threads hang.
+    Every one ends in one call of ``deliver``, of ``tell`` (an answer) or of ``refuse``, unless
+    :meth:`cancel` took it back; ``discard`` gets what was then prepared for nobody. ``give_up`` is
+    called when too many threads hang.
     """
 
     def __init__(
         self,
         prepare: Callable[[Submit, float | None, Limit], Prepared],
         *,
+        answer: Callable[[Ask, Limit], Answered],
         deliver: Callable[[Prepared], None],
+        tell: Callable[[Answered], None],
         refuse: Callable[[Failed], None],
         discard: Callable[[Prepared], None],
         give_up: Callable[[], None],
         limit_s: float = RENDER_LIMIT_S,
     ) -> None:
         self._prepare = prepare
+        self._answer = answer
+        self._tell = tell
         self._deliver = deliver
         self._refuse = refuse
         self._discard = discard
         self._give_up = give_up
         self._limit = TimeLimit(limit_s, on_late=self._replace)
         self._changed = threading.Condition()
-        self._queue: deque[tuple[Submit, float | None]] = deque()
+        self._queue: deque[tuple[Request, float | None]] = deque()
         self._open: set[RequestId] = set()  # neither delivered nor refused yet
         self._hung = 0
 
@@ -105,10 +110,10 @@ class Preparer:
     def __len__(self) -> int:
         return len(self._open)
 
-    def submit(self, submit: Submit) -> None:
-        """Queue a submit; its deadline counts from now."""
+    def submit(self, submit: Request) -> None:
+        """Queue a request; its deadline counts from now."""
         deadline_s = None
-        if submit.deadline_s is not None:
+        if isinstance(submit, Submit) and submit.deadline_s is not None:
             deadline_s = time.monotonic() + submit.deadline_s
         with self._changed:
             self._open.add(submit.id)
@@ -130,7 +135,7 @@ class Preparer:
             with self._changed:
                 self._hung -= 1
 
-    def _take(self) -> tuple[Submit, float | None]:
+    def _take(self) -> tuple[Request, float | None]:
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._queue)
@@ -138,28 +143,33 @@ class Preparer:
                 if submit.id in self._open:
                     return submit, deadline_s
 
-    def _handle(self, submit: Submit, deadline_s: float | None) -> None:
+    def _handle(self, request: Request, deadline_s: float | None) -> None:
+        made: Prepared | Answered
         try:
-            prepared = self._prepare(submit, deadline_s, self._limit.block)
+            if isinstance(request, Ask):
+                made = self._answer(request, self._limit.block)
+            else:
+                made = self._prepare(request, deadline_s, self._limit.block)
         except Abandoned:
             raise
         except RunnerError as error:
-            self._fail(submit.id, error)
+            self._fail(request.id, error)
         except Exception:
-            LOG.exception("request %d could not be prepared", submit.id)
+            LOG.exception("request %d could not be prepared", request.id)
             message = "the engine could not prepare the request"
-            self._fail(submit.id, RunnerError(Kind.INTERNAL, message))
+            self._fail(request.id, RunnerError(Kind.INTERNAL, message))
         else:
-            self._hand_over(prepared)
+            self._hand_over(request.id, made)
 
-    def _hand_over(self, prepared: Prepared) -> None:
+    def _hand_over(self, id: RequestId, made: Prepared | Answered) -> None:
         # Delivered under the lock: a cancel that comes after finds the request at the engine.
         with self._changed:
-            if prepared.request.id in self._open:
-                self._open.remove(prepared.request.id)
-                self._deliver(prepared)
+            if id in self._open:
+                self._open.remove(id)
+                self._deliver(made) if isinstance(made, Prepared) else self._tell(made)
                 return
-        self._discard(prepared)
+        if isinstance(made, Prepared):
+            self._discard(made)
 
     def _fail(self, id: RequestId, error: RunnerError) -> None:
         if self.cancel(id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +15,17 @@ import msgspec
 from runner.binding import Code, NativeError
 from runner.engine import SequenceRequest
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import ChatPrompt, Sampling, Submit
+from runner.wire.messages import (
+    ChatPrompt,
+    InfillPrompt,
+    Prompt,
+    RequestId,
+    Sampling,
+    Submit,
+    TextPrompt,
+    TokenPrompt,
+)
+from runner.worker.infill import InfillTokens, infill_tokens
 from runner.worker.llama import MAX_TOP_LOGPROBS
 from runner.worker.saved import SavedText
 
@@ -62,9 +72,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt's text, and what its template asks of the generator."""
+    """A prompt's tokens, and what its template asks of the generator."""
 
-    text: str
+    tokens: Sequence[int]
+    text: str | None = None  # None: it began as tokens
     stops: tuple[str, ...] = ()
     preserved_tokens: tuple[str, ...] = ()
     generation_prompt: str = ""
@@ -79,6 +90,8 @@ class Prompter:
     no_template: str  # why there is no renderer
     generators: Generators
     context_size: int
+    vocabulary: int  # tokens
+    infill: InfillTokens
     penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
     generates: bool  # False: an embedding or reranking model
 
@@ -91,8 +104,8 @@ class Prompter:
         if not self.generates:
             message = "this is an embedding or reranking model: it does not generate text"
             raise RunnerError(Kind.INVALID_REQUEST, message, param="model")
-        rendered = self._render(submit, limit)
-        tokens = self.tokenizer.tokenize(rendered.text, add_special=True, parse_special=True)
+        rendered = self.render(submit.prompt, submit.id, limit)
+        tokens = rendered.tokens
         stops = submit.stop + rendered.stops
         generator = None
         if submit.max_tokens != 0 and 0 < len(tokens) < self.context_size:
@@ -109,10 +122,37 @@ class Prompter:
         )
         return Prepared(request, stops)
 
-    def _render(self, submit: Submit, limit: Limit) -> Rendered:
-        prompt = submit.prompt
-        if not isinstance(prompt, ChatPrompt):
-            return Rendered(prompt.text)
+    def render(self, prompt: Prompt, id: RequestId, limit: Limit) -> Rendered:
+        """Make tokens of a prompt. Raises RunnerError as :meth:`prepare` does."""
+        match prompt:
+            case ChatPrompt():
+                return self._render_chat(prompt, id, limit)
+            case TextPrompt(text=text):
+                return Rendered(self._tokenize(text), text)
+            case TokenPrompt(tokens=tokens):
+                self.check_tokens(tokens, "prompt")
+                return Rendered(tokens)
+            case InfillPrompt():
+                return Rendered(infill_tokens(prompt, self.infill, self._tokenize_plain))
+
+    def check_tokens(self, tokens: Sequence[int], param: str) -> None:
+        """Raise RunnerError(INVALID_REQUEST) for a token that the model does not have."""
+        for index, token in enumerate(tokens):
+            if not 0 <= token < self.vocabulary:
+                raise RunnerError(
+                    Kind.INVALID_REQUEST,
+                    f"token {token} (the one at index {index}) is not in the vocabulary of this "
+                    f"model, which ends at {self.vocabulary - 1}",
+                    param=param,
+                )
+
+    def _tokenize(self, text: str) -> list[int]:
+        return self.tokenizer.tokenize(text, add_special=True, parse_special=True)
+
+    def _tokenize_plain(self, text: str) -> list[int]:
+        return self.tokenizer.tokenize(text, add_special=False, parse_special=False)
+
+    def _render_chat(self, prompt: ChatPrompt, id: RequestId, limit: Limit) -> Rendered:
         if self.renderer is None:
             raise RunnerError(Kind.TEMPLATE_ERROR, self.no_template)
         request = {
@@ -123,11 +163,12 @@ class Prompter:
             "now": int(time.time()),
         }
         try:
-            with limit(submit.id):
+            with limit(id):
                 made = self.renderer.apply(request)
         except NativeError as error:
             raise RunnerError(Kind.TEMPLATE_ERROR, error.message, param="messages") from error
         return Rendered(
+            self._tokenize(made["prompt"]),
             made["prompt"],
             tuple(made["additional_stops"]),
             tuple(made["preserved_tokens"]),

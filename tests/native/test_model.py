@@ -48,6 +48,7 @@ def test_the_facts_of_the_model(model: Model) -> None:
     assert info["eos_piece"] == "<|im_end|>"
     assert info["eos"] in info["eog"]
     assert not info["pooling"]
+    assert info["fim"] == {"prefix": -1, "suffix": -1, "middle": -1, "repo": 4, "file": -1}
 
 
 def test_a_file_that_is_no_model_fails_with_the_loader_s_reason(

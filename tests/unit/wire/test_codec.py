@@ -7,17 +7,21 @@ import pytest
 from runner.wire import FrameError, encode, from_worker_decoder, is_last, to_worker_decoder
 from runner.wire.messages import (
     WIRE_VERSION,
+    Answered,
+    Ask,
     Beat,
     Begun,
     CallDelta,
     Cancel,
     ChatPrompt,
+    Detokenize,
     Ended,
     EngineWishes,
     Event,
     Events,
     Failed,
     FromWorker,
+    InfillPrompt,
     Load,
     LoadFailed,
     LoadProgress,
@@ -25,11 +29,14 @@ from runner.wire.messages import (
     Piece,
     Rates,
     Sampling,
+    Snippet,
     Stop,
     Submit,
     TextPrompt,
     Timings,
+    Tokenize,
     TokenLogprob,
+    TokenPrompt,
     ToWorker,
     Tune,
     Tuned,
@@ -71,6 +78,15 @@ TO_WORKER: list[ToWorker] = [
         ),
         sampling=Sampling(),
     ),
+    Submit(id=3, prompt=TokenPrompt(tokens=(0, 7)), sampling=Sampling()),
+    Submit(
+        id=4,
+        prompt=InfillPrompt(prefix="a", suffix="b", extra=(Snippet(filename="c", text="d"),)),
+        sampling=Sampling(),
+    ),
+    Ask(id=5, question=Tokenize(text="a", add_special=False, parse_special=True)),
+    Ask(id=6, question=Detokenize(tokens=(1,))),
+    Ask(id=7, question=TextPrompt(text="b")),
     Cancel(id=2**40),
     Load(
         version=WIRE_VERSION,
@@ -102,6 +118,7 @@ FROM_WORKER: list[FromWorker] = [
             Piece(3, "", 4, reasoning="Hm", calls=(CallDelta(0, "{", "call_x", "weather"),)),
             ENDED,
             Failed(4, "context_length_exceeded", "too long", details={"prompt_tokens": 9}),
+            Answered(5, "hé", (1, 2), (b"h", b"\xc3\xa9")),
         )
     ),
     Beat(
@@ -166,8 +183,14 @@ def test_an_end_between_frames_is_well() -> None:
 
 @pytest.mark.parametrize(
     ("event", "expected"),
-    [(Begun(1, 1, 0), False), (Piece(1, "", 0), False), (ENDED, True), (Failed(1, "", ""), True)],
-    ids=["begun", "piece", "ended", "failed"],
+    [
+        (Begun(1, 1, 0), False),
+        (Piece(1, "", 0), False),
+        (ENDED, True),
+        (Failed(1, "", ""), True),
+        (Answered(1, "", ()), True),
+    ],
+    ids=["begun", "piece", "ended", "failed", "answered"],
 )
-def test_only_ended_and_failed_are_last(event: Event, expected: bool) -> None:
+def test_which_events_are_last(event: Event, expected: bool) -> None:
     assert is_last(event) is expected

@@ -12,7 +12,7 @@ import pytest
 
 from runner.engine import SequenceRequest
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import Failed, Sampling, Submit, TextPrompt
+from runner.wire.messages import Answered, Ask, Failed, Sampling, Submit, TextPrompt
 from runner.worker.preparer import MAX_HUNG, Preparer
 from runner.worker.prompts import Limit, Prepared
 
@@ -30,12 +30,15 @@ class Kitchen:
         self.release = threading.Event()
         self.started: queue.Queue[int] = queue.Queue()
         self.delivered: queue.Queue[Prepared] = queue.Queue()
+        self.told: queue.Queue[Answered] = queue.Queue()
         self.refused: queue.Queue[Failed] = queue.Queue()
         self.discarded: queue.Queue[Prepared] = queue.Queue()
         self.gave_up = threading.Event()
         self.preparer = Preparer(
             self.prepare,
+            answer=self.answer,
             deliver=self.delivered.put,
+            tell=self.told.put,
             refuse=self.refused.put,
             discard=self.discarded.put,
             give_up=self.gave_up.set,
@@ -57,6 +60,13 @@ class Kitchen:
         request = SequenceRequest(submit.id, (1,), None, deadline_s=deadline_s)
         return Prepared(request, ())
 
+    def answer(self, ask: Ask, limit: Limit) -> Answered:
+        assert isinstance(ask.question, TextPrompt)
+        if ask.question.text == "hang":
+            with limit(ask.id):
+                self.release.wait()
+        return Answered(ask.id, "it", (1,))
+
 
 @pytest.fixture
 def kitchen() -> Iterator[Kitchen]:
@@ -71,6 +81,22 @@ def test_what_is_submitted_is_delivered_with_its_deadline(kitchen: Kitchen) -> N
     assert prepared.request.id == 1
     assert prepared.request.deadline_s is not None
     assert len(kitchen.preparer) == 0
+
+
+def test_a_question_is_answered_without_the_engine(kitchen: Kitchen) -> None:
+    kitchen.preparer.submit(Ask(id=1, question=TextPrompt(text="")))
+    assert kitchen.told.get(timeout=WAIT_S) == Answered(1, "it", (1,))
+    assert len(kitchen.preparer) == 0
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped(kitchen: Kitchen) -> None:
+    for id, words in enumerate(["hang", "hang", ""], start=1):  # two threads: the third waits
+        kitchen.preparer.submit(Ask(id=id, question=TextPrompt(text=words)))
+    assert kitchen.preparer.cancel(3)
+    kitchen.release.set()
+    assert {kitchen.told.get(timeout=WAIT_S).id for _ in range(2)} == {1, 2}
+    assert len(kitchen.preparer) == 0
+    assert kitchen.told.empty()
 
 
 def test_a_refusal_is_told_as_it_is(kitchen: Kitchen) -> None:

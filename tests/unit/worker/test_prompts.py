@@ -12,7 +12,15 @@ import pytest
 
 from runner.binding import Code, NativeError
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import ChatPrompt, Sampling, Submit, TextPrompt
+from runner.wire.messages import (
+    ChatPrompt,
+    InfillPrompt,
+    Sampling,
+    Submit,
+    TextPrompt,
+    TokenPrompt,
+)
+from runner.worker.infill import InfillTokens
 from runner.worker.prompts import Prepared, Prompter
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -27,8 +35,8 @@ class Model:
         self.settings: list[dict[str, Any]] = []
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        assert add_special and parse_special
-        return [1, *(ord(letter) for letter in text)]
+        assert add_special == parse_special
+        return [*([1] if add_special else []), *(ord(letter) for letter in text)]
 
     def apply(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.error:
@@ -76,6 +84,8 @@ def prepare(submit: Submit, model: Model | None = None, **changes: Any) -> Prepa
             "generators": model,
             "context_size": 100,
             "penalty_tokens": 0,
+            "vocabulary": 128,
+            "infill": InfillTokens(),
             "generates": True,
         }
         | changes
@@ -98,6 +108,25 @@ def test_text_is_taken_as_it_is() -> None:
     assert (request.client, request.shares_prefix, request.deadline_s) == ("ann", False, 12.5)
     assert request.max_tokens == 5
     assert model.rendered == []
+
+
+def test_tokens_are_taken_as_they_are() -> None:
+    submit = Submit(id=7, prompt=TokenPrompt(tokens=(0, 127)), sampling=Sampling())
+    assert prepare(submit).request.prompt == (0, 127)
+
+
+@pytest.mark.parametrize("token", [-1, 128, 2**31])
+def test_a_token_of_another_vocabulary_is_refused(token: int) -> None:
+    error = refusal(Submit(id=7, prompt=TokenPrompt(tokens=(5, token)), sampling=Sampling()))
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "prompt")
+    assert f"token {token} (the one at index 1)" in error.message
+
+
+def test_a_gap_is_asked_for_with_the_model_s_tokens() -> None:
+    submit = Submit(id=7, prompt=InfillPrompt(prefix="a", suffix="b"), sampling=Sampling())
+    marks = InfillTokens(prefix=120, suffix=121, middle=122)
+    assert prepare(submit, infill=marks).request.prompt == (120, 97, 121, 98, 122)
+    assert refusal(submit).kind is Kind.MODEL_NOT_SUPPORTED
 
 
 def test_a_conversation_goes_through_the_template() -> None:

@@ -1,0 +1,87 @@
+"""Questions that need no engine: what text is in tokens, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import (
+    Answered,
+    Ask,
+    ChatPrompt,
+    Detokenize,
+    TextPrompt,
+    Tokenize,
+    TokenPrompt,
+)
+from runner.worker.answering import Answerer
+from runner.worker.infill import InfillTokens
+from runner.worker.prompts import Prompter
+
+
+class Bytes:
+    """A vocabulary of bytes behind a BOS, 256, and a template that shouts."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        return [*([256] if add_special else []), *text.encode()]
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        return b"<s>" if token == 256 else bytes([token])
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
+        return b"".join(self.piece(token, special=special) for token in tokens)
+
+    def apply(self, request: dict[str, Any]) -> dict[str, Any]:
+        made = {"prompt": request["messages"][0]["content"].upper(), "generation_prompt": ""}
+        return made | {"additional_stops": [], "preserved_tokens": []}
+
+    def new_generator(self, settings: dict[str, Any]) -> int:
+        raise AssertionError("a question needs no generator")
+
+
+@contextmanager
+def unlimited(id: int) -> Iterator[None]:
+    yield
+
+
+def answer(question: Any) -> Answered:
+    model = Bytes()
+    prompter = Prompter(
+        tokenizer=model,
+        renderer=model,
+        no_template="",
+        generators=model,
+        context_size=8,
+        vocabulary=257,
+        infill=InfillTokens(),
+        penalty_tokens=0,
+        generates=False,
+    )
+    return Answerer(prompter, model).answer(Ask(id=7, question=question), unlimited)
+
+
+def test_a_text_has_tokens_with_their_bytes() -> None:
+    question = Tokenize(text="é", add_special=True, parse_special=False)
+    assert answer(question) == Answered(7, "é", (256, 195, 169), (b"<s>", b"\xc3", b"\xa9"))
+
+
+def test_tokens_are_a_text_whatever_they_are() -> None:
+    assert answer(Detokenize(tokens=(256, 104, 195))) == Answered(7, "<s>h\ufffd", (256, 104, 195))
+
+
+@pytest.mark.parametrize("token", [-1, 257])
+def test_a_token_that_does_not_exist_is_refused(token: int) -> None:
+    with pytest.raises(RunnerError) as caught:
+        answer(Detokenize(tokens=(token,)))
+    assert caught.value.kind is Kind.INVALID_REQUEST
+
+
+def test_a_prompt_is_shown_as_the_model_reads_it() -> None:
+    chat = ChatPrompt(messages_json='[{"role": "user", "content": "hi"}]')
+    assert answer(chat) == Answered(7, "HI", (256, 72, 73))
+    assert answer(TextPrompt(text="hi")) == Answered(7, "hi", (256, 104, 105))
+    assert answer(TokenPrompt(tokens=(104,))) == Answered(7, "h", (104,))
