@@ -12,8 +12,9 @@ from runner import http
 from runner.api import faults, gate, jsonbody, routes
 from runner.api.gate import Policy
 from runner.api.keys import Scope, parse_keys
-from runner.api.openai.chat import ignored_header
-from runner.api.openai.parse import PRIVATE, ChatRequest, parse
+from runner.api.openai.choosing import ignored_header
+from runner.api.openai.generation import PRIVATE
+from runner.api.openai.parse import ChatRequest, parse
 from runner.api.openai.sampling import INTEGERS, NUMBERS
 from runner.api.routes import Route
 from runner.errors import RunnerError

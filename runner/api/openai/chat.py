@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
-from typing import Protocol, TypeVar
-from urllib.parse import quote
+from functools import partial
 
 from runner.api import faults
 from runner.api.call import Call, EventStream, while_wanted
-from runner.api.faults import Header
-from runner.api.openai import parse, render, sampling
+from runner.api.openai import choosing, parse, render, sampling
 from runner.api.openai.parse import ChatRequest
 from runner.errors import Kind, RunnerError
-from runner.service import Engines, Lease
-from runner.wire.messages import Begun, Ended, Event, Failed, Piece, Ready
-
-T = TypeVar("T")
-
-MAX_IGNORED = 32
-
-
-class Completion(Protocol):
-    """The events of one choice; leaving the block cancels it."""
-
-    def tap(self, take: Callable[[Piece], bool]) -> None:
-        """Hand pieces to ``take`` as they arrive; one that it refuses is for the iteration."""
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Iterate to the last event."""
-
-    async def __aenter__(self) -> object:
-        """Begin."""
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave."""
+from runner.service import Engines
+from runner.wire.messages import Ended, Ready, Submit
 
 
 class Chat:
@@ -60,7 +30,10 @@ class Chat:
             return
         request = await call.read(parse.parse)
         if request.stream:
-            await self._stream(call, request)
+            headers = choosing.ignored_header(request.ignored)
+            await choosing.stream(
+                call, headers, partial(self._relay, call, request), patience_s=self._patience_s
+            )
         else:
             await self._reply(call, request)
 
@@ -78,27 +51,16 @@ class Chat:
         ):
             check_model(request, lease.ready)
             identity = self._identify(request, lease.ready)
-            choices = await _each_choice(lease, request, call.client, _fold)
+
+            async def fold(_: int, completion: choosing.Completion) -> tuple[render.Choice, Ended]:
+                return await choosing.fold(completion, render.Choice())
+
+            choices = await choosing.each(lease, _submits(request, call), fold)
         wants_logprobs = request.sampling.top_logprobs is not None
         await call.reply(
             render.completion(identity, choices, wants_logprobs=wants_logprobs),
-            headers=[faults.JSON_TYPE, *ignored_header(request.ignored)],
+            headers=[faults.JSON_TYPE, *choosing.ignored_header(request.ignored)],
         )
-
-    async def _stream(self, call: Call, request: ChatRequest) -> None:
-        events = EventStream(call, ignored_header(request.ignored))
-        try:
-            async with while_wanted(call.exchange), events.opened_after(self._patience_s):
-                tail = await self._relay(call, request, events)
-            await events.finish(tail)
-        except RunnerError as error:
-            if not events.is_open or call.exchange.is_gone:
-                raise
-            await events.finish(render.error_event(error))
-        except asyncio.CancelledError:
-            if events.is_open:
-                await events.finish(render.error_event(_STOPPING))
-            raise
 
     async def _relay(self, call: Call, request: ChatRequest, events: EventStream) -> bytes:
         """Send all but the last events, and return those: they go out together."""
@@ -106,11 +68,11 @@ class Chat:
             check_model(request, lease.ready)
             identity = self._identify(request, lease.ready)
 
-            async def relay(index: int, completion: Completion) -> tuple[bytes, Ended]:
+            async def relay(index: int, completion: choosing.Completion) -> tuple[bytes, Ended]:
                 chunks = render.Chunks(identity, index, include_usage=request.include_usage)
-                return await _relay_choice(completion, chunks, events)
+                return await choosing.relay(completion, chunks, events)
 
-            lasts = await _each_choice(lease, request, call.client, relay)
+            lasts = await choosing.each(lease, _submits(request, call), relay)
         ended = [one for _, one in lasts]
         usage = render.usage_chunk(identity, ended) if request.include_usage else b""
         return b"".join(chunk for chunk, _ in lasts) + usage + render.DONE
@@ -124,9 +86,6 @@ class Chat:
         )
 
 
-_STOPPING = RunnerError(Kind.UNAVAILABLE, "the server is being stopped")
-
-
 def check_model(request: ChatRequest, ready: Ready) -> None:
     """Raise for what only the loaded model could tell: it cannot chat, a token is not its."""
     if ready.model.pooling:
@@ -138,87 +97,5 @@ def check_model(request: ChatRequest, ready: Ready) -> None:
     sampling.check_vocabulary(request.sampling, ready.model.vocabulary)
 
 
-def ignored_header(names: tuple[str, ...]) -> list[Header]:
-    """Return ``X-Ignored-Fields``, with whatever a client called a field made safe for a header."""
-    shown = [quote(name[:80], safe="[]#/$~:") for name in names[:MAX_IGNORED]]
-    if len(names) > MAX_IGNORED:
-        shown.append(f"... and {len(names) - MAX_IGNORED} more")
-    return [("X-Ignored-Fields", ", ".join(shown))] if shown else []
-
-
-async def _each_choice(
-    lease: Lease,
-    request: ChatRequest,
-    client: str,
-    consume: Callable[[int, Completion], Awaitable[T]],
-) -> list[T]:
-    """Submit every choice and consume them together; the first failure ends them all."""
-    completions = [
-        lease.submit(request.submit(index, client=client)) for index in range(request.choices)
-    ]
-    if len(completions) == 1:
-        return [await consume(0, completions[0])]
-
-    async def run(index: int) -> T:
-        return await consume(index, completions[index])
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(run(index)) for index in range(len(completions))]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
-
-
-async def _fold(_index: int, completion: Completion) -> tuple[render.Choice, Ended]:
-    choice = render.Choice()
-
-    def keep(piece: Piece) -> bool:
-        choice.add(piece)
-        return True
-
-    completion.tap(keep)
-    async with completion:
-        async for event in completion:
-            match event:
-                case Begun() | Piece():
-                    choice.add(event)
-                case Ended():
-                    return choice, event
-                case Failed():
-                    raise faults.from_failed(event)
-    raise _unended()
-
-
-async def _relay_choice(
-    completion: Completion, chunks: render.Chunks, events: EventStream
-) -> tuple[bytes, Ended]:
-    opening = chunks.first()
-
-    def relay(piece: Piece) -> bool:
-        """Send a piece from where it was read: a step costs one turn of the event loop."""
-        if opening or not events.takes_more:
-            return False
-        if chunk := chunks.piece(piece):
-            events.write(chunk)
-        return True
-
-    completion.tap(relay)
-    async with completion:
-        async for event in completion:
-            match event:
-                case Piece():
-                    if chunk := chunks.piece(event):
-                        await events.send(opening + chunk)
-                        opening = b""
-                case Begun():
-                    await events.open()
-                case Ended():
-                    return opening + chunks.last(event), event
-                case Failed():
-                    raise faults.from_failed(event)
-    raise _unended()
-
-
-def _unended() -> RunnerError:
-    return RunnerError(Kind.INTERNAL, "the engine's events ended without a last one")
+def _submits(request: ChatRequest, call: Call) -> list[Submit]:
+    return [request.submit(index, client=call.client) for index in range(request.choices)]

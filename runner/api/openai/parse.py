@@ -13,44 +13,14 @@ from typing import Any
 
 import msgspec
 
-from runner.api.openai import messages, sampling, structure
+from runner.api.openai import generation, messages, sampling, structure
 from runner.api.openai.fields import Fields, as_boolean, as_text, refuse
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt, Sampling, Submit
 
-MAX_CHOICES = 16
-MAX_TOKENS = 2**31 - 1
-MAX_MODEL_CHARACTERS = 512
-MAX_STOPS = 16
-MAX_STOP_CHARACTERS = 1024
 MAX_TEMPLATE_ARGUMENTS = 32
 MAX_TEMPLATE_CHARACTERS = 4096
 
-# They steer llama-server's inside: slots, files, other users' caches, unchecked grammars.
-PRIVATE = frozenset(
-    {
-        "backend_sampling",
-        "chat_format",
-        "chat_parser",
-        "generation_prompt",
-        "grammar",
-        "grammar_lazy",
-        "grammar_triggers",
-        "grammar_type",
-        "id_slot",
-        "lora",
-        "n_cache_reuse",
-        "n_discard",
-        "n_keep",
-        "parse_tool_calls",
-        "preserved_tokens",
-        "reasoning_control",
-        "reasoning_budget_start_tag",
-        "reasoning_budget_end_tag",
-        "reasoning_budget_end_tags",
-        "slot_id",
-    }
-)
 # Names the template gets from us.
 RESERVED_ARGUMENTS = frozenset(
     {
@@ -104,8 +74,8 @@ def parse(body: dict[str, Any]) -> ChatRequest:
     """Read a request; raise INVALID_REQUEST or MODEL_NOT_SUPPORTED naming the field at fault."""
     fields = Fields(body)
     ignored: dict[str, None] = {}
-    model = _parse_model(fields)
-    _refuse_private(fields)
+    model = generation.parse_model(fields)
+    generation.refuse_private(fields)
     _refuse_tools(fields, ignored)
     conversation = messages.parse(fields, ignored)
     stream = fields.boolean("stream") or False
@@ -113,11 +83,11 @@ def parse(body: dict[str, Any]) -> ChatRequest:
         model=model,
         prompt=_parse_prompt(fields, conversation),
         sampling=sampling.parse(fields, json_schema=structure.parse(fields, ignored)),
-        max_tokens=_parse_max_tokens(fields),
-        stop=_parse_stop(fields),
-        choices=_parse_choices(fields),
+        max_tokens=generation.parse_max_tokens(fields),
+        stop=generation.parse_stop(fields),
+        choices=generation.parse_choices(fields),
         stream=stream,
-        include_usage=_parse_stream_options(fields, ignored) and stream,
+        include_usage=generation.parse_stream_options(fields, ignored) and stream,
         cache_prompt=fields.boolean("cache_prompt") is not False,
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
@@ -125,31 +95,7 @@ def parse(body: dict[str, Any]) -> ChatRequest:
 
 def parse_model_name(body: dict[str, Any]) -> str:
     """Read the model's name alone out of a request."""
-    return _parse_model(Fields(body))
-
-
-def _parse_model(fields: Fields) -> str:
-    model = fields.text("model", max_characters=MAX_MODEL_CHARACTERS)
-    if not model or not model.strip():
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            "model is required",
-            hint="GET /v1/models lists the models of this server",
-            param="model",
-        )
-    return model
-
-
-def _refuse_private(fields: Fields) -> None:
-    for name in fields:
-        if name in PRIVATE or name.startswith("speculative."):
-            hint = "use response_format with a JSON schema" if name == "grammar" else None
-            raise RunnerError(
-                Kind.INVALID_REQUEST,
-                f"{name[:80]} is private to the engine and is not taken from clients",
-                hint=hint,
-                param=name[:80],
-            )
+    return generation.parse_model(Fields(body))
 
 
 def _refuse_tools(fields: Fields, ignored: dict[str, None]) -> None:
@@ -235,50 +181,3 @@ def _parse_template_arguments(fields: Fields) -> str:
         if isinstance(value, str):
             as_text(value, param, MAX_TEMPLATE_CHARACTERS)
     return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-
-
-# ---- length, stop, choices, stream -----------------------------------------------------------
-
-
-def _parse_max_tokens(fields: Fields) -> int | None:
-    """Read the three names of one limit; -1 is llama-server's "until the context is full"."""
-    given = {
-        name: fields.integer(name, -1, MAX_TOKENS)
-        for name in ("n_predict", "max_completion_tokens", "max_tokens")
-    }
-    limits = {limit for limit in given.values() if limit is not None}
-    if len(limits) > 1:
-        names = " and ".join(name for name, limit in given.items() if limit is not None)
-        raise RunnerError(
-            Kind.INVALID_REQUEST, f"{names} name different limits; send one", param="max_tokens"
-        )
-    limit = next(iter(limits), -1)
-    return None if limit == -1 else limit
-
-
-def _parse_stop(fields: Fields) -> tuple[str, ...]:
-    value = fields.take("stop")
-    if value is None:
-        return ()
-    array = [value] if isinstance(value, str) else value
-    if not isinstance(array, list) or len(array) > MAX_STOPS:
-        refuse("stop", f"a string or an array of at most {MAX_STOPS} strings", value)
-    for index, item in enumerate(array):
-        param = "stop" if isinstance(value, str) else f"stop[{index}]"
-        if not as_text(item, param, MAX_STOP_CHARACTERS):
-            refuse(param, "a string that is not empty", item)
-    return tuple(dict.fromkeys(array))
-
-
-def _parse_choices(fields: Fields) -> int:
-    names = ("n", "n_cmpl")
-    counts = [fields.integer(name, 1, MAX_CHOICES) for name in names]
-    return next((count for count in counts if count is not None), 1)
-
-
-def _parse_stream_options(fields: Fields, ignored: dict[str, None]) -> bool:
-    options = Fields(fields.object("stream_options") or {}, "stream_options.")
-    include_usage = options.boolean("include_usage") or False
-    options.drop(["include_obfuscation"])  # padding against a listener on the network path
-    ignored.update(dict.fromkeys(f"stream_options.{name}" for name in options))
-    return include_usage
