@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from runner.errors import Kind, RunnerError
-from runner.gguf import ModelMetadata
 from runner.oci import Digest, Reference
 from runner.service.transfers import Transfers
 from runner.store import Removal, Store, StoredModel, is_package, stored_name
@@ -47,7 +46,6 @@ class Catalogue:
         self._store = store
         self._transfers = transfers
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
-        self._facts: dict[str, ModelMetadata] = {}
 
     async def list(self) -> Sequence[StoredModel]:
         """List the stored models."""
@@ -71,13 +69,6 @@ class Catalogue:
                 raise
         async with self._transfers.pull(name) as watch:
             return (await watch.result()).model
-
-    async def facts(self, model: StoredModel) -> ModelMetadata:
-        """Read what the model's GGUF headers say; remembered by id, which is a digest."""
-        key = str(model.id)
-        if key not in self._facts:
-            self._facts[key] = await self._run(self._store.facts, model)
-        return self._facts[key]
 
     async def engine_files(self, model: StoredModel) -> EngineFiles:
         """Say what an engine loads; makes the model's bundle if need be."""

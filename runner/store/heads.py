@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from runner.errors import RunnerError
 from runner.gguf import (
@@ -14,7 +15,7 @@ from runner.gguf import (
     describe,
     read_header,
 )
-from runner.oci import Artifact, Descriptor, ModelConfig
+from runner.oci import Artifact, ModelConfig, ModelFile
 from runner.store.blobs import check_blob
 from runner.store.layout import Layout
 from runner.store.source import Source, open_source
@@ -38,13 +39,13 @@ def read_head(source: Source) -> Gguf:
         ) from error
 
 
-def read_facts(layout: Layout, weights: Sequence[Descriptor]) -> ModelMetadata:
+def read_facts(layout: Layout, weights: Sequence[ModelFile]) -> ModelMetadata:
     """Describe a model by its stored weights; raise RunnerError: INTEGRITY, INVALID_MODEL."""
     parts = []
-    for blob in weights:
-        check_blob(layout, blob.digest, blob.size_bytes)
-        with open_source(layout.blob(blob.digest)) as source:
-            parts.append(read_head(source))
+    for file in weights:
+        check_blob(layout, file.blob.digest, file.blob.size_bytes)
+        with open_source(layout.blob(file.blob.digest)) as source:
+            parts.append(read_head(replace(source, path=Path(file.path))))
     return describe(*parts)
 
 
@@ -56,7 +57,7 @@ def complete(layout: Layout, config: ModelConfig, artifact: Artifact) -> ModelCo
     stated = (config.quantization, config.parameters, config.architecture, config.size, config.gguf)
     if artifact.format != "gguf" or all(stated):
         return replace(config, format=config.format or artifact.format)
-    facts = read_facts(layout, [file.blob for file in artifact.weights])
+    facts = read_facts(layout, artifact.weights)
     return replace(
         config,
         format=config.format or artifact.format,

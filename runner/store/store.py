@@ -8,13 +8,12 @@ what the disk does, BUSY when another writer holds the lock too long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
-from runner.gguf import ModelMetadata
 from runner.oci import Artifact, Descriptor, Digest, Manifest, Reference
 from runner.store import lookup
 from runner.store.blobs import broken, is_present, stored_s
@@ -117,15 +116,22 @@ class Store:
         """List a model whose blobs came in; return None when one of them was deleted meanwhile.
 
         Without a name it can be found by its id; a name without a tag is listed with the model's
-        digest. Raises RunnerError(INVALID_MODEL) for a config that is none.
+        digest. Raises RunnerError(INVALID_MODEL) for a config that is none, or GGUF weights whose
+        headers are not sound.
         """
         tag = None if name is None else full_name(name, manifest.digest)
+        blobs = (manifest.descriptor, *manifest.blobs)
         self._require_writable()
         with storage_errors("adding a model", self.path):
             ingest_bytes(self._layout, manifest.raw)
+            if not self._has(blobs):
+                return None
+            # Before the lock: a large vocabulary takes a moment. What is listed was looked at then.
+            weights = Artifact.of(manifest).weights
+            if weights and self._index.read().find(manifest.digest) is None:
+                read_facts(self._layout, weights)
             with self._index.changing() as draft:
-                blobs = (manifest.descriptor, *manifest.blobs)
-                if not all(is_present(self._layout, blob) for blob in blobs):
+                if not self._has(blobs):
                     return None
                 self._documents.read(manifest.descriptor)  # before it is listed
                 entry = draft.index.find(manifest.digest)
@@ -196,13 +202,6 @@ class Store:
         """Open a blob for reading its parts; see :func:`runner.store.reading.open_blob`."""
         return open_blob(self._layout_with(blob), blob)
 
-    def facts(self, model: StoredModel) -> ModelMetadata:
-        """Read the headers of the model's weights; raise RunnerError(INVALID_MODEL)."""
-        with storage_errors("reading a model's header", self.path):
-            weights = Artifact.of(model.manifest).runnable_weights
-            holder = self._holder(model) or self._layout
-            return read_facts(holder, [file.blob for file in weights])
-
     def _require_writable(self) -> None:
         self._index.check_writable()
 
@@ -210,6 +209,9 @@ class Store:
         """Return the store of others that has the model; None: it is in our own."""
         path = model.shared_from
         return None if path is None else self._shared.get(path)._layout
+
+    def _has(self, blobs: Iterable[Descriptor]) -> bool:
+        return all(is_present(self._layout, blob) for blob in blobs)
 
     def _layout_with(self, blob: Descriptor) -> Layout:
         """Return the first store that has a blob; without any, our own."""

@@ -49,10 +49,6 @@ class FakeStore:
     def remove(self, text: str, *, force: bool = False) -> None:
         self.asked.append(("remove", (text, force)))
 
-    def facts(self, model: StoredModel) -> object:
-        self.asked.append(("facts", str(model.id)))
-        return object()
-
 
 Scene = Callable[[FakeStore, Catalogue, FakeTransferClient], Awaitable[None]]
 
@@ -140,16 +136,6 @@ def test_a_tag_is_told_in_full() -> None:
         store.models["a"] = stored("a")
         assert str(await catalogue.tag("a", "mine")) == "docker.io/ai/mine:latest"
         assert store.asked[-1] == ("tag", "docker.io/ai/mine:latest")
-
-    play(scene)
-
-
-def test_header_facts_are_read_once_per_model() -> None:
-    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
-        first = await catalogue.facts(stored("a"))
-        assert await catalogue.facts(stored("a")) is first
-        await catalogue.facts(stored("b"))
-        assert len(store.asked) == 2
 
     play(scene)
 

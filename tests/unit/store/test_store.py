@@ -154,11 +154,6 @@ def test_the_files_of_a_model_in_use_may_be_removed(store: Store, add: AddModel)
         assert file.read(4) == b"GGUF"
 
 
-def test_the_facts_of_a_model_come_from_its_header(store: Store, add: AddModel) -> None:
-    facts = store.facts(add("x"))
-    assert (facts.architecture, facts.context_length, facts.head_count_kv) == ("llama", 128, 2)
-
-
 def test_readers_see_whole_models_while_others_write(
     store: Store, add: AddModel, write_model: WriteModel
 ) -> None:
@@ -218,7 +213,6 @@ def test_a_real_model_from_its_package(store: Store) -> None:
         "size": "93.81MiB",
         "gguf": None,
     }
-    assert store.facts(model).vocabulary == 49152
     assert store.bundle(model).gguf_path.stat().st_size == 98_362_432
     assert add_gguf(store, paths, Reference.parse("again")).id == model.id
     assert Path(paths[0]).exists()
@@ -242,13 +236,3 @@ def test_a_model_removed_while_it_is_looked_up_is_not_found(
     assert caught.value.kind is Kind.MODEL_NOT_FOUND
     add_gguf(other, [write_model()], Reference.parse("x"))
     assert store.list() == []
-
-
-def test_a_header_is_not_read_from_a_damaged_blob(
-    store: Store, add: AddModel, layout: Layout
-) -> None:
-    model = add("x")
-    layout.blob(model.manifest.layers[0].digest).unlink()
-    with pytest.raises(RunnerError) as caught:
-        store.facts(model)
-    assert caught.value.kind is Kind.INTEGRITY

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Digest, Reference, media
+from runner.oci import Descriptor, Digest, Reference, media
 from runner.store import Store, StoredModel
 from runner.store.layout import Layout as Folders
 from runner.transfer.archive import Layout, archive_bytes, load, save
@@ -265,14 +265,23 @@ def of_docker_save(files: dict[str, bytes], model: StoredModel) -> bytes:
     return packed(("manifest.json", b'[{"Config":"x.json","Layers":[]}]'))
 
 
-def a_config_that_is_none(files: dict[str, bytes], model: StoredModel) -> bytes:
-    config = b'{"config":{"format":7}}'
-    digest = Digest.of(config)
-    raw = model.manifest.raw.replace(
-        str(model.manifest.config.digest).encode(), str(digest).encode()
-    ).replace(f'"size":{model.manifest.config.size_bytes}'.encode(), b'"size":23')
-    changed = {"manifest.json": raw, f"blobs/sha256/{digest.hex}": config}
+def exchanged(files: dict[str, bytes], model: StoredModel, blob: Descriptor, data: bytes) -> bytes:
+    """The same archive with another blob, of which the manifest knows."""
+    digest = Digest.of(data)
+    raw = model.manifest.raw.replace(str(blob.digest).encode(), str(digest).encode()).replace(
+        f'"size":{blob.size_bytes}'.encode(), f'"size":{len(data)}'.encode()
+    )
+    changed = {"manifest.json": raw, f"blobs/sha256/{digest.hex}": data}
     return packed(*(files | changed).items())
+
+
+def a_config_that_is_none(files: dict[str, bytes], model: StoredModel) -> bytes:
+    return exchanged(files, model, model.manifest.config, b'{"config":{"format":7}}')
+
+
+def weights_that_are_none(files: dict[str, bytes], model: StoredModel) -> bytes:
+    pointer = b"version https://git-lfs.github.com/spec/v1\n"
+    return exchanged(files, model, model.manifest.layers[0], pointer)
 
 
 HOSTILE: list[tuple[str, Spoil, Kind]] = [
@@ -293,6 +302,7 @@ HOSTILE: list[tuple[str, Spoil, Kind]] = [
     ("cut off", cut_off, Kind.INVALID_MODEL),
     ("of docker save", of_docker_save, Kind.INVALID_MODEL),
     ("a config that is none", a_config_that_is_none, Kind.INVALID_MODEL),
+    ("c1: weights that are none", weights_that_are_none, Kind.INVALID_MODEL),
     ("empty", lambda files, model: b"", Kind.INVALID_MODEL),
 ]
 

@@ -123,7 +123,7 @@ def test_a_model_of_ollama_is_runnable_under_the_name_of_its_registry(
     model = import_model(store, choose(found, "llama3"), None)
     assert model.tags == ("registry.ollama.ai/library/llama3:latest",)
     assert store.bundle(model).gguf_path.read_bytes() == ONE
-    assert store.facts(model).architecture == "llama"
+    assert model.config.architecture == "llama"
     renamed = import_model(store, choose(found, "llama3:8b"), Reference.parse("mine"))
     assert renamed.tags == ("docker.io/ai/mine:latest",)
     assert state(folder) == before

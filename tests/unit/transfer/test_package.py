@@ -107,7 +107,7 @@ def test_one_shard_stands_for_all(store: Store, tmp_path: Path) -> None:
     assert sorted(path.read_bytes() for path in first.parent.iterdir()) == sorted(
         path.read_bytes() for path in paths
     )
-    assert store.facts(model).parameters == 96
+    assert model.config.parameters == "96"
 
 
 def test_progress_tells_how_far_each_file_is(

@@ -15,7 +15,7 @@ from runner.store import Store
 from runner.transfer.pace import Pace
 from runner.transfer.progress import Event, LayerProgress, Note, Planned
 from runner.transfer.pull import Pulled, pull
-from tests.support.gguf_maker import tiny_model
+from tests.support.gguf_maker import make_gguf, tiny_model
 from tests.support.hostile_registry import (
     Exchange,
     HostileRegistry,
@@ -114,6 +114,31 @@ def test_a_pull_of_what_is_there_asks_once_and_moves_nothing(
     again = puller.pull()
     assert again.is_cached and again.received_bytes == 0
     assert hostile.asked == ["HEAD /v2/ai/tiny/manifests/one"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "problem"),
+    [
+        (b"GGU", "not a GGUF file"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "not a GGUF file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not a GGUF file"),
+        (make_gguf({}, field_count=2**64 - 1), "invalid GGUF file"),
+        (make_gguf({}, tensor_count=2**64 - 1), "invalid GGUF file"),
+    ],
+)
+def test_c1_c2_weights_that_are_no_model_are_not_listed(
+    puller: Puller, hostile: HostileRegistry, weights: bytes, problem: str
+) -> None:
+    manifest = hostile.seed("one", weights)
+    error = puller.refused()
+    assert error.kind is Kind.INVALID_MODEL
+    assert error.message.startswith(f"model.gguf: {problem}")
+    assert puller.store.list() == []
+    puller.store.upkeep.sweep(grace_s=0.0)
+    assert stored(puller.store, weights) == weights  # for a second look, not for ever
+    assert puller.refused().kind is Kind.INVALID_MODEL
+    assert hostile.blob_requests() == []
+    assert stored(puller.store, manifest) == manifest
 
 
 def test_another_name_of_a_stored_model_is_only_a_tag(
