@@ -24,8 +24,6 @@ MMPROJ = "application/vnd.docker.ai.mmproj"  # multimodal projector, a GGUF file
 CHAT_TEMPLATE = "application/vnd.docker.ai.chat.template.jinja"
 LICENSE = "application/vnd.docker.ai.license"
 MODEL_FILE = "application/vnd.docker.ai.model.file"  # tokenizers, configs of other engines
-TAR_CONFIGS = "application/vnd.docker.ai.vllm.config.tar"
-TAR_FOLDER = "application/vnd.docker.ai.dir.tar"
 
 # Ours, since nobody else has one: a LoRA adapter for the weights beside it, one GGUF file whose
 # ``general.type`` is ``adapter``. Several are applied in the order of their layers.

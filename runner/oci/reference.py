@@ -81,10 +81,6 @@ class Reference:
         """The last part of the repository: what a partial name is compared with."""
         return self.repository.rpartition("/")[2]
 
-    def with_tag(self, tag: str) -> Self:
-        """Return the same name with another tag and no digest; raise RunnerError."""
-        return type(self).parse(f"{self.name}:{tag}")
-
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag is not None else ""
         digest = f"@{self.digest}" if self.digest is not None else ""

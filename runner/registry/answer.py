@@ -87,17 +87,17 @@ class Answer:
             parts.append(chunk)
         return b"".join(parts)
 
-    def read_prefix(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
+    def read_prefix(self) -> bytes:
         """Read the body of an error, up to a bound; what cannot be read counts as empty."""
         kept = b""
         try:
             for chunk in self.chunks():
                 kept += chunk
-                if len(kept) >= limit_bytes:
+                if len(kept) >= MAX_BODY_BYTES:
                     break
         except RunnerError:
             pass
-        return kept[:limit_bytes]
+        return kept[:MAX_BODY_BYTES]
 
     def read_json(self, limit_bytes: int) -> Any:
         """Read a JSON document; raise RunnerError(REGISTRY_UNAVAILABLE) for anything else."""

@@ -21,7 +21,6 @@ from urllib3.util.retry import Retry
 from runner.registry.address import Reach, literal_reach, may_lead, reach_of
 
 MAX_CONNECTIONS = 16  # kept open to one server
-READ_BLOCK_BYTES = 64 * 1024  # of a body on its way out
 
 Resolve = Callable[[str, int], Sequence[str]]
 

@@ -31,7 +31,6 @@ from runner.registry.mirrors import PASSED_ON, Place, Places
 from runner.registry.network import Network
 from runner.registry.session import Services, Session
 from runner.registry.stream import OpenRange
-from runner.registry.tags import list_tags
 from runner.registry.tokens import Tokens
 from runner.registry.transport import ANYBODY, ONCE, Transport
 
@@ -124,16 +123,6 @@ class Registry:
 
         return self._try_places(reference, ask)
 
-    def exists(self, reference: Reference) -> bool:
-        """Tell whether the registry has a model of this name."""
-        try:
-            self.head(reference)
-        except RunnerError as error:
-            if error.kind is not Kind.MODEL_NOT_FOUND:
-                raise
-            return False
-        return True
-
     def blob(self, reference: Reference, descriptor: Descriptor) -> OpenRange:
         """Return what opens ranges of a blob, each with a request of its own. Unverified."""
         path = f"/v2/{reference.repository}/blobs/{descriptor.digest}"
@@ -166,10 +155,6 @@ class Registry:
         if len(raw) != descriptor.size_bytes or not descriptor.digest.matches(raw):
             raise _mismatch(f"blob of {reference}", descriptor.digest, raw)
         return raw
-
-    def list_tags(self, reference: Reference) -> tuple[str, ...]:
-        """Return the tags of the reference's repository, in the registry's order."""
-        return self._try_places(reference, lambda session: list_tags(session, reference.repository))
 
     def check_login(self, host: str, login: Login) -> None:
         """Show a login to a registry; raise RunnerError(REGISTRY_DENIED) when it is refused."""

@@ -89,14 +89,6 @@ def save(
                 target.write(piece)
 
 
-def archive_bytes(model: StoredModel, layout: Layout) -> int:
-    """Return the size of the archive that :func:`save` writes."""
-    return sum(
-        len(part) if isinstance(part, bytes) else part.size_bytes
-        for part in plan_archive(model, layout)
-    )
-
-
 def plan_archive(model: StoredModel, layout: Layout) -> list[bytes | Descriptor]:
     """Lay an archive out: bytes as they are, and blobs in their places. Pure."""
     manifest = model.manifest

@@ -36,11 +36,6 @@ class Claims:
             self._states[index] = DONE
 
     @property
-    def is_complete(self) -> bool:
-        """Say whether every block is done."""
-        return self.done_count == len(self._states)
-
-    @property
     def done_count(self) -> int:
         """Number of blocks that are done."""
         return self._states.count(DONE)

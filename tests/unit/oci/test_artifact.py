@@ -41,7 +41,7 @@ def test_dockers_layers_tell_by_their_types() -> None:
         (media.MODEL_FILE, "tokenizer.json"),
         (media.SAFETENSORS, None),
         (media.DDUF, None),
-        (media.TAR_FOLDER, None),
+        ("application/vnd.docker.ai.dir.tar", None),
         ("application/x-python-pickle", "run.py"),
     ) == [
         (Role.GGUF, "model.gguf"),

@@ -80,13 +80,11 @@ def test_an_unknown_name_is_not_found(open_registry: RunningRegistry, registry: 
         registry.resolve(name(open_registry))
     assert caught.value.kind is Kind.MODEL_NOT_FOUND
     assert "MANIFEST_UNKNOWN" in caught.value.message
-    assert not registry.exists(name(open_registry))
 
 
 def test_head_tells_the_digest(open_registry: RunningRegistry, registry: Registry) -> None:
     raw = open_registry.seed("ai/tiny", "one", [LAYER])
     assert registry.head(name(open_registry)) == Digest.of(raw)
-    assert registry.exists(name(open_registry))
 
 
 def test_a_small_blob_is_read_and_verified(
@@ -97,12 +95,6 @@ def test_a_small_blob_is_read_and_verified(
     with pytest.raises(RunnerError) as caught:
         registry.read_blob(name(open_registry), manifest.config, 5)
     assert caught.value.kind is Kind.INVALID_MODEL
-
-
-def test_tags_are_listed(open_registry: RunningRegistry, registry: Registry) -> None:
-    for tag in ("one", "two"):
-        open_registry.seed("ai/tiny", tag, [LAYER])
-    assert registry.list_tags(name(open_registry)) == ("one", "two")
 
 
 def test_a_password_opens_a_basic_registry(basic_registry: RunningRegistry, tmp_path: Path) -> None:
