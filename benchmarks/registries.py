@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,13 @@ CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 GGUF = "application/vnd.docker.ai.gguf.v3"
 PIECE_BYTES = 1 << 20
+HEADER = b"".join(  # of a GGUF file that has an architecture and nothing else
+    (
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 1),
+        struct.pack("<Q", 20) + b"general.architecture",
+        struct.pack("<IQ", 8, 5) + b"llama",
+    )
+)
 CALL_S = 300.0
 START_S = 20.0
 LOOK_S = 0.01
@@ -128,12 +136,14 @@ def slow_line(port: int, *, round_trip_ms: float, megabytes_per_s: float) -> Ite
 
 
 def seed(port: int, size_bytes: int, file: Path) -> None:
-    """Put a model with one layer of random bytes there; ``file`` holds them for a moment."""
+    """Put a model of one layer there, random but for its header; ``file`` holds it for a moment."""
     root = f"http://127.0.0.1:{port}/v2/{REPOSITORY}"
     hasher = hashlib.sha256()
     with file.open("wb") as out:
         for at in range(0, size_bytes, PIECE_BYTES):
             piece = os.urandom(min(PIECE_BYTES, size_bytes - at))
+            if at == 0:
+                piece = HEADER + piece[len(HEADER) :]
             hasher.update(piece)
             out.write(piece)
     layer = _descriptor(GGUF, hasher.hexdigest(), size_bytes)

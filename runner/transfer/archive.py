@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Protocol
 
-from runner.errors import Kind, RunnerError
+from runner.errors import RunnerError
 from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest, Reference, media
 from runner.oci.document import invalid, parse_object, render_object, require
 from runner.store import Store, StoredModel
@@ -24,6 +24,7 @@ from runner.transfer.progress import (
     Listen,
     Planned,
 )
+from runner.transfer.publishing import publish
 from runner.transfer.tar import END, Entry, file_head, folder_head, padding, read_entries, refuse
 
 MAX_MODELS = 1024
@@ -203,14 +204,7 @@ def _publish(store: Store, manifest: Manifest, name: Reference | None) -> Stored
     for blob in manifest.blobs:
         if not store.inbox.has(blob):
             raise refuse(f"blob {blob.digest} is missing, or has not {blob.size_bytes} bytes")
-    model = store.publish(manifest, name)
-    if model is None:
-        raise RunnerError(
-            Kind.STORE,
-            f"blobs of {manifest.digest} were deleted while it was loaded",
-            hint="try again when nobody removes models",
-        )
-    return model
+    return publish(store, name, lambda: manifest, what=str(manifest.digest))
 
 
 def _safe_name(entry: Entry) -> str:

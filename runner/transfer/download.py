@@ -16,9 +16,11 @@ from runner.registry.stream import OpenRange
 from runner.store import Measured, Partial, Store
 from runner.transfer.connections import Connections
 from runner.transfer.pace import DEFAULT_PACE, Pace
+from runner.transfer.passage import check_cancelled
 from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Note
 
 WRITE_BACK_BLOCKS = 8
+DOING = "the download"
 TICK_S = 0.1  # how often progress is told, and asked whether to stop
 
 
@@ -54,7 +56,7 @@ def fetch_blob(
                 continue
         shared_bytes = inbox.arrived_bytes(blob) or shared_bytes
         listen(LayerProgress(blob.digest, blob.size_bytes, shared_bytes, shared_bytes))
-        check_cancelled(cancelled)
+        check_cancelled(cancelled, DOING)
         time.sleep(TICK_S)
     listen(
         LayerProgress(
@@ -84,7 +86,7 @@ def fetch_unknown(
                 size = stream.size_bytes
                 del got[stream.start :]  # a server may ignore where to begin
                 for chunk in stream.chunks():
-                    check_cancelled(cancelled)
+                    check_cancelled(cancelled, DOING)
                     got += chunk
                     if len(got) > limit_bytes:
                         raise _too_large(limit_bytes)
@@ -97,7 +99,7 @@ def fetch_unknown(
         idle = 0 if len(got) > before else idle + 1
         if idle == pace.patience:
             raise problem
-        check_cancelled(cancelled)
+        check_cancelled(cancelled, DOING)
         time.sleep(pace.pause_after_s(idle))
 
 
@@ -107,16 +109,6 @@ def _too_large(limit_bytes: int) -> RunnerError:
         f"a file that should be small has more than {limit_bytes} bytes",
         hint="the repository is not laid out as a model's",
     )
-
-
-def check_cancelled(cancelled: IsCancelled) -> None:
-    """Raise RunnerError(CANCELLED) when told to stop."""
-    if cancelled():
-        raise RunnerError(
-            Kind.CANCELLED,
-            "the download was stopped",
-            hint="run the same command again to resume it: what has arrived is kept",
-        )
 
 
 def _missing_bytes(partial: Partial) -> int:
@@ -166,7 +158,7 @@ class _Download:
             while index < partial.block_count:
                 is_there = self._await(connections, index)
                 if time.monotonic() - self._told_s >= TICK_S:
-                    check_cancelled(self._cancelled)
+                    check_cancelled(self._cancelled, DOING)
                     self._tell(connections.done_bytes)
                 if not is_there:
                     continue
@@ -186,7 +178,7 @@ class _Download:
         try:
             return connections.await_block(index, TICK_S)
         except RunnerError:
-            check_cancelled(self._cancelled)  # then it is no fault, wherever it was met
+            check_cancelled(self._cancelled, DOING)  # then it is no fault, wherever it was met
             raise
 
     def _tell(self, done_bytes: int) -> None:

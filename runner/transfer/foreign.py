@@ -12,13 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
-from runner.oci import Descriptor, Digest, Reference
+from runner.oci import Descriptor, Digest, Manifest, Reference
 from runner.store import Store, StoredModel
 from runner.store.source import open_source
 from runner.transfer.foreign_cache import CachedFiles, list_cached
 from runner.transfer.foreign_oci import KeptArtifact, list_docker, list_ollama
-from runner.transfer.package import MAX_ATTEMPTS, PackageRequest, package
+from runner.transfer.package import PackageRequest, package
+from runner.transfer.passage import check_cancelled
 from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Planned
+from runner.transfer.publishing import publish
 
 MAX_LISTED = 20  # names in an error
 
@@ -107,18 +109,14 @@ def _import_artifact(
 ) -> StoredModel:
     manifest = found.manifest
     listen(Planned(tuple(LayerProgress(b.digest, b.size_bytes, 0) for b in manifest.blobs)))
+
+    def bring() -> Manifest:
+        for blob in manifest.blobs:
+            _take(store, found.path_of(blob.digest), blob, listen, cancelled)
+        return manifest
+
     with store.inbox.claimed():
-        for _ in range(MAX_ATTEMPTS):
-            for blob in manifest.blobs:
-                _take(store, found.path_of(blob.digest), blob, listen, cancelled)
-            model = store.publish(manifest, name)
-            if model is not None:
-                return model
-    raise RunnerError(
-        Kind.STORE,
-        f"blobs of {name.familiar} were deleted while it was imported",
-        hint="try again when nobody removes models",
-    )
+        return publish(store, name, bring, what=name.familiar)
 
 
 def _take(
@@ -129,8 +127,7 @@ def _take(
 
     def add(size_bytes: int) -> None:
         nonlocal done_bytes
-        if cancelled():
-            raise RunnerError(Kind.CANCELLED, "the import was given up")
+        check_cancelled(cancelled, "the import")
         done_bytes += size_bytes
         listen(LayerProgress(blob.digest, blob.size_bytes, min(done_bytes, blob.size_bytes)))
 

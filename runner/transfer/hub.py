@@ -7,7 +7,6 @@ LFS, small ones by the id that git gives them.
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -24,11 +23,12 @@ from runner.transfer.hub_files import HubFiles, choose_files
 from runner.transfer.ingredients import look_at_projector, look_at_weights
 from runner.transfer.layers import Format, write_documents
 from runner.transfer.plan import plan_pull
-from runner.transfer.progress import Event, IsCancelled, Listen, Note, Planned
-from runner.transfer.pull import CHECK_S, Pulled, find_stored, within
+from runner.transfer.progress import IsCancelled, Listen, Note, Planned
+from runner.transfer.publishing import find_stored, publish
+from runner.transfer.pull import CHECK_S, Pulled
+from runner.transfer.threads import one_at_a_time, within
 
 MAX_UNTRACKED_BYTES = 16 * 1024 * 1024  # of a file outside LFS; the hub allows 10 MB
-MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
 
 
 def pull_hub(
@@ -49,12 +49,7 @@ def pull_hub(
     Raises RunnerError: MODEL_NOT_FOUND, REGISTRY_DENIED, RATE_LIMITED, REGISTRY_UNAVAILABLE of the
     hub; INVALID_MODEL for what is no GGUF model; INTEGRITY, DISK_FULL, CANCELLED.
     """
-    one_at_a_time = threading.Lock()
-
-    def tell(event: Event) -> None:
-        with one_at_a_time:
-            listen(event)
-
+    tell = one_at_a_time(listen)
     caller = Caller(lambda text: tell(Note(text)), cancelled, bearer_token)
     stored = find_stored(store, str(asked.name))
     if stored is not None and asked.is_pinned:
@@ -93,21 +88,20 @@ class _HubPull:
             texts.append((media.CHAT_TEMPLATE, self._read(files.chat_template)))
         large = [self._with_sha256(file) for file in files.large]
         blobs = [_describe(file) for file in large]
-        received_bytes = 0
+        received_bytes, was_there = 0, False
+
+        def bring() -> Manifest:
+            nonlocal received_bytes, was_there
+            received_bytes += self._fetch(large, blobs)
+            documents = [self.store.inbox.add_document(*text) for text in texts]
+            manifest = self._package(large, blobs, documents, shards=len(files.weights))
+            was_there = find_stored(self.store, str(manifest.digest)) is not None
+            return manifest
+
+        asked = self.snapshot.asked
         with self.store.inbox.pinned(blob.digest for blob in blobs):
-            for _ in range(MAX_ATTEMPTS):
-                received_bytes += self._fetch(large, blobs)
-                documents = [self.store.inbox.add_document(*text) for text in texts]
-                manifest = self._package(large, blobs, documents, shards=len(files.weights))
-                was_there = find_stored(self.store, str(manifest.digest)) is not None
-                model = self.store.publish(manifest, self.snapshot.asked.name)
-                if model is not None:
-                    return Pulled(model, was_there and not received_bytes, received_bytes)
-        raise RunnerError(
-            Kind.STORE,
-            f"blobs of {self.snapshot.asked} were deleted while it was pulled",
-            hint="try again when nobody removes models",
-        )
+            model = publish(self.store, asked.name, bring, what=str(asked))
+        return Pulled(model, was_there and not received_bytes, received_bytes)
 
     def _with_sha256(self, file: HubFile) -> HubFile:
         """Return the file with the digest that names its blob; outside LFS, it is read for that."""

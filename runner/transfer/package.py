@@ -32,9 +32,9 @@ from runner.transfer.progress import (
     Note,
     Planned,
 )
+from runner.transfer.publishing import publish
 
 MAX_CONTEXT_SIZE = 2**31 - 1
-MAX_ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +71,12 @@ def package(
     """
     _check(wanted, name)
     with store.inbox.claimed():
-        for _ in range(MAX_ATTEMPTS):
-            manifest = _store_all(store, wanted, listen, cancelled)
-            model = store.publish(manifest, name)
-            if model is not None:
-                return model
-    raise RunnerError(
-        Kind.STORE,
-        f"blobs of {name.familiar} were deleted while it was added",
-        hint="try again when nobody removes models",
-    )
+        return publish(
+            store,
+            name,
+            lambda: _store_all(store, wanted, listen, cancelled),
+            what=name.familiar,
+        )
 
 
 def _check(wanted: PackageRequest, name: Reference) -> None:

@@ -32,4 +32,8 @@ def follow(
 def check_cancelled(cancelled: IsCancelled, doing: str) -> None:
     """Raise RunnerError(CANCELLED) when a transfer is to stop."""
     if cancelled():
-        raise RunnerError(Kind.CANCELLED, f"{doing} was given up")
+        raise RunnerError(
+            Kind.CANCELLED,
+            f"{doing} was given up",
+            hint="the same command goes on from there: what has arrived is kept",
+        )

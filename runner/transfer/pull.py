@@ -6,10 +6,8 @@ Whatever breaks between leaves unfinished downloads and pinned layers, never a m
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig, Reference
@@ -22,13 +20,12 @@ from runner.store import Store, StoredModel
 from runner.transfer.download import fetch_blob
 from runner.transfer.pace import DEFAULT_PACE, Pace
 from runner.transfer.plan import PullPlan, plan_pull
-from runner.transfer.progress import Event, IsCancelled, Listen, Note, Planned
+from runner.transfer.progress import IsCancelled, Listen, Note, Planned
+from runner.transfer.publishing import find_stored, publish
+from runner.transfer.threads import in_parallel, one_at_a_time, within
 
 LAYERS_AT_ONCE = 3  # as Docker's; each may open several connections
-ATTEMPTS = 3  # to publish a model while others delete blobs that it shares
 CHECK_S = 5.0  # how long a registry may take to say whether a stored model is the latest
-
-T = TypeVar("T")
 
 
 class ModelSource(Protocol):
@@ -102,11 +99,10 @@ class _Pull:
     ) -> None:
         self._store = store
         self._reference = reference
-        self._listen = listen
+        self._tell = one_at_a_time(listen)
         self._pace = pace
-        self._one_at_a_time = threading.Lock()
-        self._stopped = threading.Event()
-        self._is_cancelled = lambda: self._stopped.is_set() or cancelled()
+        self._has_failed = threading.Event()
+        self._is_cancelled = lambda: self._has_failed.is_set() or cancelled()
         caller = Caller(
             tell=lambda text: self._tell(Note(text)),
             is_cancelled=self._is_cancelled,
@@ -150,21 +146,18 @@ class _Pull:
         if known is not None and (model := self._store.publish(manifest, self._reference)):
             self._tell_plan(self._plan(manifest))
             return Pulled(model, is_cached=True)
-        received = 0
+        received_bytes = 0
+
+        def bring() -> Manifest:
+            nonlocal received_bytes
+            received_bytes += self._fetch_blobs(manifest)
+            return manifest
+
         with self._store.inbox.pinned([manifest.digest, *(b.digest for b in manifest.blobs)]):
-            for _ in range(ATTEMPTS):
-                received += self._fetch_blobs(manifest)
-                model = self._store.publish(manifest, self._reference)
-                if model is not None:
-                    break
-            else:
-                raise RunnerError(
-                    Kind.STORE,
-                    f"blobs of {self._reference.familiar} were deleted while it was pulled",
-                    hint="try again when nobody removes models",
-                )
+            name = self._reference
+            model = publish(self._store, name, bring, what=name.familiar)
         self._check_still_there(found)
-        return Pulled(model, is_cached=False, received_bytes=received)
+        return Pulled(model, is_cached=False, received_bytes=received_bytes)
 
     def _fetch_blobs(self, manifest: Manifest) -> int:
         """Fetch the config and check it, then the layers; return the bytes received."""
@@ -177,7 +170,15 @@ class _Pull:
             ModelConfig.parse(config)
             inbox.add_document(manifest.config.media_type, config)
             received = len(config)
-        return received + sum(self._in_parallel(self._fetch_layer, plan.fetch))
+        return received + sum(
+            in_parallel(
+                self._fetch_layer,
+                plan.fetch,
+                at_once=LAYERS_AT_ONCE,
+                stop=self._has_failed,
+                name="pull",
+            )
+        )
 
     def _fetch_layer(self, layer: Descriptor) -> int:
         return fetch_blob(
@@ -188,24 +189,6 @@ class _Pull:
             cancelled=self._is_cancelled,
             pace=self._pace,
         )
-
-    def _in_parallel(
-        self, action: Callable[[Descriptor], int], layers: tuple[Descriptor, ...]
-    ) -> list[int]:
-        """Do it for all, a few at a time; the first failure stops the others and is raised."""
-        with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="pull") as pool:
-            futures = [pool.submit(action, layer) for layer in layers]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                failed = next((one for one in done if one.exception()), None)
-                if failed is not None:
-                    failed.result()
-            finally:
-                self._stopped.set()
-                for future in futures:
-                    future.cancel()
-        self._stopped.clear()
-        return [future.result() for future in futures]
 
     def _check_still_there(self, found: Resolved) -> None:
         """Tell when the name moved while its layers came: what was pulled is whole, but older."""
@@ -228,41 +211,3 @@ class _Pull:
 
     def _tell_plan(self, plan: PullPlan) -> None:
         self._tell(Planned(plan.layers))
-
-    def _tell(self, event: Event) -> None:
-        with self._one_at_a_time:
-            self._listen(event)
-
-
-def find_stored(store: Store, text: str) -> StoredModel | None:
-    """Return a model that is stored whole; a damaged one is pulled anew, which repairs it."""
-    try:
-        return store.resolve(text, partial=False)
-    except RunnerError as error:
-        if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
-            raise
-        return None
-
-
-def within(seconds: float, ask: Callable[[], T]) -> T:
-    """Return what ``ask`` returns, or raise what it raises; RunnerError when it takes too long.
-
-    It then goes on in its thread until its own time limits, and nobody listens.
-    """
-    answer: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name="ask", daemon=True).start()
-    try:
-        return answer.result(seconds)
-    except TimeoutError as error:
-        raise RunnerError(
-            Kind.REGISTRY_UNAVAILABLE,
-            f"its registry did not answer within {seconds:g} s",
-            hint="check the connection",
-        ) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from runner.errors import Kind, RunnerError
@@ -20,7 +19,9 @@ from runner.registry.hub_reference import HUB_DOMAIN
 from runner.registry.registry import Registry
 from runner.registry.upload import Outcome, Uploader
 from runner.store import Store, StoredModel
+from runner.transfer.passage import check_cancelled
 from runner.transfer.progress import Event, IsCancelled, LayerProgress, Listen, Note, Planned
+from runner.transfer.threads import in_parallel, one_at_a_time
 
 MAX_LAYERS_AT_ONCE = 5
 DEFAULT_NAMES = f"{DEFAULT_DOMAIN}/{DEFAULT_ORGANIZATION}/"  # what a name without a host means
@@ -128,10 +129,10 @@ class _Push:
         self, store: Store, plan: PushPlan, listen: Listen, cancelled: IsCancelled
     ) -> None:
         self._store, self._plan, self._listen = store, plan, listen
+        self._tell = one_at_a_time(self._announce)
         self._cancelled = cancelled
         self._layers = tuple(LayerProgress(blob.digest, blob.size_bytes, 0) for blob in plan.layers)
         self._has_failed = threading.Event()
-        self._listening = threading.Lock()
         self._is_announced = False
 
     def run(self, uploader: Uploader, model: StoredModel) -> Pushed:
@@ -158,25 +159,13 @@ class _Push:
 
     def _put_layers(self, uploader: Uploader) -> list[tuple[Outcome, int]]:
         """Put all layers, some at a time; when one fails the others stop."""
-
-        def put(blob: Descriptor) -> tuple[Outcome, int]:
-            try:
-                return self._put(uploader, blob)
-            except BaseException:
-                self._has_failed.set()
-                raise
-
-        with ThreadPoolExecutor(MAX_LAYERS_AT_ONCE, "push") as pool:
-            futures = [pool.submit(put, blob) for blob in self._plan.layers]
-            try:
-                wait(futures)
-            except BaseException:  # Ctrl-C in a program that has no daemon
-                self._has_failed.set()
-                raise
-        errors = [error for future in futures if (error := future.exception())]
-        if errors:
-            raise min(errors, key=_is_cancellation)  # what failed, not what it stopped
-        return [future.result() for future in futures]
+        return in_parallel(
+            lambda blob: self._put(uploader, blob),
+            self._plan.layers,
+            at_once=MAX_LAYERS_AT_ONCE,
+            stop=self._has_failed,
+            name="push",
+        )
 
     def _put(self, uploader: Uploader, blob: Descriptor) -> tuple[Outcome, int]:
         """Put one blob; say how it came there, and its size."""
@@ -198,24 +187,18 @@ class _Push:
             self._tell(replace(state, done_bytes=blob.size_bytes, is_present=is_present))
         return outcome, blob.size_bytes
 
-    def _tell(self, event: Event) -> None:
+    def _announce(self, event: Event) -> None:
         """Tell an event, and before the first layer moves, what there is to do.
 
         Not sooner: a registry that refuses the push is told before any progress is.
         """
-        with self._listening:
-            if isinstance(event, LayerProgress) and not self._is_announced:
-                self._is_announced = True
-                self._listen(Planned(self._layers))
-            self._listen(event)
+        if isinstance(event, LayerProgress) and not self._is_announced:
+            self._is_announced = True
+            self._listen(Planned(self._layers))
+        self._listen(event)
 
     def _check(self) -> None:
-        if self.is_stopped():
-            raise RunnerError(Kind.CANCELLED, "the push was cancelled")
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, RunnerError) and error.kind is Kind.CANCELLED
+        check_cancelled(self.is_stopped, "the push")
 
 
 def _sum_up(digest: Digest, outcomes: Iterable[tuple[Outcome, int]]) -> Pushed:

@@ -96,7 +96,7 @@ def weights(tmp_path: Path) -> Path:
 
 def seed(registry: RunningRegistry, size_bytes: int) -> str:
     """Put a model there; return its id."""
-    content = random.Random(7).randbytes(size_bytes)
+    content = tiny_model() + random.Random(7).randbytes(size_bytes)
     manifest = registry.seed("org/big", "latest", [content, b"a licence"])
     return hashlib.sha256(manifest).hexdigest()
 

@@ -297,7 +297,7 @@ def test_e5_a_stopped_download_keeps_what_has_arrived(store: Store) -> None:
     with pytest.raises(RunnerError) as caught:
         one.run(cancelled=lambda: len(one.source.asked) > 1)
     assert caught.value.kind is Kind.CANCELLED
-    assert caught.value.hint is not None and "to resume it" in caught.value.hint
+    assert caught.value.hint is not None and "goes on from there" in caught.value.hint
     # What its connection still brings is not written: the file may be another's by now.
     before = next((store.path / "partials").glob("*.part")).read_bytes()
     gate.set()
