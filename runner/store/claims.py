@@ -29,7 +29,7 @@ def claimed(layout: Layout) -> Iterator[None]:
     Raises RunnerError: STORE or DISK_FULL, BUSY.
     """
     path = layout.temporary().with_suffix(SUFFIX)
-    with storage_errors("beginning to write", layout.root):
+    with storage_errors("preparing to store a model", layout.root):
         descriptor = _begin(layout, path)
     try:
         yield

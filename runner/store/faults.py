@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MB = 1_000_000
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -28,13 +29,18 @@ def storage_errors(doing: str, root: Path, *, need_bytes: int | None = None) -> 
 
 def disk_full(doing: str, *, need_bytes: int | None, have_bytes: int) -> RunnerError:
     """Build the error of a full disk with both numbers, where they are known."""
-    need = "" if need_bytes is None else f" {need_bytes} bytes are needed,"
+    need = "" if need_bytes is None else f" {need_bytes / _MB:.2f} MB are needed,"
     return RunnerError(
         Kind.DISK_FULL,
-        f"the model store's disk is full while {doing}:{need} {have_bytes} are free",
+        f"the model store's disk is full while {doing}:{need} {have_bytes / _MB:.2f} MB are free",
         hint="remove models you do not use (runner rm), or free space on that disk",
         details={"need_bytes": need_bytes, "have_bytes": have_bytes},
     )
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether a disk, or our share of it, is what failed."""
+    return error.errno in _FULL
 
 
 def free_bytes(folder: Path) -> int:
@@ -44,7 +50,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def _translate(error: OSError, doing: str, root: Path, need_bytes: int | None) -> RunnerError:
-    if error.errno in _FULL:
+    if is_full(error):
         return disk_full(doing, need_bytes=need_bytes, have_bytes=_free_bytes_or_zero(root))
     reason = error.strerror or type(error).__name__
     where = f" ({error.filename})" if error.filename else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, Manifest
 from runner.store.blobs import is_present
+from runner.store.faults import is_full
 from runner.store.index import Index
 from runner.store.layout import Layout, replace_file
 from runner.store.lock import locked
@@ -101,9 +102,22 @@ class IndexFile:
         return index
 
     def _write(self, index: Index) -> None:
-        raw = index.render()
-        replace_file(self.layout, self.layout.index, raw)
-        replace_file(self.layout, self.layout.mirror, raw)
+        """Write the file, then its copy.
+
+        On a full disk the copy makes room for an index that has not grown: it must be possible to
+        remove a model just then.
+        """
+        raw, path = index.render(), self.layout.index
+        has_grown = not path.exists() or len(raw) > path.stat().st_size
+        try:
+            replace_file(self.layout, path, raw)
+            replace_file(self.layout, self.layout.mirror, raw)
+        except OSError as error:
+            if has_grown or not is_full(error):
+                raise
+            self.layout.mirror.unlink(missing_ok=True)
+            replace_file(self.layout, path, raw)
+            log.warning("the disk is full: %s has no copy until it changes again", path)
 
 
 def rebuild(layout: Layout) -> Index:

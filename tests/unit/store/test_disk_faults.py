@@ -202,3 +202,28 @@ def test_e2_a_full_disk_stops_no_chore_that_frees_it(
     monkeypatch.undo()
     assert [model.id for model in store.list()] == [model.id for model in models]
     assert store.upkeep.check().damages == ()
+
+
+def test_e2_a_model_is_removed_from_a_disk_without_a_free_byte(
+    store: Store, add: AddModel, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a user is told to do about a full disk must be possible on one."""
+    add("x", b"\1")
+    model = add("y", b"\2")
+    store.tag(model, Reference.parse("z"))
+    real = os.open
+
+    def open_(path: object, flags: int, *mode: int, **where: int) -> int:
+        if flags & os.O_EXCL and layout.mirror.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return real(path, flags, *mode, **where)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", open_)
+    with pytest.raises(RunnerError) as caught:
+        store.tag(model, Reference.parse("a-name-more"))  # this makes the index longer
+    assert caught.value.kind is Kind.DISK_FULL
+    assert store.remove("x").deleted is not None
+    assert [found.id for found in store.list()] == [model.id]
+    monkeypatch.undo()
+    store.remove("z")
+    assert layout.mirror.read_bytes() == layout.index.read_bytes()
