@@ -40,6 +40,7 @@ enum {
 
 typedef struct rn_model  rn_model;
 typedef struct rn_ctx    rn_ctx;
+typedef struct rn_embedder rn_embedder;
 typedef struct rn_tmpl   rn_tmpl;
 typedef struct rn_parser rn_parser;
 
@@ -67,7 +68,8 @@ RN_API int32_t      rn_system_json(rn_buf * out);
 RN_API rn_model * rn_model_load(const char * json, volatile float * progress, const volatile int32_t * cancel);
 RN_API void       rn_model_free(rn_model * model);
 /* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","swa_layers","n_vocab","vocab_type","has_encoder",
- *  "has_decoder","recurrent","hybrid","diffusion","pooling":bool,"add_bos","bos","eos","bos_piece","eos_piece","has_chat_template","eog":[...],
+ *  "has_decoder","recurrent","hybrid","diffusion","pooling":bool,"pooling_type":"none|mean|cls|last|rank","add_bos","add_eos","add_sep","bos","eos","sep" (-1: none),
+ *  "bos_piece","eos_piece","has_chat_template","rerank_template" ("": none),"eog":[...],
  *  "fim":{"prefix","suffix","middle","repo","file"} (tokens that mark a gap to fill and the texts around it; -1: the model has none),
  *  "sampling":{...general.sampling.* hints}} */
 RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
@@ -181,6 +183,20 @@ RN_API int32_t rn_score(rn_ctx * ctx, int32_t seq, const int32_t * tok, int32_t 
 RN_API int32_t rn_abort(rn_ctx * ctx);
 /* {"n_reused","n_eval","n_p_eval","t_eval_ms","t_p_eval_ms"} since the last reset */
 RN_API int32_t rn_perf(rn_ctx * ctx, rn_buf * out, int32_t reset);
+
+/* ---- texts to vectors or ranks: models with pooling ---- */
+/* {"n_batch" (tokens of one pass, and of its longest text),"n_seq_max" (texts of one pass),"n_threads","flash_attn":bool (default true),"poll"}. Belongs to one
+ * engine thread, as a context does. RN_E_UNSUP: the model does not pool. */
+RN_API rn_embedder * rn_embedder_new(rn_model * model, const char * json);
+RN_API void          rn_embedder_free(rn_embedder * embedder);
+/* {"n_batch","n_ubatch","n_text" (tokens one text may have: at most what the model was trained for),"n_seq_max","n_out" (numbers a text gives)} */
+RN_API int32_t       rn_embedder_info(rn_embedder * embedder, rn_buf * out);
+RN_API int32_t       rn_embedder_threads_set(rn_embedder * embedder, int32_t n_threads);
+/* Text i is tok[off[i]] .. tok[off[i + 1] - 1]; off has n_seq + 1 entries. out[i * n_out ..]: its pooled vector as the model gives it, or its rank. Not
+ * normalised. A text's result does not depend on the others but by rounding; but a text that gives NaN may make others of the same pass give it. RN_E_CANCEL: rn_embedder_abort. */
+RN_API int32_t       rn_embed(rn_embedder * embedder, const int32_t * tok, const int32_t * off, int32_t n_seq, float * out, int64_t cap);
+/* Any thread: the running rn_embed ends soon. */
+RN_API int32_t       rn_embedder_abort(rn_embedder * embedder);
 
 /* ---- chat ---- */
 /* override_src: Jinja text, or NULL for the model's own (ChatML when it has none). info: {"caps":{...},"source":str,"explicit":bool,"supports_thinking":bool} */

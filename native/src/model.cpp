@@ -63,6 +63,25 @@ common_params_sampling sampling_of(const llama_model * model) {
     return params;
 }
 
+std::string metadata_of_kind(const llama_model * model, const char * key) {
+    return metadata(model, metadata(model, "general.architecture") + key);
+}
+
+enum llama_pooling_type pooling_of(const llama_model * model) {
+    const int type = std::atoi(metadata_of_kind(model, ".pooling_type").c_str());
+    return static_cast<enum llama_pooling_type>(std::clamp<int>(type, LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_RANK));
+}
+
+const char * pooling_name(enum llama_pooling_type type) {
+    switch (type) {
+        case LLAMA_POOLING_TYPE_MEAN: return "mean";
+        case LLAMA_POOLING_TYPE_CLS:  return "cls";
+        case LLAMA_POOLING_TYPE_LAST: return "last";
+        case LLAMA_POOLING_TYPE_RANK: return "rank";
+        default:                      return "none";
+    }
+}
+
 size_t longest_piece(const llama_vocab * vocab, int32_t n_vocab) {
     size_t longest = 0;
     char   none    = 0;
@@ -158,7 +177,8 @@ void describe_shape(const Model & model, common_json & info) {
     info["recurrent"]    = llama_model_is_recurrent(llama);
     info["hybrid"]       = llama_model_is_hybrid(llama);
     info["diffusion"]    = llama_model_is_diffusion(llama);
-    info["pooling"]      = std::atoi(metadata(llama, arch + ".pooling_type").c_str()) > 0;
+    info["pooling"]      = model.pooling > LLAMA_POOLING_TYPE_NONE;
+    info["pooling_type"] = pooling_name(model.pooling);
 }
 
 common_json describe_fim(const llama_vocab * vocab) {
@@ -181,13 +201,18 @@ void describe_vocab(const Model & model, common_json & info) {
     info["n_vocab"]           = model.n_vocab;
     info["vocab_type"]        = vocab_type_name(llama_vocab_type(model.vocab));
     info["add_bos"]           = llama_vocab_get_add_bos(model.vocab);
+    info["add_eos"]           = llama_vocab_get_add_eos(model.vocab);
+    info["add_sep"]           = llama_vocab_get_add_sep(model.vocab);
     info["bos"]               = llama_vocab_bos(model.vocab);
     info["eos"]               = llama_vocab_eos(model.vocab);
+    info["sep"]               = llama_vocab_sep(model.vocab);
     info["bos_piece"]         = piece_or_empty(model, llama_vocab_bos(model.vocab));
     info["eos_piece"]         = piece_or_empty(model, llama_vocab_eos(model.vocab));
     info["has_chat_template"] = llama_model_chat_template(model.llama.get(), nullptr) != nullptr;
     info["eog"]               = eog;
     info["fim"]               = describe_fim(model.vocab);
+    const char * reranking    = llama_model_chat_template(model.llama.get(), "rerank");
+    info["rerank_template"]   = reranking == nullptr ? "" : reranking;
 }
 
 common_json describe_hints(const llama_model * model) {
@@ -206,7 +231,8 @@ common_json describe_hints(const llama_model * model) {
 
 Model::Model(llama_model_ptr loaded) :
     llama(std::move(loaded)), vocab(llama_model_get_vocab(llama.get())), n_vocab(llama_vocab_n_tokens(vocab)),
-    max_piece(longest_piece(vocab, n_vocab)), sampling(sampling_of(llama.get())), grammars(vocab) {}
+    max_piece(longest_piece(vocab, n_vocab)), pooling(pooling_of(llama.get())),
+    is_causal(metadata_of_kind(llama.get(), ".attention.causal") != "false"), sampling(sampling_of(llama.get())), grammars(vocab) {}
 
 void Model::check_token(int32_t token, const char * name) const {
     if (token < 0 || token >= n_vocab) {

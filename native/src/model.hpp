@@ -15,6 +15,8 @@ struct Model {
     const llama_vocab *    vocab     = nullptr;
     int32_t                n_vocab   = 0;
     size_t                 max_piece = 0; // bytes of the longest token
+    enum llama_pooling_type pooling;      // of a text to one vector or rank; NONE: it generates
+    bool                   is_causal;     // no token sees those behind it
     common_params_sampling sampling;      // llama.cpp's defaults under the hints of the GGUF
     GrammarCache           grammars;
 

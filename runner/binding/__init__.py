@@ -6,6 +6,7 @@ library; nothing is loaded at import.
 
 from __future__ import annotations
 
+from .embedder import Embedder, EmbedderInfo
 from .errors import Code, NativeError
 from .handles import Context, ContextInfo, LoadWatch, Model, Parser, Template
 from .library import Library, load
@@ -15,6 +16,8 @@ __all__ = [
     "Code",
     "Context",
     "ContextInfo",
+    "Embedder",
+    "EmbedderInfo",
     "Flag",
     "Library",
     "LoadWatch",

@@ -21,7 +21,7 @@ from .library import Library, json_bytes
 from .prototypes import Buf
 
 
-class _Handle:
+class Handle:
     """A native pointer and the function that frees it."""
 
     _free: str
@@ -72,7 +72,7 @@ class LoadWatch:
         self.stop.value = 1
 
 
-class Model(_Handle):
+class Model(Handle):
     """Weights and vocabulary of one GGUF file. Every method may be called by any thread."""
 
     _free = "rn_model_free"
@@ -173,7 +173,7 @@ class ContextInfo:
     window_token_bytes: int = 0  # less in a state for each token before the window
 
 
-class Context(_Handle):
+class Context(Handle):
     """KV memory, threads and generators over a model.
 
     One engine thread owns it. Any thread may call ``new_generator``, ``abort``, and
@@ -293,7 +293,7 @@ class Context(_Handle):
         return _json_dict(self.library.take(buf))
 
 
-class Template(_Handle):
+class Template(Handle):
     """A chat template of a model. Every method may be called by any thread."""
 
     _free = "rn_tmpl_free"
@@ -315,7 +315,7 @@ class Template(_Handle):
         return rendered
 
 
-class Parser(_Handle):
+class Parser(Handle):
     """Splits one answer into content, reasoning and tool calls as it comes."""
 
     _free = "rn_parser_free"

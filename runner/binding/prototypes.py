@@ -67,6 +67,7 @@ _i32 = c.c_int32
 _i64 = c.c_int64
 _u64 = c.c_uint64
 _i32s = c.POINTER(c.c_int32)
+_f32s = c.POINTER(c.c_float)
 
 PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_abi_version": (_i32, []),
@@ -98,9 +99,15 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_gen_bind": (_i32, [_handle, _i32, _i32, _i32, _i32s, _i64]),
     "rn_gen_free": (_i32, [_handle, _i32]),
     "rn_step": (_i32, [_handle, c.POINTER(StepIn), c.POINTER(StepOut)]),
-    "rn_score": (_i32, [_handle, _i32, _i32s, _i32, c.POINTER(c.c_float)]),
+    "rn_score": (_i32, [_handle, _i32, _i32s, _i32, _f32s]),
     "rn_abort": (_i32, [_handle]),
     "rn_perf": (_i32, [_handle, _out, _i32]),
+    "rn_embedder_new": (_handle, [_handle, _text]),
+    "rn_embedder_free": (None, [_handle]),
+    "rn_embedder_info": (_i32, [_handle, _out]),
+    "rn_embedder_threads_set": (_i32, [_handle, _i32]),
+    "rn_embed": (_i32, [_handle, _i32s, _i32s, _i32, _f32s, _i64]),
+    "rn_embedder_abort": (_i32, [_handle]),
     "rn_tmpl_new": (_handle, [_handle, _text, _out]),
     "rn_tmpl_free": (None, [_handle]),
     "rn_tmpl_apply": (_i32, [_handle, _text, _out]),
