@@ -38,6 +38,7 @@ from runner.wire.messages import (
     TextPrompt,
 )
 from runner.worker.host import Engine, Host
+from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded
 from runner.worker.loop import EngineLoop, Inbox
 from runner.worker.outbox import Outbox
@@ -143,6 +144,7 @@ class NotingHost(Host):
         library = loaded.context.library
         setattr(library, "rn_step", self._notes.native(library.rn_step))  # noqa: B010
         engine = super()._assemble(loaded, message)
+        assert isinstance(engine.backend, LlamaBackend)
         setattr(engine.backend, "run", self._notes.plans(engine.backend.run))  # noqa: B010
         return engine
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from runner.supervise import Completion, Death
-from runner.wire.messages import Ask, Beat, Load, Measured, Ready, Submit, Tuned
+from runner.wire.messages import Beat, Load, Measured, Ready, Request, Tuned
 
 
 class Engine(Protocol):
@@ -30,7 +30,7 @@ class Engine(Protocol):
     def is_alive(self) -> bool:
         """Whether it takes requests."""
 
-    def submit(self, request: Submit | Ask) -> Completion:
+    def submit(self, request: Request) -> Completion:
         """Send a request."""
 
     on_tuning: Callable[[Measured | Tuned], None] | None
@@ -67,7 +67,7 @@ class Lease:
         """What was loaded, with the settings in force."""
         return self._engine.ready
 
-    def submit(self, request: Submit | Ask) -> Completion:
+    def submit(self, request: Request) -> Completion:
         """Send a request; its ``id`` is replaced by one of our own (write 0).
 
         Never raises and never waits: a dead worker, or a request too large for the pipe, is a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.wire.messages import Answered, Begun, Ended, Event, Failed, Piece
+from runner.wire.messages import Answered, Begun, Ended, Event, Failed, Piece, Pooled
 from runner.wire.pieces import join
 
 
@@ -31,7 +31,7 @@ class Mailbox:
                 self._begun = event
             case Piece():
                 self._pieces.append(event)
-            case Ended() | Failed() | Answered():
+            case Ended() | Failed() | Answered() | Pooled():
                 self._last = event
 
     def take(self) -> Event | None:

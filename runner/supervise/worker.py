@@ -22,7 +22,6 @@ from runner.supervise.watch import Patience, Watch
 from runner.wire.codec import encode, from_worker_decoder
 from runner.wire.frames import FrameError
 from runner.wire.messages import (
-    Ask,
     Beat,
     Cancel,
     Event,
@@ -34,9 +33,9 @@ from runner.wire.messages import (
     LoadProgress,
     Measured,
     Ready,
+    Request,
     RequestId,
     Stop,
-    Submit,
     Tune,
     Tuned,
     is_last,
@@ -119,7 +118,7 @@ class Worker:
         """Whether requests can be sent."""
         return self._verdict is None and not self._stopping and not self._dead.done()
 
-    def submit(self, request: Submit | Ask) -> Completion:
+    def submit(self, request: Request) -> Completion:
         """Send a request under an id of our own; never waits, never raises.
 
         A dead worker, or a request too large for a frame, gives a completion with one ``Failed``.

@@ -1,13 +1,13 @@
 """One type per message that crosses the pipe: frozen values, all that the two sides share.
 
 Daemon to worker: :class:`Load` (once, first), then any number of :class:`Submit`, :class:`Ask`,
-:class:`Cancel` and :class:`Tune`, at last :class:`Stop`.
+:class:`Embed`, :class:`Rank`, :class:`Cancel` and :class:`Tune`, at last :class:`Stop`.
 
 Worker to daemon: :class:`LoadProgress` * then :class:`Ready` or :class:`LoadFailed`; after
 ``Ready`` one :class:`Events` per engine step that produced anything, :class:`Beat` every few
 seconds, and :class:`Measured` and :class:`Tuned` of a search for better settings. Every submitted
 id gets exactly one last event (:class:`Ended` or :class:`Failed`), and so does every asked one
-(:class:`Answered` or :class:`Failed`).
+(:class:`Answered`, :class:`Pooled` or :class:`Failed`).
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     pooling: bool  # an embedding or reranking model: cannot generate
     bos_token: str
     eos_token: str
+    reranks: bool = False  # of those with pooling: gives ranks of documents, not vectors
+    dimensions: int = 0  # of a vector; 0: the model makes none
 
 
 class Ready(Message, frozen=True, tag="ready"):
@@ -166,6 +168,25 @@ class Ask(Message, frozen=True, tag="ask"):
 
     id: RequestId
     question: Tokenize | Detokenize | Prompt
+
+
+class Embed(Message, frozen=True, tag="embed"):
+    """Ask for the vector of each input. Answered by :class:`Pooled`."""
+
+    id: RequestId
+    inputs: tuple[str | tuple[int, ...], ...]  # text, or tokens that are taken as they are
+    dimensions: int | None = None  # the first so many of each vector; None: all
+    norm: int = 2  # -1: as the model gives it; 0: the largest is 32760; 1, 2, ...: of this p
+    deadline_s: float | None = None  # seconds from arrival
+
+
+class Rank(Message, frozen=True, tag="rank"):
+    """Ask how well each document answers its query. Answered by :class:`Pooled`."""
+
+    id: RequestId
+    queries: tuple[str, ...]  # one for all documents, or one for each
+    documents: tuple[str, ...]
+    deadline_s: float | None = None  # seconds from arrival
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
@@ -279,7 +300,16 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag="answered"):
     pieces: tuple[bytes, ...] = ()  # each perhaps part of a character
 
 
-Event = Begun | Piece | Ended | Failed | Answered
+class Pooled(msgspec.Struct, frozen=True, tag="pooled"):
+    """Last event of an :class:`Embed` or :class:`Rank`: a row of numbers for each input."""
+
+    id: RequestId
+    width: int  # numbers of a row
+    values: bytes  # all rows, in order: float32, little-endian, finite
+    tokens: tuple[int, ...]  # of each input
+
+
+Event = Begun | Piece | Ended | Failed | Answered | Pooled
 
 
 def is_last(event: Event) -> bool:
@@ -287,7 +317,7 @@ def is_last(event: Event) -> bool:
     match event:
         case Begun() | Piece():
             return False
-        case Ended() | Failed() | Answered():
+        case Ended() | Failed() | Answered() | Pooled():
             return True
         case _:
             assert_never(event)
@@ -352,5 +382,6 @@ class Tuned(Message, frozen=True, tag="tuned"):
     problem: str = ""
 
 
-ToWorker = Load | Submit | Ask | Cancel | Tune | Stop
+Request = Submit | Ask | Embed | Rank
+ToWorker = Load | Request | Cancel | Tune | Stop
 FromWorker = LoadProgress | Ready | LoadFailed | Events | Beat | Measured | Tuned

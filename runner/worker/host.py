@@ -9,17 +9,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
 
 from runner import binding
 from runner.engine import Scheduler
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import (
     Ask,
+    Beat,
     Cancel,
+    Embed,
     Failed,
     Load,
     LoadFailed,
     LoadProgress,
+    Rank,
+    Request,
     Stop,
     Submit,
     Tune,
@@ -28,11 +33,14 @@ from runner.worker import settings as choosing
 from runner.worker.answering import Answerer
 from runner.worker.infill import find_infill
 from runner.worker.llama import LlamaBackend
-from runner.worker.loading import Loaded, load, open_library
+from runner.worker.loading import Loaded, LoadedPool, load, open_library
 from runner.worker.loop import EngineLoop, Inbox
 from runner.worker.machine import count_cpus, cpu_time, resident_bytes
 from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
+from runner.worker.pooling import Packer, Texts, pass_rows
+from runner.worker.pooling_loop import Pool, PoolingLoop
+from runner.worker.pooling_prompts import asking_prompter, pooling_prompter
 from runner.worker.prefix_files import PrefixFiles
 from runner.worker.prefix_tier import keep, open_prefix_files, stock, with_stored
 from runner.worker.preparer import Preparer
@@ -50,15 +58,43 @@ BEAT_S = 1.0
 IDLE_BEAT_S = 5.0  # a third of the silence that the daemon takes for death
 
 
+class Loop(Protocol):
+    """What the engine thread runs."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request has come, and is not known to have ended."""
+
+    @property
+    def stirred(self) -> threading.Event:
+        """Set when work comes to an idle engine."""
+
+    def run(self) -> None:
+        """Serve until a ``Stop`` has been obeyed."""
+
+    def stop(self, stop: Stop) -> None:
+        """Finish what runs within the grace, then end :meth:`run`. Any thread."""
+
+    def beat(self, *, cells_total: int, resident_bytes: int, threads: int) -> Beat:
+        """Describe the engine's state. Any thread."""
+
+
+class Threaded(Protocol):
+    """What computes, with so many threads."""
+
+    threads: int
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The parts that serve requests once the model is loaded."""
 
-    loop: EngineLoop
-    backend: LlamaBackend
+    loop: Loop
+    takes: tuple[type[Request], ...]  # what this kind of model can do
+    backend: Threaded
     neighbours: Neighbours | None  # None: the number of threads was asked for
-    preparer: Preparer
-    tuner: Tuner
+    preparer: Preparer[Any, Any]
+    tuner: Tuner | None
     max_preparing: int
     total_cells: int
     keep_prefixes: Callable[[], None] | None  # for the next load; None: nobody wants that
@@ -84,10 +120,10 @@ class Host:
         self._beat_s = 0.0  # when the next one is due
         self._ended = threading.Event()
 
-    def receive(self, message: Submit | Ask | Cancel | Tune | Stop) -> None:
+    def receive(self, message: Request | Cancel | Tune | Stop) -> None:
         """Take a message that came after ``Load``. Never waits for the engine."""
         match message:
-            case Submit() | Ask():
+            case Submit() | Ask() | Embed() | Rank():
                 self._submit(message)
             case Cancel():
                 self._cancel(message)
@@ -105,7 +141,10 @@ class Host:
         except RunnerError as error:
             self._fail_load(error)
             return False
-        engine = self._assemble(loaded, message)
+        if isinstance(loaded, LoadedPool):
+            engine = self._assemble_pool(loaded, message)
+        else:
+            engine = self._assemble(loaded, message)
         engine.preparer.start()
         gc.freeze()  # what is loaded stays: no collection need walk it between two steps
         with self._state:
@@ -157,15 +196,17 @@ class Host:
 
     # ---- requests ------------------------------------------------------------------------------
 
-    def _submit(self, submit: Submit | Ask) -> None:
+    def _submit(self, submit: Request) -> None:
         engine = self._engine
         if engine is None or self._is_stopping:
             self._refuse(submit.id, Kind.UNAVAILABLE, "the model is being unloaded")
+        elif not isinstance(submit, engine.takes):
+            self._refuse(submit.id, Kind.MODEL_NOT_SUPPORTED, "the model is not of this kind")
         elif len(engine.preparer) >= engine.max_preparing:
             self._refuse(submit.id, Kind.BUSY, "too many requests are waiting for this model")
         else:
             engine.preparer.submit(submit)
-            if isinstance(submit, Submit):
+            if isinstance(submit, Submit) and engine.tuner is not None:
                 engine.tuner.interrupt()
 
     def _cancel(self, cancel: Cancel) -> None:
@@ -182,7 +223,8 @@ class Host:
             self._inbox.put(stop)  # found there if the load comes to its end nevertheless
         else:
             self._engine.loop.stop(stop)
-            self._engine.tuner.interrupt()
+            if self._engine.tuner is not None:
+                self._engine.tuner.interrupt()
 
     def _refuse(self, id: int, kind: Kind, message: str) -> None:
         self._outbox.emit([Failed(id, kind.value, message)])
@@ -226,10 +268,48 @@ class Host:
             None if files is None else partial(keep, files, scheduler.prefixes, backend.saved)
         )
         return Engine(
-            loop, backend, neighbours, preparer, tuner, limit, settings.total_cells, keep_prefixes
+            loop,
+            (Submit, Ask),
+            backend,
+            neighbours,
+            preparer,
+            tuner,
+            limit,
+            settings.total_cells,
+            keep_prefixes,
         )
 
-    def _make_preparer(self, loaded: Loaded, files: PrefixFiles | None) -> Preparer:
+    def _assemble_pool(self, loaded: LoadedPool, message: Load) -> Engine:
+        settings, native = loaded.ready.settings, loaded.embedder.info
+        preparer: Preparer[Embed | Rank, Texts] = Preparer(
+            pooling_prompter(loaded).prepare,
+            answer=Answerer(asking_prompter(loaded), loaded.model).answer,
+            deliver=self._inbox.put,
+            tell=lambda answered: self._outbox.emit([answered]),
+            refuse=lambda failed: self._outbox.emit([failed]),
+            discard=lambda texts: None,
+            give_up=self._give_up,
+        )
+        pool = Pool(loaded.embedder, threads=settings.threads, width=native.n_out)
+        loop = PoolingLoop(
+            pool,
+            Packer(rows=pass_rows(settings), texts=settings.parallel),
+            self._inbox,
+            emit=self._outbox.emit,
+            send=self._outbox.send,
+            is_preparing=lambda: len(preparer) > 0,
+        )
+        neighbours = None
+        if message.wishes.threads is None:
+            neighbours = Neighbours(cpus=count_cpus(), most=pool.threads)
+        limit = settings.parallel + settings.max_queue
+        cells = settings.total_cells
+        takes = (Embed, Rank, Ask)
+        return Engine(loop, takes, pool, neighbours, preparer, None, limit, cells, None)
+
+    def _make_preparer(
+        self, loaded: Loaded, files: PrefixFiles | None
+    ) -> Preparer[Submit, Prepared]:
         prompter = Prompter(
             tokenizer=PrefixTokenizer(loaded.model),
             renderer=loaded.template,
@@ -239,7 +319,6 @@ class Host:
             penalty_tokens=loaded.penalty_tokens,
             vocabulary=loaded.ready.model.vocabulary,
             infill=find_infill(loaded.model.info()),
-            generates=not loaded.ready.model.pooling,
         )
         answerer = Answerer(prompter, loaded.model)
 

@@ -17,6 +17,7 @@ from runner.binding import Code, NativeError
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
 from runner.wire.messages import EngineSettings, Load, ModelFacts, Ready
+from runner.worker import pooling
 from runner.worker import settings as choosing
 from runner.worker.machine import survey
 from runner.worker.model_file import check_model_file
@@ -24,6 +25,16 @@ from runner.worker.model_file import check_model_file
 TEMPLATE_LIMIT_S = 5.0  # its analysis renders it some twenty times
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPool:
+    """A model in memory that makes vectors or ranks. The engine thread owns the embedder."""
+
+    model: binding.Model
+    embedder: binding.Embedder
+    info: dict[str, Any]  # as ``rn_model_info`` tells it
+    ready: Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ def open_library(path: str | None, *, log_level: int, kernels: bool) -> binding.
     return library
 
 
-def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> Loaded:
+def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> Loaded | LoadedPool:
     """Load; ``watch`` shows the progress. Raises RunnerError, ready to be told to a person."""
     began_s = time.monotonic()
     path = Path(message.model_path)
@@ -64,7 +75,10 @@ def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> L
     except NativeError as error:
         raise _explain(error) from error
     load_ms = (time.monotonic() - began_s) * 1000
-    return replace(loaded, ready=structs.replace(loaded.ready, load_ms=load_ms))
+    ready = structs.replace(loaded.ready, load_ms=load_ms)
+    if isinstance(loaded, LoadedPool):
+        return replace(loaded, ready=ready)
+    return replace(loaded, ready=ready)
 
 
 def _load(
@@ -74,7 +88,7 @@ def _load(
     *,
     path: Path,
     metadata: ModelMetadata,
-) -> Loaded:
+) -> Loaded | LoadedPool:
     wishes = message.wishes
     system = library.system()
     free = [device["free_bytes"] for device in system["devices"] if device["type"] == "gpu"]
@@ -82,6 +96,8 @@ def _load(
     layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
     model = binding.Model(library, path, gpu_layers=layers, watch=watch)
     info = model.info()
+    if info["pooling"]:
+        return _load_pool(message, model, system, machine, info=info, metadata=metadata)
     has_state = info["recurrent"] or info["hybrid"]
     traits = choosing.traits(
         metadata,
@@ -113,6 +129,40 @@ def _load(
         machine=machine,
         ready=ready,
     )
+
+
+def _load_pool(
+    message: Load,
+    model: binding.Model,
+    system: dict[str, Any],
+    machine: choosing.Machine,
+    *,
+    info: dict[str, Any],
+    metadata: ModelMetadata,
+) -> LoadedPool:
+    wanted = pooling.choose(message.wishes, info["n_ctx_train"], machine)
+    embedder = binding.Embedder(model, pooling.embedder_options(wanted))
+    native = embedder.info
+    embedder.embed([[info["bos"] if info["bos"] >= 0 else 0]])  # touches all weights
+    reranks = info["pooling_type"] == "rank"
+    facts = structs.replace(
+        _facts(info, metadata, {}), reranks=reranks, dimensions=0 if reranks else native.n_out
+    )
+    settings = structs.replace(
+        wanted,
+        context_size=min(wanted.context_size, native.n_text),
+        batch_size=native.n_batch,
+        ubatch_size=native.n_ubatch,
+    )
+    ready = Ready(
+        pid=os.getpid(),
+        model=facts,
+        settings=settings,
+        system_info=system["system_info"],
+        devices=tuple(f"{d['name']}: {d['description']}" for d in system["devices"]),
+        load_ms=0.0,
+    )
+    return LoadedPool(model, embedder, info, ready)
 
 
 def _take_draft(context: binding.Context, path: Path, wanted: EngineSettings) -> None:

@@ -13,11 +13,12 @@ from runner.engine.backend import GeneratorId
 from runner.engine.events import SequenceId
 from runner.errors import Kind
 from runner.wire.messages import Beat, Cancel, Event, Stop, Tune
+from runner.worker.pooling import Texts
 from runner.worker.prompts import Prepared
 from runner.worker.saved import SavedText
 from runner.worker.translate import Translator
 
-Item = Prepared | Cancel | Tune | Stop
+Item = Prepared | Texts | Cancel | Tune | Stop  # one loop gets the first, another the second
 STOP_POLL_S = 0.05
 ABORT_DELAY_S = 0.01  # behind the grace: no step begins after it
 

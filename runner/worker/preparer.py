@@ -8,12 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import Answered, Ask, Failed, RequestId, Submit
-from runner.worker.prompts import Limit, Prepared
+from runner.wire.messages import Answered, Ask, Embed, Failed, Rank, RequestId, Submit
+from runner.worker.prompts import Limit
 
-Request = Submit | Ask
+R = TypeVar("R", bound=Submit | Embed | Rank)
+P = TypeVar("P")  # what it becomes
 RENDER_LIMIT_S = 2.0
 THREADS = 2
 MAX_HUNG = 2  # threads lost in a template at one time: each burns a core
@@ -68,8 +70,8 @@ class TimeLimit:
                 self._changed.wait(left_s)
 
 
-class Preparer:
-    """Prepares submits, and answers questions, in order of arrival on a few threads.
+class Preparer(Generic[R, P]):
+    """Prepares requests, and answers questions, in order of arrival on a few threads.
 
     Every one ends in one call of ``deliver``, of ``tell`` (an answer) or of ``refuse``, unless
     :meth:`cancel` took it back; ``discard`` gets what was then prepared for nobody. ``give_up`` is
@@ -78,13 +80,13 @@ class Preparer:
 
     def __init__(
         self,
-        prepare: Callable[[Submit, float | None, Limit], Prepared],
+        prepare: Callable[[R, float | None, Limit], P],
         *,
         answer: Callable[[Ask, Limit], Answered],
-        deliver: Callable[[Prepared], None],
+        deliver: Callable[[P], None],
         tell: Callable[[Answered], None],
         refuse: Callable[[Failed], None],
-        discard: Callable[[Prepared], None],
+        discard: Callable[[P], None],
         give_up: Callable[[], None],
         limit_s: float = RENDER_LIMIT_S,
     ) -> None:
@@ -97,7 +99,7 @@ class Preparer:
         self._give_up = give_up
         self._limit = TimeLimit(limit_s, on_late=self._replace)
         self._changed = threading.Condition()
-        self._queue: deque[tuple[Request, float | None]] = deque()
+        self._queue: deque[tuple[R | Ask, float | None]] = deque()
         self._open: set[RequestId] = set()  # neither delivered nor refused yet
         self._hung = 0
 
@@ -110,10 +112,10 @@ class Preparer:
     def __len__(self) -> int:
         return len(self._open)
 
-    def submit(self, submit: Request) -> None:
+    def submit(self, submit: R | Ask) -> None:
         """Queue a request; its deadline counts from now."""
         deadline_s = None
-        if isinstance(submit, Submit) and submit.deadline_s is not None:
+        if not isinstance(submit, Ask) and submit.deadline_s is not None:
             deadline_s = time.monotonic() + submit.deadline_s
         with self._changed:
             self._open.add(submit.id)
@@ -135,7 +137,7 @@ class Preparer:
             with self._changed:
                 self._hung -= 1
 
-    def _take(self) -> tuple[Request, float | None]:
+    def _take(self) -> tuple[R | Ask, float | None]:
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._queue)
@@ -143,8 +145,8 @@ class Preparer:
                 if submit.id in self._open:
                     return submit, deadline_s
 
-    def _handle(self, request: Request, deadline_s: float | None) -> None:
-        made: Prepared | Answered
+    def _handle(self, request: R | Ask, deadline_s: float | None) -> None:
+        made: P | Answered
         try:
             if isinstance(request, Ask):
                 made = self._answer(request, self._limit.block)
@@ -161,14 +163,14 @@ class Preparer:
         else:
             self._hand_over(request.id, made)
 
-    def _hand_over(self, id: RequestId, made: Prepared | Answered) -> None:
+    def _hand_over(self, id: RequestId, made: P | Answered) -> None:
         # Delivered under the lock: a cancel that comes after finds the request at the engine.
         with self._changed:
             if id in self._open:
                 self._open.remove(id)
-                self._deliver(made) if isinstance(made, Prepared) else self._tell(made)
+                self._tell(made) if isinstance(made, Answered) else self._deliver(made)
                 return
-        if isinstance(made, Prepared):
+        if not isinstance(made, Answered):
             self._discard(made)
 
     def _fail(self, id: RequestId, error: RunnerError) -> None:

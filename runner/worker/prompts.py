@@ -88,12 +88,11 @@ class Prompter:
     tokenizer: Tokenizer
     renderer: Renderer | None
     no_template: str  # why there is no renderer
-    generators: Generators
+    generators: Generators | None  # None: an embedding or reranking model
     context_size: int
     vocabulary: int  # tokens
     infill: InfillTokens
     penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
-    generates: bool  # False: an embedding or reranking model
 
     def prepare(self, submit: Submit, deadline_s: float | None, limit: Limit) -> Prepared:
         """Render, tokenise, and make the generator.
@@ -101,9 +100,9 @@ class Prompter:
         ``limit`` guards the rendering, the only part that runs foreign code. Raises RunnerError:
         TEMPLATE_ERROR, or INVALID_REQUEST with the parameter at fault.
         """
-        if not self.generates:
+        if self.generators is None:
             message = "this is an embedding or reranking model: it does not generate text"
-            raise RunnerError(Kind.INVALID_REQUEST, message, param="model")
+            raise RunnerError(Kind.MODEL_NOT_SUPPORTED, message, param="model")
         rendered = self.render(submit.prompt, submit.id, limit)
         tokens = rendered.tokens
         stops = submit.stop + rendered.stops
@@ -183,6 +182,7 @@ class Prompter:
         settings = generator_settings(submit, stops, context_size=self.context_size)
         settings["preserved_tokens"] = rendered.preserved_tokens
         settings["generation_prompt"] = rendered.generation_prompt
+        assert self.generators is not None
         try:
             return self.generators.new_generator(settings)
         except NativeError as error:

@@ -54,12 +54,11 @@ def answer(question: Any) -> Answered:
         tokenizer=model,
         renderer=model,
         no_template="",
-        generators=model,
+        generators=None,
         context_size=8,
         vocabulary=257,
         infill=InfillTokens(),
         penalty_tokens=0,
-        generates=False,
     )
     return Answerer(prompter, model).answer(Ask(id=7, question=question), unlimited)
 

@@ -86,7 +86,6 @@ def prepare(submit: Submit, model: Model | None = None, **changes: Any) -> Prepa
             "penalty_tokens": 0,
             "vocabulary": 128,
             "infill": InfillTokens(),
-            "generates": True,
         }
         | changes
     )
@@ -251,5 +250,5 @@ def test_more_log_probabilities_than_a_step_has_room_for_are_refused() -> None:
 
 
 def test_an_embedding_model_does_not_generate() -> None:
-    error = refusal(text("a"), generates=False)
-    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "model")
+    error = refusal(text("a"), generators=None)
+    assert (error.kind, error.param) == (Kind.MODEL_NOT_SUPPORTED, "model")
