@@ -39,20 +39,25 @@ def open_blob(
     Raises RunnerError of :meth:`Session.refusal`.
     """
     what = f"blob {descriptor.digest.short}"
-    is_part = start > 0 or stop is not None
-    last = "" if stop is None else str(stop - 1)
-    headers = {"Range": f"bytes={start}-{last}"} if is_part else {}
+    headers = range_headers(start, stop)
     with contextlib.ExitStack() as stack:
         answer = stack.enter_context(session.open("GET", path, headers=headers))
         if answer.status == 416:  # it cannot serve parts, or not this one: from the beginning
             stack.close()
             answer = stack.enter_context(session.open("GET", path))
-        if answer.status == 206 and is_part:
+        if answer.status == 206 and headers:
             yield read_part(answer, size_bytes=descriptor.size_bytes, what=str(descriptor.digest))
         elif answer.status == 200:
             yield Blob(0, answer.size_bytes, answer)
         else:
             raise absent_is_broken(session.refusal(answer, what), what)
+
+
+def range_headers(start: int, stop: int | None) -> dict[str, str]:
+    """Ask for the bytes from ``start`` to before ``stop``, RFC 9110 section 14.2; none for all."""
+    if start == 0 and stop is None:
+        return {}
+    return {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
 
 
 def absent_is_broken(error: RunnerError, what: str) -> RunnerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.oci.reference import DEFAULT_DOMAIN
 from runner.registry.caller import Caller
 from runner.registry.dockerconfig import (
     Login,
@@ -11,8 +12,6 @@ from runner.registry.dockerconfig import (
 )
 from runner.registry.keychain import get_login
 from runner.registry.network import Network
-
-DOCKER_HUB = "docker.io"
 
 
 class Credentials:
@@ -35,7 +34,7 @@ class Credentials:
             # exchanges: the first answer tells which.
             token = caller.bearer_token
             return Login(identity_token=token, registry_token=token)
-        if self._network.docker_hub_login is not None and host_key(host) == DOCKER_HUB:
+        if self._network.docker_hub_login is not None and host_key(host) == DEFAULT_DOMAIN:
             return Login(*self._network.docker_hub_login)
         config = read_docker_config(self._network.docker_config)
         if helper := config.helper_for(host):

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import Kind, RunnerError
+from runner.oci.reference import DEFAULT_DOMAIN
 from runner.registry.proxies import Proxies, parse_direct, parse_proxy
 
 MAX_CONFIG_BYTES = 1024 * 1024
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # how Docker Hub is called in this file
-_DOCKER_HUB_HOSTS = {"docker.io", "index.docker.io", "registry-1.docker.io"}
+_DOCKER_HUB_HOSTS = {DEFAULT_DOMAIN, "index.docker.io", "registry-1.docker.io"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ def host_key(host: str) -> str:
     """Normalise a host, or a key of the file (which may be a URL); Docker Hub has one name."""
     bare = host.partition("://")[2] or host
     bare = bare.partition("/")[0].lower()
-    return "docker.io" if bare in _DOCKER_HUB_HOSTS else bare
+    return DEFAULT_DOMAIN if bare in _DOCKER_HUB_HOSTS else bare
 
 
 def file_key(host: str) -> str:
     """Return the key under which Docker writes a host."""
-    return DOCKER_HUB_KEY if host_key(host) == "docker.io" else host_key(host)
+    return DOCKER_HUB_KEY if host_key(host) == DEFAULT_DOMAIN else host_key(host)
 
 
 def docker_config_path(env: Mapping[str, str]) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from runner.errors import RunnerError
+from runner.oci.reference import DEFAULT_DOMAIN
 from runner.oci.retry import Patience
 from runner.registry.address import Origin, Reach, is_localhost, literal_reach
 from runner.registry.caller import Caller
@@ -37,7 +38,7 @@ class Endpoints:
 
         Raises RunnerError(REGISTRY_UNAVAILABLE) when a host that has to be tried does not answer.
         """
-        if host == "docker.io":
+        if host == DEFAULT_DOMAIN:
             return DOCKER_HUB_URL
         with self._lock:
             known = self._known.get(host)

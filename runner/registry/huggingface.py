@@ -16,7 +16,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci.retry import Patience
 from runner.registry.address import Origin
 from runner.registry.answer import Answer
-from runner.registry.blob import Blob, read_part
+from runner.registry.blob import Blob, range_headers, read_part
 from runner.registry.caller import Caller
 from runner.registry.hub_reference import HubReference
 from runner.registry.hub_reply import (
@@ -88,9 +88,7 @@ class HuggingFace:
 
         @contextmanager
         def open_it(start: int, stop: int | None) -> Iterator[Blob]:
-            headers = {}
-            if start or stop is not None:
-                headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+            headers = range_headers(start, stop)
             with self._get(url, snapshot.asked, caller, None, headers) as answer:
                 if answer.status == 206:
                     yield read_part(answer, size_bytes=file.size_bytes, what=file.path)

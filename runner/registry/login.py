@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
+from runner.oci.reference import DEFAULT_DOMAIN
 from runner.registry.address import Origin
 from runner.registry.dockerconfig import (
     Login,
@@ -66,7 +67,7 @@ def log_out(network: Network, host: str) -> bool:
 
 def parse_host(text: str) -> str:
     """Normalise a registry as users write it: empty means Docker Hub, a URL its host."""
-    host = host_key(text.strip()) if text.strip() else "docker.io"
+    host = host_key(text.strip()) if text.strip() else DEFAULT_DOMAIN
     try:
         Origin.of(f"https://{host}")
     except ValueError as problem:

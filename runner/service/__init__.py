@@ -9,12 +9,12 @@ from runner.service.lease import Lease
 from runner.service.memory import available_bytes
 from runner.service.residency import Phase
 from runner.service.resident import ModelSettings, RunningModel
-from runner.service.transfers import Pulled, Transfers
+from runner.service.transfers import Transfers
 from runner.service.tuning import Record, Tuning
 from runner.service.upkeep import Upkeep
 from runner.store import Checkup, Pruned, PruneWish, Removal, Usage
 from runner.transfer.archive import Layout
-from runner.transfer.client import Diagnosis
+from runner.transfer.client import Diagnosis, Pulled
 from runner.transfer.fit import Fit
 from runner.transfer.foreign import Foreign, Program, choose
 from runner.transfer.layers import Format

@@ -8,36 +8,16 @@ from functools import partial
 from typing import IO, Protocol
 
 from runner.errors import RunnerError
-from runner.oci import Digest, Reference
+from runner.oci import Reference
 from runner.service.jobs import Jobs, Watch
 from runner.store import StoredModel, stored_name
 from runner.transfer.archive import Layout
-from runner.transfer.client import Diagnosis, RemoteModel
+from runner.transfer.client import Diagnosis, Pulled, Pushed, RemoteModel
 from runner.transfer.package import PackageRequest
 from runner.transfer.progress import IsCancelled, Listen
 from runner.transfer.search import SearchResult
 
 MAX_SHOWN_CHARACTERS = 200
-
-
-class Pulled(Protocol):
-    """What came of a pull."""
-
-    @property
-    def model(self) -> StoredModel:
-        """The model, stored and named."""
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether nothing had to be moved."""
-
-
-class Pushed(Protocol):
-    """What came of a push."""
-
-    @property
-    def digest(self) -> Digest:
-        """Of the manifest, as the registry confirmed it."""
 
 
 class Client(Protocol):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import structs
 
+from runner.store.layout import write_whole
 from runner.wire.messages import EngineWishes, Measured, Tuned, TunedSettings
 
 FORMAT = 1
@@ -97,21 +96,9 @@ class Tuning:
         return record if named == (FORMAT, model_id, self._machine, wishes) else None
 
     def _write(self, record: Record) -> None:
-        """Write, flush and rename: a reader sees the whole file or the one before."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(record.model, record.wishes)
-        scratch = path.with_suffix(f".{os.getpid()}")
-        content = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        try:
-            with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-                file.write(content + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        except OSError:
-            with suppress(OSError):
-                scratch.unlink()
-            raise
+        write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
 
     def _path(self, model_id: str, wishes: EngineWishes) -> Path:
         key = msgspec.json.encode([FORMAT, model_id, self._machine, wishes], order="sorted")

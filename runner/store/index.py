@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from runner.errors import RunnerError
+from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Reference, media
 from runner.oci.document import invalid, parse_object, require
 
@@ -161,6 +161,20 @@ def full_name(reference: Reference, model: Digest) -> str:
     The digest of ``reference`` is not looked at: it may be that of an index which led to the model.
     """
     return str(replace(reference, digest=None if reference.tag else model))
+
+
+def tag_name(name: Reference) -> str:
+    """Return the name that a user gives a model; raise RunnerError(INVALID_REFERENCE).
+
+    One with a tag and without a digest, which follows from the model.
+    """
+    if name.digest is not None or name.tag is None:
+        raise RunnerError(
+            Kind.INVALID_REFERENCE,
+            f"{name} has a digest; a model's name cannot",
+            hint="give NAME or NAME:TAG",
+        )
+    return str(name)
 
 
 def _full_name(descriptor: Descriptor) -> str | None:

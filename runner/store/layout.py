@@ -139,13 +139,21 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def replace_file(layout: Layout, path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also over an older one, and make it durable."""
-    temporary = layout.temporary()
+    """Write a file of the store by :func:`write_whole`; a sweep finds what a crash leaves."""
+    write_whole(path, data, scratch=layout.temporary())
+
+
+def write_whole(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
+    """Write a file whole or not at all, also over an older one, and make it durable.
+
+    ``scratch`` is a free name on the same disk; None: one beside the file.
+    """
+    scratch = scratch or path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        write_new(temporary, data)
-        temporary.replace(path)
+        write_new(scratch, data)
+        scratch.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

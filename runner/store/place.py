@@ -7,11 +7,10 @@ crash at any moment of a move leaves one store to be found, and never two or non
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
-from runner.store.layout import FOLDER_MODE, Layout, sync_folder, write_new
+from runner.store.layout import FOLDER_MODE, Layout, write_whole
 
 MAX_BYTES = 64 * 1024
 
@@ -47,10 +46,4 @@ def find_store(memory: Path, *, default: Path) -> Path:
 def remember_store(memory: Path, *, target: Path, source: Path) -> None:
     """Write where the store is about to be moved, durably."""
     memory.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    temporary = memory.with_name(f"{memory.name}.{secrets.token_hex(4)}")
-    try:
-        write_new(temporary, json.dumps({"path": str(target), "from": str(source)}).encode())
-        temporary.replace(memory)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(memory.parent)
+    write_whole(memory, json.dumps({"path": str(target), "from": str(source)}).encode())

@@ -23,7 +23,7 @@ from runner.store.documents import Documents
 from runner.store.faults import storage_errors
 from runner.store.heads import read_facts
 from runner.store.inbox import Inbox
-from runner.store.index import Entry, Index, full_name
+from runner.store.index import Entry, Index, full_name, tag_name
 from runner.store.indexfile import Draft, IndexFile
 from runner.store.ingest import ingest_bytes
 from runner.store.layout import Layout
@@ -141,7 +141,7 @@ class Store:
 
     def tag(self, model: StoredModel, name: Reference) -> StoredModel:
         """Give a model one more tag, which any other model loses; return it with all its tags."""
-        tag = _tag_of(name)
+        tag = tag_name(name)
         self._require_writable()
         if model.shared_from is not None:
             raise only_read(str(model.id), model.shared_from)
@@ -291,14 +291,3 @@ class Store:
         blobs = map(self._layout.blob, sorted(unneeded, key=lambda digest: digest != first))
         doomed = [path for path in blobs if is_older(path, claim_s)]
         discard(self._layout, [*doomed, self._layout.bundle(first)])
-
-
-def _tag_of(name: Reference) -> str:
-    """Return the full name a model can be given: one with a tag and without a digest."""
-    if name.digest is not None or name.tag is None:
-        raise RunnerError(
-            Kind.INVALID_REFERENCE,
-            f"{name} has a digest; a model's name cannot",
-            hint="give NAME or NAME:TAG",
-        )
-    return str(name)

@@ -35,7 +35,7 @@ from runner.transfer.push import Pushed, push
 from runner.transfer.search import SearchResult, Source, search
 from runner.transfer.sources import DockerHubSource, HuggingFaceSource
 
-__all__ = ["Diagnosis", "Pulled", "RemoteModel", "TransferClient"]
+__all__ = ["Diagnosis", "Pulled", "Pushed", "RemoteModel", "TransferClient"]
 
 PROBED_MODEL = "ai/smollm2"  # a public one
 

@@ -18,8 +18,7 @@ from runner.store.source import open_source
 from runner.transfer.foreign_cache import CachedFiles, list_cached
 from runner.transfer.foreign_oci import KeptArtifact, list_docker, list_ollama
 from runner.transfer.package import PackageRequest, package
-from runner.transfer.passage import check_cancelled
-from runner.transfer.progress import IsCancelled, LayerProgress, Listen, Planned
+from runner.transfer.progress import LayerProgress, Listen, Planned
 from runner.transfer.publishing import publish
 
 MAX_LISTED = 20  # names in an error
@@ -87,47 +86,43 @@ def import_model(
     name: Reference | None,
     *,
     listen: Listen = lambda event: None,
-    cancelled: IsCancelled = lambda: False,
 ) -> StoredModel:
     """Store a model under ``name``, or under the names that it has there.
 
     An artifact keeps its id. Raises RunnerError: INTEGRITY for bytes that are not what their name
-    says, INVALID_MODEL, INVALID_REFERENCE, DISK_FULL, CANCELLED.
+    says, INVALID_MODEL, INVALID_REFERENCE, DISK_FULL. What ``listen`` raises ends it.
     """
     names = (name,) if name is not None else found.names
     if isinstance(found, KeptArtifact):
-        model = _import_artifact(store, found, names[0], listen, cancelled)
+        model = _import_artifact(store, found, names[0], listen)
     else:
-        model = _import_files(store, found, names[0], listen, cancelled)
+        model = _import_files(store, found, names[0], listen)
     for other in names[1:]:
         model = store.tag(model, other)
     return model
 
 
 def _import_artifact(
-    store: Store, found: KeptArtifact, name: Reference, listen: Listen, cancelled: IsCancelled
+    store: Store, found: KeptArtifact, name: Reference, listen: Listen
 ) -> StoredModel:
     manifest = found.manifest
     listen(Planned(tuple(LayerProgress(b.digest, b.size_bytes, 0) for b in manifest.blobs)))
 
     def bring() -> Manifest:
         for blob in manifest.blobs:
-            _take(store, found.path_of(blob.digest), blob, listen, cancelled)
+            _take(store, found.path_of(blob.digest), blob, listen)
         return manifest
 
     with store.inbox.claimed():
         return publish(store, name, bring, what=name.familiar)
 
 
-def _take(
-    store: Store, path: Path, blob: Descriptor, listen: Listen, cancelled: IsCancelled
-) -> None:
+def _take(store: Store, path: Path, blob: Descriptor, listen: Listen) -> None:
     """Store one blob out of another program's file."""
     done_bytes = 0
 
     def add(size_bytes: int) -> None:
         nonlocal done_bytes
-        check_cancelled(cancelled, "the import")
         done_bytes += size_bytes
         listen(LayerProgress(blob.digest, blob.size_bytes, min(done_bytes, blob.size_bytes)))
 
@@ -137,16 +132,14 @@ def _take(
         raise _damaged(path, measured.digest)
 
 
-def _import_files(
-    store: Store, found: CachedFiles, name: Reference, listen: Listen, cancelled: IsCancelled
-) -> StoredModel:
+def _import_files(store: Store, found: CachedFiles, name: Reference, listen: Listen) -> StoredModel:
     wanted = PackageRequest(
         gguf=found.weights,
         licenses=found.licenses,
         chat_template=found.chat_template,
         mmproj=found.projector,
     )
-    model = package(store, wanted, name, listen=listen, cancelled=cancelled)
+    model = package(store, wanted, name, listen=listen)
     stored = {layer.digest for layer in model.manifest.layers}
     if missing := [digest for digest in found.digests if digest not in stored]:
         store.remove(str(name))

@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import Artifact, Descriptor, Digest, Manifest, ModelConfig, Reference, Role, media
 from runner.store import Store, StoredModel, stored_name
+from runner.store.index import tag_name
 from runner.store.source import Measured, Source
 from runner.transfer.ingredients import (
     Ingredient,
@@ -87,12 +88,7 @@ def _check(wanted: PackageRequest, name: Reference) -> None:
             f"a model is made of one source, not of {sum(sources)}",
             hint="give GGUF files, a folder with safetensors, or a stored model",
         )
-    if name.digest is not None or name.tag is None:
-        raise RunnerError(
-            Kind.INVALID_REFERENCE,
-            f"{name} has a digest; a model's name cannot",
-            hint="give NAME or NAME:TAG",
-        )
+    tag_name(name)  # refused before anything is hashed
     size = wanted.context_size
     if size is not None and not 1 <= size <= MAX_CONTEXT_SIZE:
         raise RunnerError(

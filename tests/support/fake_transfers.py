@@ -11,7 +11,7 @@ from runner.errors import Kind, RunnerError
 from runner.oci import Digest, ModelConfig
 from runner.store import StoredModel
 from runner.transfer.archive import Layout
-from runner.transfer.client import Diagnosis, Pulled, RemoteModel
+from runner.transfer.client import Diagnosis, Pulled, Pushed, RemoteModel
 from runner.transfer.package import PackageRequest
 from runner.transfer.progress import Event, IsCancelled, Listen, Note
 from runner.transfer.search import SearchResult
@@ -20,13 +20,6 @@ from tests.support.fake_engine import stored
 HANG = "hang"  # as a step: tells nothing more until it is told to stop
 
 Step = Event | str | RunnerError
-
-
-@dataclass(frozen=True)
-class StoredDigest:
-    """What came of a push."""
-
-    digest: Digest
 
 
 @dataclass
@@ -62,10 +55,10 @@ class FakeTransferClient:
 
     def push(
         self, name: str, *, bearer_token: str | None, listen: Listen, cancelled: IsCancelled
-    ) -> StoredDigest:
+    ) -> Pushed:
         self.asked.append(("push", name, bearer_token))
         self._play(name, listen, cancelled)
-        return StoredDigest(Digest.of(name.encode()))
+        return Pushed(Digest.of(name.encode()))
 
     def package(
         self, wanted: PackageRequest, name: str, *, listen: Listen, cancelled: IsCancelled

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from runner.api.cards import StoredModel
+from runner.api.management.render import json_line
 from runner.service import Checkup, Foreign, Pruned, Removal, Usage
 
 
@@ -38,7 +38,7 @@ def pruned(pruned: Pruned) -> dict[str, Any]:
 
 def progress_line(done_bytes: int, total_bytes: int) -> bytes:
     """Render how far a chore is."""
-    return _line({"type": "progress", "done": done_bytes, "total": total_bytes})
+    return json_line({"type": "progress", "done": done_bytes, "total": total_bytes})
 
 
 def checked_line(checkup: Checkup) -> bytes:
@@ -52,14 +52,14 @@ def checked_line(checkup: Checkup) -> bytes:
         }
         for damage in checkup.damages
     ]
-    return _line(
+    return json_line(
         {"type": "checked", "blobs": checkup.blobs, "bytes": checkup.bytes, "damages": damages}
     )
 
 
 def moved_line(target: object, *, is_remembered: bool) -> bytes:
     """Render where the store is now, and whether the next start knows."""
-    return _line({"type": "moved", "path": str(target), "remembered": is_remembered})
+    return json_line({"type": "moved", "path": str(target), "remembered": is_remembered})
 
 
 def found(found: Foreign) -> dict[str, Any]:
@@ -69,8 +69,4 @@ def found(found: Foreign) -> dict[str, Any]:
 
 def imported_line(model: StoredModel) -> bytes:
     """Render a model that was taken over."""
-    return _line({"type": "imported", "id": str(model.id), "tags": list(model.tags)})
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json_line({"type": "imported", "id": str(model.id), "tags": list(model.tags)})

@@ -85,7 +85,7 @@ def render_keep_alive(seconds: float | None) -> str:
 
 def tuning_begun(in_force: EngineSettings) -> bytes:
     """Render the first line: the settings that a search begins with."""
-    return _json_line({"type": "begun", "settings": msgspec.to_builtins(in_force)})
+    return json_line({"type": "begun", "settings": msgspec.to_builtins(in_force)})
 
 
 def tuning_line(report: Measured | Tuned) -> bytes:
@@ -94,11 +94,12 @@ def tuning_line(report: Measured | Tuned) -> bytes:
         case Measured():
             kind = "measured"
         case Tuned(settings=None):
-            return _json_line({"type": "error", "message": report.problem})
+            return json_line({"type": "error", "message": report.problem})
         case Tuned():
             kind = "tuned"
-    return _json_line({"type": kind} | msgspec.to_builtins(msgspec.structs.asdict(report)))
+    return json_line({"type": kind} | msgspec.to_builtins(msgspec.structs.asdict(report)))
 
 
-def _json_line(value: dict[str, Any]) -> bytes:
+def json_line(value: dict[str, Any]) -> bytes:
+    """Render an object of a stream of JSON lines."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

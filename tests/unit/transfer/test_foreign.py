@@ -253,6 +253,11 @@ def test_progress_is_told_and_an_import_can_be_given_up(store: Store, tmp_path: 
     done = {event.digest: event for event in events if isinstance(event, LayerProgress)}
     assert len(done) == 3
     assert all(layer.done_bytes == layer.size_bytes for layer in done.values())
+
+    def leave(event: Event) -> None:
+        if isinstance(event, LayerProgress):
+            raise RunnerError(Kind.CANCELLED, "nobody waits for it any more")
+
     with pytest.raises(RunnerError) as caught:
-        import_model(store, found, None, cancelled=lambda: True)
+        import_model(store, found, None, listen=leave)
     assert caught.value.kind is Kind.CANCELLED
