@@ -80,15 +80,19 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def at_work() -> set[str]:
+    """The names of tasks besides ours and those that models have."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return {task.get_name() for task in others if not task.get_name().startswith("model ")}
+
+
 def play(scene: Callable[[], Awaitable[None]]) -> None:
     """Run a scene and see that it leaves no task behind."""
 
     async def whole() -> None:
         await scene()
         await settle()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        names = {task.get_name() for task in left if not task.get_name().startswith("model ")}
-        assert names == set()
+        assert at_work() == set()
 
     asyncio.run(whole())
 
@@ -690,9 +694,8 @@ MEASURED = Measured(
 
 async def tuned_at_last(s: Scene) -> None:
     """Wait for the threads that write and read files."""
-    while (await s.engines.tuned("a")) is None:
+    while (await s.engines.tuned("a")) is None or at_work():
         await asyncio.sleep(0)
-    await settle()
 
 
 def test_without_a_measurement_the_worker_is_to_make_one_and_it_is_used_the_next_time(
