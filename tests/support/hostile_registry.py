@@ -14,7 +14,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.support import loopback
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
@@ -162,37 +164,21 @@ def serve_hostile_registry() -> Iterator[HostileRegistry]:
     """Serve on a free port of loopback, and end with every connection."""
     gate = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Misbehaving(loopback.Handler):
         timeout = 20
 
-        def do_GET(self) -> None:
+        def _answer(self) -> None:
             with contextlib.suppress(OSError):
                 _serve(registry, self, gate)
 
-        def do_HEAD(self) -> None:
-            self.do_GET()
+        do_GET = do_HEAD = _answer  # noqa: N815
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that was killed is no error of ours."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    registry = HostileRegistry(server.server_port, gate)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield registry
-    finally:
-        gate.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with loopback.running(loopback.Server(Misbehaving)) as port:
+        registry = HostileRegistry(port, gate)
+        try:
+            yield registry
+        finally:
+            gate.set()
 
 
 def _serve(

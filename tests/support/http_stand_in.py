@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.support import loopback
 
 BLOCK_BYTES = 64 * 1024
 
@@ -42,14 +41,6 @@ class Gate:
     is_open: threading.Event = field(default_factory=threading.Event)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # a client may keep its connection open after the test
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # the client left
-            super().handle_error(request, client_address)
-
-
 @contextmanager
 def serving(
     answer: Callable[[Seen], Answer],
@@ -63,11 +54,8 @@ def serving(
     A body longer than the first of ``cuts`` breaks off there, and that cut is used up.
     """
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
+    class Answering(loopback.Handler):
+        def _answer(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(self.command, self.path, headers)
             requests.append(seen)
@@ -80,7 +68,7 @@ def serving(
             if self.command == "GET":
                 self._send(reply.body)
 
-        do_HEAD = do_GET  # noqa: N815
+        do_GET = do_HEAD = _answer  # noqa: N815
 
         def _send(self, body: bytes) -> None:
             end = len(body)
@@ -95,15 +83,5 @@ def serving(
             except ConnectionError:
                 self.close_connection = True
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with loopback.running(loopback.Server(Answering)) as port:
+        yield f"http://127.0.0.1:{port}"

@@ -6,14 +6,13 @@ import base64
 import json
 import re
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support import loopback
 from tests.support.certificates import Signer
 
 SERVICE = "test-registry"
@@ -84,18 +83,20 @@ def serve_tokens(signer: Signer, users: dict[str, str]) -> Iterator[TokenServer]
     """Serve on a free port of loopback while the context lasts."""
     tokens = TokenServer(signer, users)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Granting(loopback.Handler):
+        def _by_password(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
             authorization = self.headers.get("Authorization", "")
             tokens.requests.append(("GET", query, authorization.partition(" ")[0]))
             self._answer(query, lambda: tokens.basic_user(authorization))
 
-        def do_POST(self) -> None:
+        def _by_form(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             form = parse_qs(body.decode())
             tokens.requests.append(("POST", form, ""))
             self._answer(form, lambda: tokens.form_user(form))
+
+        do_GET, do_POST = _by_password, _by_form  # noqa: N815
 
         def _answer(self, query: dict[str, list[str]], user: Any) -> None:
             try:
@@ -109,16 +110,6 @@ def serve_tokens(signer: Signer, users: dict[str, str]) -> Iterator[TokenServer]
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    tokens.url = f"http://127.0.0.1:{server.server_port}/token"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with loopback.running(loopback.Server(Granting)) as port:
+        tokens.url = f"http://127.0.0.1:{port}/token"
         yield tokens
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

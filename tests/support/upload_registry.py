@@ -11,8 +11,9 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support import loopback
 
 READ_BYTES = 64 * 1024
 ROUTE = re.compile(
@@ -74,12 +75,8 @@ class UploadRegistry:
         self.replies.setdefault(method, []).extend(replies)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(loopback.Handler):
     registry: UploadRegistry
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
 
     def _serve(self) -> None:
         registry, path = self.registry, urlsplit(self.path)
@@ -214,23 +211,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news."""
-
-
 @contextlib.contextmanager
 def serving(registry: UploadRegistry) -> Iterator[UploadRegistry]:
     """Serve on a free port of loopback."""
     handler = type("Handler", (_Handler,), {"registry": registry})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        registry.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, args=[0.02], name="uploads")
-        thread.start()
-        try:
-            yield registry
-        finally:
-            server.shutdown()
-            thread.join()
+    with loopback.running(loopback.Server(handler)) as registry.port:
+        yield registry

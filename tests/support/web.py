@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support import loopback
 from tests.support.certificates import Pair
 
 
@@ -66,9 +66,7 @@ def serve(
     With ``clients``, only those are served who have a certificate of that authority.
     """
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Playing(loopback.Handler):
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             seen = Seen(self.command, self.path, self.headers, self.rfile.read(length))
@@ -96,10 +94,7 @@ def serve(
                     if web.ended.wait(reply.drip_s):
                         break
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
+    class Server(loopback.Server):
         def get_request(self) -> tuple[Any, Any]:
             connection, address = super().get_request()
             web.connections += 1
@@ -109,9 +104,6 @@ def serve(
                 )
             return connection, address
 
-        def handle_error(self, *_: Any) -> None:
-            pass  # a client that does not like us
-
     context = None
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -119,18 +111,14 @@ def serve(
         if clients is not None:
             context.load_verify_locations(clients.certificate)
             context.verify_mode = ssl.CERT_REQUIRED
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(Playing)
     host = f"127.0.0.1:{server.server_port}"
     web = Web(host, f"{'http' if pair is None else 'https'}://{host}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield web
-    finally:
-        web.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with loopback.running(server):
+        try:
+            yield web
+        finally:
+            web.ended.set()
 
 
 @contextlib.contextmanager
