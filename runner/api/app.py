@@ -10,6 +10,7 @@ from runner.api import faults, gate, routes
 from runner.api.call import Call
 from runner.api.gate import Policy
 from runner.api.keys import Scope
+from runner.api.llama.handlers import Llama
 from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
 from runner.api.management.models import Models as ModelRoutes
@@ -19,6 +20,7 @@ from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
 from runner.api.openai.chat import Chat
+from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
@@ -29,6 +31,7 @@ Handler = Callable[[Call], Awaitable[None]]
 
 # The same API under each of them: Docker Model Runner's two, and what SDKs are usually given.
 OPENAI_PREFIXES = ("/engines/llama.cpp/v1", "/engines/v1", "/v1")
+LLAMA_PREFIXES = ("/engines/llama.cpp", "/engines", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,10 @@ class App:
         self._routes = [
             *_openai_routes(
                 Chat(engines, version=about.version, patience_s=about.patience_s),
+                Completions(engines, version=about.version, patience_s=about.patience_s),
                 OpenAIModels(catalogue, engines),
             ),
+            *_llama_routes(Llama(engines, version=about.version, patience_s=about.patience_s)),
             *_transfer_routes(
                 TransferRoutes(transfers), Packaging(transfers), Registries(transfers)
             ),
@@ -110,11 +115,26 @@ class App:
         await exchange.respond(204, [("Allow", ", ".join(methods))])
 
 
-def _openai_routes(chat: Chat, models: OpenAIModels) -> Iterator[Route[Handler]]:
+def _openai_routes(
+    chat: Chat, completions: Completions, models: OpenAIModels
+) -> Iterator[Route[Handler]]:
     for prefix in OPENAI_PREFIXES:
         yield Route("POST", f"{prefix}/chat/completions", Scope.INFER, chat)
+        yield Route("POST", f"{prefix}/completions", Scope.INFER, completions)
         yield Route("GET", f"{prefix}/models", Scope.INFER, models.list)
         yield Route("GET", f"{prefix}/models/{{name}}", Scope.INFER, models.show)
+
+
+def _llama_routes(llama: Llama) -> Iterator[Route[Handler]]:
+    for prefix in OPENAI_PREFIXES:
+        yield Route("POST", f"{prefix}/chat/completions/input_tokens", Scope.INFER, llama.count)
+    for prefix in LLAMA_PREFIXES:
+        yield Route("POST", f"{prefix}/tokenize", Scope.INFER, llama.tokenize)
+        yield Route("POST", f"{prefix}/detokenize", Scope.INFER, llama.detokenize)
+        yield Route("POST", f"{prefix}/apply-template", Scope.INFER, llama.apply_template)
+        yield Route("POST", f"{prefix}/infill", Scope.INFER, llama.infill)
+        yield Route("GET", f"{prefix}/props", Scope.INFER, llama.props)
+        yield Route("GET", f"{prefix}/slots", Scope.INFER, llama.slots)
 
 
 def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:

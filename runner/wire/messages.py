@@ -292,12 +292,12 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
 
 
 class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag="answered"):
-    """The one event of an :class:`Ask`: a text and its tokens. ``Tokenize`` has their bytes too."""
+    """The one event of an :class:`Ask`: a text and its tokens; no text for ``Tokenize``."""
 
     id: RequestId
     text: str
     tokens: tuple[int, ...]
-    pieces: tuple[bytes, ...] = ()  # each perhaps part of a character
+    pieces: tuple[bytes, ...] = ()  # when asked for; each perhaps part of a character
 
 
 class Pooled(msgspec.Struct, frozen=True, tag="pooled"):

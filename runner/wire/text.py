@@ -42,6 +42,7 @@ class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
     text: str
     add_special: bool  # BOS and EOS where the model wants them
     parse_special: bool  # texts of special tokens stand for them
+    with_pieces: bool = False
 
 
 class Detokenize(msgspec.Struct, frozen=True, kw_only=True, tag="detokenize"):

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runner.errors import Kind, RunnerError
 from runner.wire.messages import Answered, Ask, Detokenize, Tokenize
 from runner.worker.prompts import Limit, Prompter
+
+MAX_TOKENS = 2**20
+MAX_CHARACTERS = 2**23
 
 
 class Vocabulary(Protocol):
@@ -34,14 +38,29 @@ class Answerer:
     vocabulary: Vocabulary
 
     def answer(self, ask: Ask, limit: Limit) -> Answered:
-        """Answer; ``limit`` guards the rendering. Raises RunnerError, as ``Prompter`` does."""
+        """Answer; ``limit`` guards the rendering.
+
+        Raises RunnerError as ``Prompter`` does, and TOO_LARGE for what no frame should hold.
+        """
+        answered = self._answer(ask, limit)
+        if len(answered.tokens) > MAX_TOKENS or len(answered.text) > MAX_CHARACTERS:
+            raise RunnerError(
+                Kind.TOO_LARGE,
+                f"the answer is {len(answered.tokens)} tokens and {len(answered.text)} characters; "
+                f"at most {MAX_TOKENS} and {MAX_CHARACTERS} are told",
+                hint="ask in parts",
+            )
+        return answered
+
+    def _answer(self, ask: Ask, limit: Limit) -> Answered:
         match ask.question:
-            case Tokenize(text=text, add_special=add_special, parse_special=parse_special):
+            case Tokenize() as asked:
                 tokens = self.vocabulary.tokenize(
-                    text, add_special=add_special, parse_special=parse_special
+                    asked.text, add_special=asked.add_special, parse_special=asked.parse_special
                 )
-                pieces = tuple(self.vocabulary.piece(token, special=True) for token in tokens)
-                return Answered(ask.id, text, tuple(tokens), pieces)
+                piece = self.vocabulary.piece
+                pieces = [piece(token, special=True) for token in tokens if asked.with_pieces]
+                return Answered(ask.id, "", tuple(tokens), tuple(pieces))
             case Detokenize(tokens=tokens):
                 self.prompter.check_tokens(tokens, "tokens")
                 return Answered(ask.id, self._text(tokens), tokens)

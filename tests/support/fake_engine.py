@@ -14,6 +14,7 @@ from runner.store import StoredModel
 from runner.supervise import Completion, Death
 from runner.supervise.death import stopped
 from runner.wire.messages import (
+    Ask,
     Beat,
     EngineSettings,
     Load,
@@ -67,6 +68,7 @@ class FakeEngine:
         )
         self.beat: Beat | None = None
         self.submitted: list[Submit] = []
+        self.asked: list[Ask] = []
         self.cancelled: list[RequestId] = []
         self.stops: list[float] = []  # the grace of each stop
         self.exits_at_once = True
@@ -78,8 +80,11 @@ class FakeEngine:
     def is_alive(self) -> bool:
         return not self._dead.done() and not self.stops
 
-    def submit(self, request: Submit) -> Completion:
-        self.submitted.append(request)
+    def submit(self, request: Submit | Ask) -> Completion:
+        if isinstance(request, Ask):
+            self.asked.append(request)
+        else:
+            self.submitted.append(request)
         return Completion(len(self.submitted), cancel=self.cancelled.append)
 
     def tune(self, listener: Callable[[Measured | Tuned], None]) -> Callable[[], None]:

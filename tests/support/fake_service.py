@@ -21,18 +21,26 @@ from runner.service import Engines, ModelSettings, Transfers, Upkeep, Usage
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
 from runner.wire.messages import (
+    Answered,
+    Ask,
     Begun,
     ChatPrompt,
+    Detokenize,
     Ended,
     EngineWishes,
     Event,
     Failed,
+    InfillPrompt,
     Load,
     Piece,
+    Prompt,
     RequestId,
     Submit,
+    TextPrompt,
     Timings,
+    Tokenize,
     TokenLogprob,
+    TokenPrompt,
 )
 from tests.support.fake_engine import FakeEngine, FakeModels
 from tests.support.fake_transfers import FakeTransferClient
@@ -45,14 +53,18 @@ class ScriptedEngine(FakeEngine):
 
     ``say a b``: the words as pieces. ``hang``: one piece, then nothing until cancelled.
     ``queue``: nothing at all until cancelled. ``fail KIND`` and ``die KIND``: an error before and
-    after the first piece.
+    after the first piece. Raw text is the message; tokens say ``tokens``, and a question is
+    answered by the bytes of its text.
     """
 
-    def submit(self, request: Submit) -> Completion:
-        self.submitted.append(request)
-        id = len(self.submitted)
+    def submit(self, request: Submit | Ask) -> Completion:
+        super().submit(request)
+        id = len(self.submitted) + len(self.asked)
         completion = Completion(id, cancel=lambda id: self._cancel(id, completion))
-        _deliver(completion, self._script(request, id))
+        if isinstance(request, Ask):
+            _deliver(completion, iter([_answer(request, id)]))
+        else:
+            _deliver(completion, self._script(request, id))
         return completion
 
     def _cancel(self, id: RequestId, completion: Completion) -> None:
@@ -60,8 +72,7 @@ class ScriptedEngine(FakeEngine):
         completion.deliver(Failed(id=id, kind="cancelled", message="cancelled"))
 
     def _script(self, request: Submit, id: RequestId) -> Iterator[Event]:
-        assert isinstance(request.prompt, ChatPrompt)
-        verb, *words = json.loads(request.prompt.messages_json)[-1]["content"].split()
+        verb, *words = _last_message(request.prompt).split()
         if verb == "queue":
             return
         if verb == "fail":
@@ -87,6 +98,32 @@ class ScriptedEngine(FakeEngine):
             completion_tokens=len(words),
             timings=TIMINGS,
         )
+
+
+def _last_message(prompt: Prompt) -> str:
+    match prompt:
+        case ChatPrompt(messages_json=messages):
+            content: str = json.loads(messages)[-1]["content"]
+            return content
+        case TextPrompt(text=text) | InfillPrompt(prefix=text):
+            return text
+        case TokenPrompt():
+            return "say tokens"
+
+
+def _answer(ask: Ask, id: RequestId) -> Event:
+    match ask.question:
+        case Detokenize(tokens=tokens):
+            return Answered(id, bytes(tokens).decode(), tokens)
+        case Tokenize(text=text, with_pieces=with_pieces):
+            data = text.encode()
+            pieces = tuple(bytes([byte]) for byte in data) if with_pieces else ()
+            return Answered(id, "", tuple(data), pieces)
+        case prompt:
+            text = _last_message(prompt)
+            if text == "fail":
+                return Failed(id, "template_error", "it failed", param="messages")
+            return Answered(id, f"<{text}>", tuple(text.encode()))
 
 
 def _deliver(completion: Completion, events: Iterator[Event]) -> None:

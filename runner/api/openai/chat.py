@@ -8,9 +8,8 @@ from functools import partial
 
 from runner.api import faults
 from runner.api.call import Call, EventStream, while_wanted
-from runner.api.openai import choosing, parse, render, sampling
+from runner.api.openai import choosing, parse, render
 from runner.api.openai.parse import ChatRequest
-from runner.errors import Kind, RunnerError
 from runner.service import Engines
 from runner.wire.messages import Ended, Ready, Submit
 
@@ -49,7 +48,7 @@ class Chat:
             while_wanted(call.exchange),
             await self._engines.lease(request.model) as lease,
         ):
-            check_model(request, lease.ready)
+            choosing.check_model(request.model, request.sampling, lease.ready)
             identity = self._identify(request, lease.ready)
 
             async def fold(_: int, completion: choosing.Completion) -> tuple[render.Choice, Ended]:
@@ -65,7 +64,7 @@ class Chat:
     async def _relay(self, call: Call, request: ChatRequest, events: EventStream) -> bytes:
         """Send all but the last events, and return those: they go out together."""
         async with await self._engines.lease(request.model) as lease:
-            check_model(request, lease.ready)
+            choosing.check_model(request.model, request.sampling, lease.ready)
             identity = self._identify(request, lease.ready)
 
             async def relay(index: int, completion: choosing.Completion) -> tuple[bytes, Ended]:
@@ -84,17 +83,6 @@ class Chat:
             model=request.model,
             fingerprint=render.fingerprint(self._version, ready),
         )
-
-
-def check_model(request: ChatRequest, ready: Ready) -> None:
-    """Raise for what only the loaded model could tell: it cannot chat, a token is not its."""
-    if ready.model.pooling:
-        raise RunnerError(
-            Kind.MODEL_NOT_SUPPORTED,
-            f"{request.model} makes embeddings and cannot generate text",
-            param="model",
-        )
-    sampling.check_vocabulary(request.sampling, ready.model.vocabulary)
 
 
 def _submits(request: ChatRequest, call: Call) -> list[Submit]:

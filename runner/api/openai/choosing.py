@@ -11,10 +11,10 @@ from urllib.parse import quote
 from runner.api import faults
 from runner.api.call import Call, EventStream, while_wanted
 from runner.api.faults import Header
-from runner.api.openai import render
+from runner.api.openai import render, sampling
 from runner.errors import Kind, RunnerError
 from runner.service import Lease
-from runner.wire.messages import Begun, Ended, Event, Failed, Piece, Submit
+from runner.wire.messages import Begun, Ended, Event, Failed, Piece, Ready, Sampling, Submit
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Choice")
@@ -61,6 +61,17 @@ class Chunks(Protocol):
 
     def last(self, ended: Ended) -> bytes:
         """Render the end."""
+
+
+def check_model(name: str, wanted: Sampling, ready: Ready) -> None:
+    """Raise for what only the loaded model could tell: it makes no text, a token is not its."""
+    if ready.model.pooling:
+        raise RunnerError(
+            Kind.MODEL_NOT_SUPPORTED,
+            f"{name} makes embeddings and cannot generate text",
+            param="model",
+        )
+    sampling.check_vocabulary(wanted, ready.model.vocabulary)
 
 
 def ignored_header(names: tuple[str, ...]) -> list[Header]:

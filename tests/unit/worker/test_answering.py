@@ -18,7 +18,7 @@ from runner.wire.messages import (
     Tokenize,
     TokenPrompt,
 )
-from runner.worker.answering import Answerer
+from runner.worker.answering import MAX_TOKENS, Answerer
 from runner.worker.infill import InfillTokens
 from runner.worker.prompts import Prompter
 
@@ -64,8 +64,10 @@ def answer(question: Any) -> Answered:
 
 
 def test_a_text_has_tokens_with_their_bytes() -> None:
-    question = Tokenize(text="é", add_special=True, parse_special=False)
-    assert answer(question) == Answered(7, "é", (256, 195, 169), (b"<s>", b"\xc3", b"\xa9"))
+    question = Tokenize(text="é", add_special=True, parse_special=False, with_pieces=True)
+    assert answer(question) == Answered(7, "", (256, 195, 169), (b"<s>", b"\xc3", b"\xa9"))
+    bare = Tokenize(text="é", add_special=False, parse_special=False)
+    assert answer(bare) == Answered(7, "", (195, 169))
 
 
 def test_tokens_are_a_text_whatever_they_are() -> None:
@@ -77,6 +79,12 @@ def test_a_token_that_does_not_exist_is_refused(token: int) -> None:
     with pytest.raises(RunnerError) as caught:
         answer(Detokenize(tokens=(token,)))
     assert caught.value.kind is Kind.INVALID_REQUEST
+
+
+def test_an_answer_that_no_frame_should_hold_is_refused() -> None:
+    with pytest.raises(RunnerError) as caught:
+        answer(Tokenize(text="a" * (MAX_TOKENS + 1), add_special=False, parse_special=False))
+    assert caught.value.kind is Kind.TOO_LARGE
 
 
 def test_a_prompt_is_shown_as_the_model_reads_it() -> None:

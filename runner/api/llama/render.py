@@ -1,0 +1,139 @@
+"""Answers of llama-server's own routes. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runner.api.openai.render import render_timings
+from runner.errors import Kind, RunnerError
+from runner.service import RunningModel
+from runner.wire.messages import Answered, Begun, Ended, Piece, Ready, Sampling
+
+STOP_TYPES = {"eos": "eos", "stop": "word", "length": "limit", "context": "limit"}
+
+
+def tokens(answered: Answered, *, with_pieces: bool) -> dict[str, Any]:
+    """Render the answer of ``/tokenize``; a piece that is no text is an array of bytes."""
+    if not with_pieces:
+        return {"tokens": answered.tokens}
+    pairs = zip(answered.tokens, answered.pieces, strict=True)
+    return {"tokens": [{"id": token, "piece": _piece(piece)} for token, piece in pairs]}
+
+
+def _piece(piece: bytes) -> str | list[int]:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
+
+
+# ---- infill ----------------------------------------------------------------------------------
+
+
+class Filling:
+    """The text of a gap as it comes: for :mod:`runner.api.openai.choosing`."""
+
+    def __init__(self, model: str, sampling: Sampling) -> None:
+        self._model = model
+        self._sampling = sampling
+        self._texts: list[str] = []
+        self._predicted = 0
+
+    def add(self, event: Begun | Piece) -> None:
+        """Take the next event of an answer that is not streamed."""
+        if isinstance(event, Piece):
+            self._texts.append(event.text)
+
+    def first(self) -> bytes:
+        """Render nothing: there is no opening."""
+        return b""
+
+    def piece(self, piece: Piece) -> bytes:
+        """Render new text."""
+        self._predicted += piece.tokens
+        if not piece.text:
+            return b""
+        members = {
+            "index": 0,
+            "content": piece.text,
+            "tokens": [],
+            "stop": False,
+            "id_slot": -1,
+            "tokens_predicted": self._predicted,
+        }
+        return b"data: %b\n\n" % msgspec.json.encode(members)
+
+    def last(self, ended: Ended) -> bytes:
+        """Render the end of a stream."""
+        return b"data: %b\n\n" % msgspec.json.encode(self.render(ended))
+
+    def render(self, ended: Ended) -> dict[str, Any]:
+        """Return the whole answer; the last event of a stream has no text."""
+        asked = msgspec.structs.asdict(self._sampling).items()
+        return {
+            "index": 0,
+            "content": "".join(self._texts),
+            "tokens": [],
+            "id_slot": -1,
+            "stop": True,
+            "model": self._model,
+            "tokens_predicted": ended.completion_tokens,
+            "tokens_evaluated": ended.prompt_tokens,
+            "generation_settings": {name: value for name, value in asked if value is not None},
+            "truncated": ended.reason == "context",
+            "stop_type": STOP_TYPES[ended.reason],
+            "stopping_word": ended.stopping_word or "",
+            "tokens_cached": ended.cached_tokens,
+            "timings": render_timings(ended.timings),
+        }
+
+
+# ---- views -----------------------------------------------------------------------------------
+
+
+def props(model: RunningModel, *, version: str) -> dict[str, Any]:
+    """Render ``/props`` of a loaded model. Its path is nobody's business: the name stands there."""
+    ready = loaded(model)
+    name = model.tags[0] if model.tags else model.name
+    return {
+        "default_generation_settings": {"params": {}, "n_ctx": ready.settings.context_size},
+        "total_slots": ready.settings.parallel,
+        "model_alias": name,
+        "model_path": name,
+        "modalities": {"vision": False, "audio": False},
+        "endpoint_slots": True,
+        "endpoint_props": False,  # it cannot be changed
+        "endpoint_metrics": False,
+        "chat_template_caps": ready.model.chat_template_caps,
+        "bos_token": ready.model.bos_token,
+        "eos_token": ready.model.eos_token,
+        "build_info": version,
+        "is_sleeping": False,
+    }
+
+
+def slots(model: RunningModel) -> list[dict[str, Any]]:
+    """Render ``/slots`` of a loaded model: as many as answer together, and how many do.
+
+    Whose they are, and what was asked, is not told.
+    """
+    settings = loaded(model).settings
+    busy = model.beat.running if model.beat is not None else 0
+    return [
+        {
+            "id": index,
+            "n_ctx": settings.context_size,
+            "speculative": settings.draft_tokens > 0,
+            "is_processing": index < busy,
+        }
+        for index in range(settings.parallel)
+    ]
+
+
+def loaded(model: RunningModel) -> Ready:
+    """Return what was loaded; raise UNAVAILABLE while it is not."""
+    if model.ready is None:
+        raise RunnerError(Kind.UNAVAILABLE, f"{model.name} is being loaded", retry_after_s=1)
+    return model.ready

@@ -1,0 +1,188 @@
+"""Events of the engine to OpenAI's legacy completions, whole and in chunks. Pure."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from runner.api.openai.render import FINISH_REASONS, LEAST_LOGPROB, Identity, render_timings
+from runner.wire.messages import Begun, Ended, Piece, TokenLogprob
+
+OBJECT = "text_completion"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Logprobs:
+    """The parallel arrays of the legacy shape; each token with its place in the text.
+
+    ``text_offset`` counts characters; the tokens of one character share its place.
+    """
+
+    def __init__(self, *, wants_top: bool) -> None:
+        self._wants_top = wants_top
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._characters = 0
+
+    def render(self, tokens: Iterable[TokenLogprob]) -> dict[str, Any]:
+        """Return the arrays of the next tokens."""
+        shown = list(tokens)
+        return {
+            "tokens": [name_token(token.piece) for token in shown],
+            "token_logprobs": [max(token.logprob, LEAST_LOGPROB) for token in shown],
+            "top_logprobs": [_top(token) for token in shown] if self._wants_top else None,
+            "text_offset": [self._place(token.piece) for token in shown],
+        }
+
+    def _place(self, piece: bytes) -> int:
+        place = self._characters
+        self._characters += len(self._decoder.decode(piece))
+        return place
+
+
+def _top(token: TokenLogprob) -> dict[str, float]:
+    """The likeliest tokens, and the chosen one in any case."""
+    top = {name_token(piece): max(logprob, LEAST_LOGPROB) for _, piece, logprob in token.top}
+    return {name_token(token.piece): max(token.logprob, LEAST_LOGPROB)} | top
+
+
+def name_token(piece: bytes) -> str:
+    r"""Write a token as OpenAI does: its text, or ``bytes:\xe6\x9d`` for a part of a character."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+# ---- streamed --------------------------------------------------------------------------------
+
+
+class Chunks:
+    """Renders the chunks of one choice."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        index: int,
+        *,
+        echo: str,
+        top_logprobs: int | None,
+        include_usage: bool,
+    ) -> None:
+        """``echo`` is the text before the completion; empty when it is not wanted."""
+        self._members = identity.members(OBJECT)
+        self._index = index
+        self._echo = echo
+        self._logprobs = Logprobs(wants_top=bool(top_logprobs))
+        # OpenAI: with include_usage every chunk has the member, null in all but the last.
+        self._usage = {"usage": None} if include_usage else {}
+
+    def first(self) -> bytes:
+        """Render the prompt."""
+        return self._chunk(self._echo) if self._echo else b""
+
+    def piece(self, piece: Piece) -> bytes:
+        """Render new text; nothing when there is none to tell."""
+        if not (piece.text or piece.logprobs):
+            return b""
+        logprobs = self._logprobs.render(piece.logprobs) if piece.logprobs else None
+        return self._chunk(piece.text, logprobs=logprobs)
+
+    def last(self, ended: Ended) -> bytes:
+        """Render the chunk that closes a choice, with llama-server's timings."""
+        timings = {"timings": render_timings(ended.timings)}
+        return self._chunk("", reason=FINISH_REASONS[ended.reason], more=timings)
+
+    def _chunk(
+        self,
+        text: str,
+        *,
+        logprobs: dict[str, Any] | None = None,
+        reason: str | None = None,
+        more: dict[str, Any] | None = None,
+    ) -> bytes:
+        choice = {
+            "text": text,
+            "index": self._index,
+            "logprobs": logprobs,
+            "finish_reason": reason,
+        }
+        return event({**self._members, "choices": [choice], **(more or {}), **self._usage})
+
+
+def usage_chunk(identity: Identity, ended: Sequence[Ended], choices: int) -> bytes:
+    """Render the chunk that ``stream_options.include_usage`` asks for."""
+    usage = render_usage(ended, choices)
+    return event({**identity.members(OBJECT), "choices": [], "usage": usage})
+
+
+def event(members: dict[str, Any]) -> bytes:
+    """Render one event, without what line readers take for the end of a line."""
+    data = _encode(members)
+    for character in ("\x85", "\u2028", "\u2029"):
+        data = data.replace(character.encode(), b"\\u%04x" % ord(character))
+    return b"data: %b\n\n" % data
+
+
+# ---- whole -----------------------------------------------------------------------------------
+
+
+class Choice:
+    """One choice being put together from its events."""
+
+    def __init__(self, *, top_logprobs: int | None) -> None:
+        self._texts: list[str] = []
+        self._tokens: list[TokenLogprob] = []
+        self._top_logprobs = top_logprobs
+
+    def add(self, event: Begun | Piece) -> None:
+        """Take the next event."""
+        if isinstance(event, Piece):
+            self._texts.append(event.text)
+            self._tokens += event.logprobs
+
+    def render(self, index: int, ended: Ended, *, echo: str) -> dict[str, Any]:
+        """Return the member of ``choices``."""
+        logprobs = None
+        if self._top_logprobs is not None:
+            logprobs = Logprobs(wants_top=self._top_logprobs > 0).render(self._tokens)
+        return {
+            "text": echo + "".join(self._texts),
+            "index": index,
+            "logprobs": logprobs,
+            "finish_reason": FINISH_REASONS[ended.reason],
+        }
+
+
+def completion(
+    identity: Identity, made: Sequence[tuple[Choice, Ended]], echoes: Sequence[str], choices: int
+) -> bytes:
+    """Render a whole answer: ``choices`` for each prompt, whose text is in ``echoes``."""
+    ended = [last for _, last in made]
+    return _encode(
+        {
+            **identity.members(OBJECT),
+            "choices": [
+                choice.render(index, last, echo=echoes[index // choices])
+                for index, (choice, last) in enumerate(made)
+            ],
+            "usage": render_usage(ended, choices),
+            "timings": render_timings(ended[0].timings),
+        }
+    )
+
+
+def render_usage(ended: Sequence[Ended], choices: int) -> dict[str, Any]:
+    """Count tokens; the choices of one prompt share it, so each prompt is counted once."""
+    firsts = ended[::choices]
+    prompt_tokens = sum(one.prompt_tokens for one in firsts)
+    completion_tokens = sum(one.completion_tokens for one in ended)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": sum(one.cached_tokens for one in firsts)},
+    }
