@@ -1,0 +1,111 @@
+"""Prompts without a template, and questions about tokens, to the real model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MODEL, Daemon
+
+pytestmark = pytest.mark.model
+
+STORY = "Once upon a time, in a small village by the sea,"
+
+
+def complete(daemon: Daemon, prompt: Any, **members: Any) -> dict[str, Any]:
+    body = {"model": MODEL, "prompt": prompt, "max_tokens": 8, "temperature": 0} | members
+    answer = daemon.post("/v1/completions", body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def tokens_of(daemon: Daemon, text: str) -> list[int]:
+    answer = daemon.post("/tokenize", {"model": MODEL, "content": text})
+    found: list[int] = answer.json()["tokens"]
+    return found
+
+
+def test_the_sdk_gets_a_completion_whole_and_streamed(daemon: Daemon) -> None:
+    with daemon.sdk() as client:
+        whole = client.completions.create(
+            model=MODEL, prompt=STORY, max_tokens=8, temperature=0, logprobs=2
+        )
+        stream = client.completions.create(
+            model=MODEL, prompt=STORY, max_tokens=8, temperature=0, logprobs=2, stream=True
+        )
+        chunks = [chunk.choices[0] for chunk in stream]
+    [choice] = whole.choices
+    assert choice.finish_reason == chunks[-1].finish_reason == "length"
+    assert "".join(chunk.text for chunk in chunks) == choice.text != ""
+    assert choice.logprobs is not None
+    assert "".join(choice.logprobs.tokens or []) == choice.text
+    for token, place in zip(
+        choice.logprobs.tokens or [], choice.logprobs.text_offset or [], strict=True
+    ):
+        assert choice.text[place:].startswith(token)
+    streamed = [chunk.logprobs.text_offset or [] for chunk in chunks if chunk.logprobs]
+    assert [place for places in streamed for place in places] == choice.logprobs.text_offset
+    # Greedy: the chosen token is the likeliest.
+    tops = choice.logprobs.top_logprobs or []
+    assert [max(top, key=lambda name: top[name]) for top in tops] == choice.logprobs.tokens
+
+
+def test_tokens_are_a_prompt_like_their_text(daemon: Daemon) -> None:
+    tokens = tokens_of(daemon, STORY)
+    both = complete(daemon, [STORY, tokens], echo=True)
+    by_text, by_tokens = [choice["text"] for choice in both["choices"]]
+    assert by_text == by_tokens
+    assert by_text.startswith(STORY)
+    assert both["usage"]["prompt_tokens"] == 2 * len(tokens)
+
+
+def test_echo_of_a_prompt_alone(daemon: Daemon) -> None:
+    answer = complete(daemon, STORY, echo=True, max_tokens=0)
+    assert answer["choices"][0]["text"] == STORY
+    assert answer["usage"]["completion_tokens"] == 0
+
+
+def test_a_conversation_is_counted_as_it_is_answered(daemon: Daemon) -> None:
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    body = {"model": MODEL, "messages": messages}
+    counted = daemon.post("/v1/chat/completions/input_tokens", body).json()["input_tokens"]
+    prompt = daemon.post("/apply-template", body).json()["prompt"]
+    assert counted == len(tokens_of(daemon, prompt))
+    answered = daemon.chat("What is the capital of France?", max_tokens=1).json()
+    assert answered["usage"]["prompt_tokens"] == counted
+
+
+def test_text_survives_tokens_and_back(daemon: Daemon) -> None:
+    text = "naïve 東京 🙂\n<|im_start|>"
+    answer = daemon.post("/detokenize", {"model": MODEL, "tokens": tokens_of(daemon, text)})
+    assert answer.json() == {"content": text}
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "code", "param"),
+    [
+        ("/v1/completions", {"prompt": ""}, "invalid_request", None),
+        ("/v1/completions", {"prompt": [49152]}, "invalid_request", "prompt"),
+        ("/v1/completions", {"prompt": "a", "suffix": "b"}, "model_not_supported", "suffix"),
+        ("/v1/completions", {"prompt": "a " * 4000}, "context_length_exceeded", None),
+        ("/detokenize", {"tokens": [49152]}, "invalid_request", "tokens"),
+        ("/infill", {"input_prefix": "a", "input_suffix": "b"}, "model_not_supported", "suffix"),
+    ],
+)
+def test_what_the_model_cannot_is_a_400(
+    daemon: Daemon, path: str, members: dict[str, Any], code: str, param: str | None
+) -> None:
+    answer = daemon.post(path, {"model": MODEL} | members)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, code)
+    assert param is None or error["param"] == param
+
+
+def test_the_views_tell_of_what_is_loaded(daemon: Daemon) -> None:
+    daemon.chat("Hi", max_tokens=1)
+    props = daemon.get("/props")
+    assert props["default_generation_settings"]["n_ctx"] == 1024
+    assert props["eos_token"] == "<|im_end|>"
+    assert len(daemon.get("/slots")) == props["total_slots"]
