@@ -52,6 +52,12 @@ class Call:
             return True
         raise RunnerError(Kind.INVALID_REQUEST, f"{name}: expected true or false", param=name)
 
+    def require_local(self, what: str, *, hint: str | None = None) -> None:
+        """Raise FORBIDDEN, with ``what`` is not done, unless the client is on this machine."""
+        if not self.exchange.is_local:
+            message = f"{what} only by a client on the same machine"
+            raise RunnerError(Kind.FORBIDDEN, message, hint=hint)
+
     async def read(self, parse: Callable[[dict[str, Any]], T]) -> T:
         """Read the body, which must be a JSON object, and parse it."""
         body = await self.exchange.read_body(self.max_body_bytes)

@@ -7,7 +7,6 @@ Sources: the hub's API as the ``huggingface_hub`` client uses it (``GET /api/mod
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ from urllib.parse import urlsplit
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
 from runner.registry.hub_reference import HubReference, is_hub_repository
+from runner.registry.reply import parse_reply, strange_reply
 
+HUB = "Hugging Face"
 MAX_PATH_CHARACTERS = 300
 MAX_FILE_BYTES = 2**50
 
@@ -62,7 +63,7 @@ class HubFile:
 
 def parse_revision(raw: bytes, asked: HubReference) -> HubRevision:
     """Parse the answer to ``/api/models/{id}/revision/{revision}``; raise RunnerError."""
-    value = _parse(raw, dict)
+    value = parse_reply(raw, dict, HUB)
     commit = value.get("sha")
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise _strange("it states no commit")
@@ -77,7 +78,7 @@ def parse_tree(raw: bytes) -> tuple[HubFile, ...]:
     Files whose path could mean something to a file system (``..``, a drive, a control character)
     are left out: no model needs them.
     """
-    return tuple(_files(_parse(raw, list)))
+    return tuple(_files(parse_reply(raw, list, HUB)))
 
 
 def parse_next_page(link: str | None, url: str) -> str | None:
@@ -196,19 +197,5 @@ def _sha256(value: object) -> Digest:
         raise _strange("a large file's oid is no SHA-256") from error
 
 
-def _parse(raw: bytes, kind: type) -> Any:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise _strange("it is not JSON") from error
-    if not isinstance(value, kind):
-        raise _strange(f"it is not a JSON {'object' if kind is dict else 'list'}")
-    return value
-
-
 def _strange(problem: str) -> RunnerError:
-    return RunnerError(
-        Kind.REGISTRY_UNAVAILABLE,
-        f"the answer is not one of Hugging Face: {problem}",
-        hint="a proxy or a sign-in page may have answered; check HF_ENDPOINT and your network",
-    )
+    return strange_reply(HUB, problem)

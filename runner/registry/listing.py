@@ -6,14 +6,14 @@ gap serves better than no list. Text is made printable, since it ends on a termi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from runner.errors import Kind, RunnerError
 from runner.registry.hub_reference import is_hub_repository
+from runner.registry.hub_reply import HUB
+from runner.registry.reply import parse_reply
 
 MAX_TEXT_CHARACTERS = 200
 DOCKER_HUB_NAMESPACE = "ai"
@@ -45,7 +45,7 @@ class ListedTag:
 
 def parse_docker_hub_page(raw: bytes, url: str) -> tuple[tuple[Listed, ...], str | None]:
     """Parse a page of ``/v2/repositories/ai/``: its rows, and where the next page is."""
-    value = _parse(raw, dict, "Docker Hub")
+    value = parse_reply(raw, dict, "Docker Hub")
     following = value.get("next")
     if not isinstance(following, str) or urlsplit(urljoin(url, following))[:2] != urlsplit(url)[:2]:
         following = None
@@ -64,7 +64,7 @@ def parse_docker_hub_page(raw: bytes, url: str) -> tuple[tuple[Listed, ...], str
 
 def parse_docker_hub_tags(raw: bytes) -> tuple[ListedTag, ...]:
     """Parse the first page of ``/v2/repositories/ai/{name}/tags``."""
-    value = _parse(raw, dict, "Docker Hub")
+    value = parse_reply(raw, dict, "Docker Hub")
     return tuple(
         ListedTag(_text(row, "name"), _count(row, "full_size"), _text(row, "digest"))
         for row in _rows(value.get("results"))
@@ -84,7 +84,7 @@ def parse_hub_models(raw: bytes) -> tuple[Listed, ...]:
             context_length=_count(row.get("gguf"), "context_length"),
             is_gated=row.get("gated") in ("auto", "manual", True),
         )
-        for row in _rows(_parse(raw, list, "Hugging Face"))
+        for row in _rows(parse_reply(raw, list, HUB))
         if is_hub_repository(str(row.get("id"))) and row.get("private") is not True
     )
 
@@ -114,17 +114,3 @@ def _printable(text: str) -> str:
 def _count(row: object, key: str) -> int | None:
     value = row.get(key) if isinstance(row, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _parse(raw: bytes, kind: type, source: str) -> Any:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, kind):
-        raise RunnerError(
-            Kind.REGISTRY_UNAVAILABLE,
-            f"what answered is not {source}: it sent no list",
-            hint="a proxy or a sign-in page may have answered; check your network",
-        )
-    return value

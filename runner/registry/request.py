@@ -97,7 +97,7 @@ def prepare(step: Step, message: Message) -> requests.PreparedRequest:
     merged: dict[str, str] = {"User-Agent": f"runner/{__version__}", "Accept-Encoding": "identity"}
     if body is not None:
         merged["Content-Length"] = str(len(body))
-    elif body is None and step.method in ("POST", "PUT", "PATCH"):
+    elif step.method in ("POST", "PUT", "PATCH"):
         merged["Content-Length"] = "0"
     merged |= {
         name: value for name, value in message.headers.items() if name.lower() not in _PROOFS

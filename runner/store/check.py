@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from runner.errors import RunnerError
+from runner.errors import Kind, RunnerError
 from runner.oci import MAX_MANIFEST_BYTES, Digest, Manifest
 from runner.store.blobs import hashes_to, read_blob
 from runner.store.claims import claimed
@@ -172,7 +172,9 @@ def _restore(layout: Layout, digest: Digest, path: Path, *, not_from: Identity |
             if measured.digest != digest:
                 return False
             ingest_file(layout, source, measured, on_copy=lambda size: None)
-    except RunnerError:
+    except RunnerError as error:
+        if error.kind is Kind.DISK_FULL:
+            raise  # the right bytes are there: with room, the next check restores them
         return False  # not there, unreadable, or changed meanwhile
     return True
 

@@ -26,10 +26,8 @@ class Packaging:
     async def package(self, call: Call) -> None:
         """Make a model, telling progress line by line. Files are for clients of this machine."""
         name, wanted = await call.read(_parse_package)
-        if not call.exchange.is_local and _names_files(wanted):
-            raise RunnerError(
-                Kind.FORBIDDEN, "files can be packaged only by a client on the same machine"
-            )
+        if _names_files(wanted):
+            call.require_local("files can be packaged")
         answer = ProgressAnswer(call, "package")
         async with while_wanted(call.exchange), self._transfers.package(wanted, name) as watch:
             await answer.follow(

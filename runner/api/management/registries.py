@@ -59,12 +59,8 @@ class Registries:
 
 
 def _require_local(call: Call) -> None:
-    if not call.exchange.is_local:
-        raise RunnerError(
-            Kind.FORBIDDEN,
-            "logins are kept only for a client on the same machine",
-            hint="log in there, or send a bearer-token with each pull",
-        )
+    hint = "log in there, or send a bearer-token with each pull"
+    call.require_local("logins can be changed", hint=hint)
 
 
 def _parse_login(body: dict[str, Any]) -> tuple[str, str, str]:

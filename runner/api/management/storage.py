@@ -89,10 +89,7 @@ class Storage:
 
     async def import_model(self, call: Call) -> None:
         """Take a model over from another program's folder; without a name, list what is there."""
-        if not call.exchange.is_local:
-            raise RunnerError(
-                Kind.FORBIDDEN, "models can be imported only by a client on the same machine"
-            )
+        call.require_local("models can be imported")
         wanted = await call.read(_parse_import)
         there = await self._upkeep.list_foreign(wanted.program, wanted.path)
         if wanted.name is None:
@@ -110,10 +107,7 @@ class Storage:
 
     async def move(self, call: Call) -> None:
         """Move the store to another folder of this machine, telling progress line by line."""
-        if not call.exchange.is_local:
-            raise RunnerError(
-                Kind.FORBIDDEN, "the store can be moved only by a client on the same machine"
-            )
+        call.require_local("the store can be moved")
         target = await call.read(lambda body: _parse_path(Fields(body)))
         if any(model.phase is Phase.LOADING for model in self._engines.running()):
             raise RunnerError(

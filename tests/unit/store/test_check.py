@@ -12,6 +12,7 @@ from runner.oci import Digest, Reference
 from runner.store import Store, StoredModel, check
 from runner.store.blobs import hashes_to
 from runner.store.check import Damage, Remedy
+from runner.store.faults import disk_full
 from runner.store.layout import Layout
 from runner.store.source import OnBytes
 from tests.support.models import add_gguf
@@ -100,6 +101,21 @@ def test_a_missing_blob_is_restored_from_the_users_file(
     [found] = store.upkeep.check(repair=True).damages
     assert (found.problem, found.remedy) == ("is missing", Remedy.RESTORED)
     assert store.bundle(store.resolve("x")).gguf_path.is_file()
+
+
+def test_a_disk_too_full_to_restore_a_blob_is_told(
+    store: Store, add: AddModel, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = add("x")
+    layout.blob(model.manifest.layers[0].digest).unlink()
+
+    def full(*arguments: object, **more: object) -> None:
+        raise disk_full("copying", need_bytes=2, have_bytes=1)
+
+    monkeypatch.setattr(check, "ingest_file", full)
+    with pytest.raises(RunnerError) as caught:
+        store.upkeep.check(repair=True)
+    assert caught.value.kind is Kind.DISK_FULL
 
 
 def test_what_nobody_can_restore_is_told(store: Store, copied: StoredModel, layout: Layout) -> None:
