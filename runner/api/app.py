@@ -20,8 +20,10 @@ from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
 from runner.api.openai.chat import Chat
+from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
+from runner.api.openai.reranking import Reranking
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
@@ -32,6 +34,8 @@ Handler = Callable[[Call], Awaitable[None]]
 # The same API under each of them: Docker Model Runner's two, and what SDKs are usually given.
 OPENAI_PREFIXES = ("/engines/llama.cpp/v1", "/engines/v1", "/v1")
 LLAMA_PREFIXES = ("/engines/llama.cpp", "/engines", "")
+# Docker Model Runner ranks without a version in the path, others with one.
+RANKING_PREFIXES = (*LLAMA_PREFIXES, *OPENAI_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,7 @@ class App:
                 OpenAIModels(catalogue, engines),
             ),
             *_llama_routes(Llama(engines, version=about.version, patience_s=about.patience_s)),
+            *_pooling_routes(Embeddings(engines), Reranking(engines)),
             *_transfer_routes(
                 TransferRoutes(transfers), Packaging(transfers), Registries(transfers)
             ),
@@ -135,6 +140,14 @@ def _llama_routes(llama: Llama) -> Iterator[Route[Handler]]:
         yield Route("POST", f"{prefix}/infill", Scope.INFER, llama.infill)
         yield Route("GET", f"{prefix}/props", Scope.INFER, llama.props)
         yield Route("GET", f"{prefix}/slots", Scope.INFER, llama.slots)
+
+
+def _pooling_routes(embeddings: Embeddings, reranking: Reranking) -> Iterator[Route[Handler]]:
+    for prefix in OPENAI_PREFIXES:
+        yield Route("POST", f"{prefix}/embeddings", Scope.INFER, embeddings)
+    for prefix in RANKING_PREFIXES:
+        yield Route("POST", f"{prefix}/rerank", Scope.INFER, reranking.rerank)
+        yield Route("POST", f"{prefix}/score", Scope.INFER, reranking.score)
 
 
 def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:

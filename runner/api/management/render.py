@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from runner.service import RunningModel
-from runner.wire.messages import EngineSettings, Measured, Tuned
+from runner.wire.messages import EngineSettings, Measured, ModelFacts, Tuned
 
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: "not applicable"
 
@@ -22,7 +22,7 @@ def running_model(model: RunningModel, *, now_s: float) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "backend_name": "llama.cpp",
         "model_name": model.name,
-        "mode": "embedding" if model.facts and model.facts.pooling else "completion",
+        "mode": _mode(model.facts),
         "last_used": NEVER if model.idle_s is None else render_time(now_s - model.idle_s),
         "keep_alive": render_keep_alive(model.keep_alive_s),
     }
@@ -35,6 +35,12 @@ def running_model(model: RunningModel, *, now_s: float) -> dict[str, Any]:
         shown["expires_at"] = render_time(now_s + model.expires_in_s)
     shown |= {"id": model.id, "tags": list(model.tags), "pid": model.pid, "size": model.size_bytes}
     return shown | _engine(model)
+
+
+def _mode(facts: ModelFacts | None) -> str:
+    if facts is None or not facts.pooling:
+        return "completion"
+    return "reranking" if facts.reranks else "embedding"
 
 
 def _engine(model: RunningModel) -> dict[str, Any]:

@@ -66,9 +66,10 @@ class Chunks(Protocol):
 def check_model(name: str, wanted: Sampling, ready: Ready) -> None:
     """Raise for what only the loaded model could tell: it makes no text, a token is not its."""
     if ready.model.pooling:
+        does = "ranks documents" if ready.model.reranks else "makes embeddings"
         raise RunnerError(
             Kind.MODEL_NOT_SUPPORTED,
-            f"{name} makes embeddings and cannot generate text",
+            f"{name} {does} and cannot generate text",
             param="model",
         )
     sampling.check_vocabulary(wanted, ready.model.vocabulary)

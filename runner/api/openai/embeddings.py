@@ -1,0 +1,122 @@
+"""Embeddings, as OpenAI's SDKs ask for them and read them. Parse and render are pure."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from runner.api import faults
+from runner.api.call import INLINE_BYTES, Call
+from runner.api.openai import generation, pooling
+from runner.api.openai.choosing import ignored_header
+from runner.api.openai.fields import Fields, as_integer, refuse
+from runner.service import Engines
+from runner.wire.messages import Embed, Pooled
+
+MAX_INPUTS = 2048  # OpenAI's
+MAX_DIMENSIONS = 65536
+MAX_TOKEN = 2**31 - 1
+MAX_NORM = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsRequest:
+    """One request, valid but for what only the loaded model can tell."""
+
+    model: str
+    embed: Embed
+    is_base64: bool
+    ignored: tuple[str, ...]  # names of fields that had no effect
+
+
+class Embeddings:
+    """The handler of embeddings."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    async def __call__(self, call: Call) -> None:
+        """Answer one request."""
+        request = await call.read(parse)
+        pooled = await pooling.pool(self._engines, call, request.model, request.embed)
+        if len(pooled.values) <= INLINE_BYTES:
+            body = render(request, pooled)
+        else:
+            body = await asyncio.to_thread(render, request, pooled)
+        headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
+        await call.reply(body, headers=headers)
+
+
+def parse(body: dict[str, Any]) -> EmbeddingsRequest:
+    """Read a request; raise INVALID_REQUEST naming the field at fault."""
+    fields = Fields(body)
+    encoding = fields.take("encoding_format")
+    if encoding not in (None, "float", "base64"):
+        refuse("encoding_format", '"float" or "base64"', encoding)
+    norm = fields.integer("embd_normalize", -1, MAX_NORM)
+    return EmbeddingsRequest(
+        model=generation.parse_model(fields),
+        embed=Embed(
+            id=0,
+            inputs=_parse_inputs(fields),
+            dimensions=fields.integer("dimensions", 1, MAX_DIMENSIONS),
+            norm=2 if norm is None else norm,
+        ),
+        is_base64=encoding == "base64",
+        ignored=tuple(fields),
+    )
+
+
+def render(request: EmbeddingsRequest, pooled: Pooled) -> bytes:
+    """Render the answer; base64 holds float32, little-endian, as OpenAI's does."""
+    vectors: list[Any]
+    if request.is_base64:
+        size = 4 * pooled.width
+        vectors = [
+            base64.b64encode(pooled.values[begin : begin + size]).decode()
+            for begin in range(0, len(pooled.values), size)
+        ]
+    else:
+        vectors = [*pooling.rows(pooled)]
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": vector}
+                for index, vector in enumerate(vectors)
+            ],
+            "model": request.model,
+            "usage": pooling.usage(pooled),
+        }
+    )
+
+
+def _parse_inputs(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
+    """Read a text, a list of tokens, or a list of either; ``content`` is llama-server's name."""
+    name = "input" if "input" in fields or "content" not in fields else "content"
+    value = fields.take(name)
+    if isinstance(value, str):
+        return (_parse_input(value, name),)
+    expected = f"a string, tokens, or an array of at most {MAX_INPUTS} of them"
+    if not isinstance(value, list) or not value:
+        refuse(name, expected, value)
+    if isinstance(value[0], int):
+        return (_parse_input(value, name),)
+    if len(value) > MAX_INPUTS:
+        refuse(name, expected, value)
+    return tuple(_parse_input(item, f"{name}[{index}]") for index, item in enumerate(value))
+
+
+def _parse_input(value: Any, param: str) -> str | tuple[int, ...]:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list) and value:
+        return tuple(
+            as_integer(token, f"{param}[{index}]", 0, MAX_TOKEN)
+            for index, token in enumerate(value)
+        )
+    refuse(param, "a string or tokens, not empty", value)

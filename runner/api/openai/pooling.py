@@ -1,0 +1,55 @@
+"""One question to a model that pools: its rows of numbers, or the error that names what failed."""
+
+from __future__ import annotations
+
+import struct
+
+from runner.api import faults
+from runner.api.call import Call, while_wanted
+from runner.errors import Kind, RunnerError
+from runner.service import Engines
+from runner.wire.messages import Embed, Failed, ModelFacts, Pooled, Rank
+
+
+async def pool(engines: Engines, call: Call, model: str, request: Embed | Rank) -> Pooled:
+    """Ask; raise MODEL_NOT_SUPPORTED where the model is of another kind."""
+    async with while_wanted(call.exchange), await engines.lease(model) as lease:
+        check_kind(request, model, lease.ready.model)
+        async with lease.submit(request) as completion:
+            async for event in completion:
+                match event:
+                    case Pooled():
+                        return event
+                    case Failed():
+                        raise faults.from_failed(event)
+    raise RunnerError(Kind.INTERNAL, "the engine's events ended without a last one")
+
+
+def check_kind(request: Embed | Rank, model: str, facts: ModelFacts) -> None:
+    """Raise for a model that cannot do this."""
+    wanted = "ranks" if isinstance(request, Rank) else "embeddings"
+    if not facts.pooling:
+        made = "generates text"
+        hint = "send it to /v1/chat/completions, or name another model"
+    elif facts.reranks is not isinstance(request, Rank):
+        made = "ranks documents" if facts.reranks else "makes embeddings"
+        hint = f"send it to {'/v1/rerank' if facts.reranks else '/v1/embeddings'}"
+    else:
+        return
+    raise RunnerError(
+        Kind.MODEL_NOT_SUPPORTED,
+        f"{model} {made} and cannot make {wanted}",
+        hint=hint,
+        param="model",
+    )
+
+
+def rows(pooled: Pooled) -> list[tuple[float, ...]]:
+    """Read the numbers."""
+    return [*struct.iter_unpack(f"<{pooled.width}f", pooled.values)]
+
+
+def usage(pooled: Pooled) -> dict[str, int]:
+    """Count the tokens of all inputs."""
+    total = sum(pooled.tokens)
+    return {"prompt_tokens": total, "total_tokens": total}
