@@ -1,0 +1,136 @@
+"""Embeddings and rankings over HTTP, by models of random weights beside one that chats."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+import requests
+
+from runner.oci import Reference
+from runner.store import Store
+from tests.e2e.conftest import MODEL, Daemon, running_daemon
+from tests.support.models import add_gguf
+from tests.support.pooling_models import CLS, CONTEXT, SEP, WIDTH, write_pooling_models
+
+pytestmark = pytest.mark.model
+
+EMBEDDER, RANKER, BROKEN = "local/embedding", "local/reranker", "local/broken"
+
+
+@pytest.fixture(scope="module")
+def pools(_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has the models."""
+    home: Path = tmp_path_factory.mktemp("home")
+    store = Store(home / ".local" / "share" / "runner" / "models")
+    for name, path in write_pooling_models(home).items():
+        add_gguf(store, [path], Reference.parse(f"local/{name}"))
+    with running_daemon(home) as started:
+        yield started
+        started.stop()
+
+
+def error(answer: requests.Response) -> dict[str, Any]:
+    found: dict[str, Any] = answer.json()["error"]
+    return found
+
+
+def test_the_sdk_gets_vectors_of_length_one(pools: Daemon) -> None:
+    with pools.sdk() as client:
+        # The SDK asks for base64 unless told otherwise, and decodes it.
+        packed = client.embeddings.create(model=EMBEDDER, input=["a b", "c d"])
+        plain = client.embeddings.create(
+            model=EMBEDDER, input=["a b", "c d"], encoding_format="float"
+        )
+        short = client.embeddings.create(model=EMBEDDER, input="a b", dimensions=8)
+    first = np.array(packed.data[0].embedding)
+    assert len(first) == WIDTH
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-6)
+    for index in (0, 1):
+        assert packed.data[index].embedding == pytest.approx(plain.data[index].embedding, abs=1e-6)
+    assert packed.usage.prompt_tokens == 8
+    assert len(short.data[0].embedding) == 8
+    assert np.linalg.norm(short.data[0].embedding) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/engines/v1", "/engines/llama.cpp/v1"])
+def test_tokens_under_every_prefix(pools: Daemon, prefix: str) -> None:
+    body = {"model": EMBEDDER, "input": [[CLS, 5, SEP], [CLS, 6, SEP]], "encoding_format": "base64"}
+    answer = pools.post(f"{prefix}/embeddings", body | {"user": "u"})
+    assert answer.status_code == 200
+    assert answer.headers["x-ignored-fields"] == "user"
+    vector = np.frombuffer(base64.b64decode(answer.json()["data"][1]["embedding"]), "<f4")
+    assert len(vector) == WIDTH
+
+
+def test_hundreds_of_texts_come_back_in_order(pools: Daemon) -> None:
+    letters = [*"abcdefgh"] * 60
+    data = pools.post("/v1/embeddings", {"model": EMBEDDER, "input": letters}).json()["data"]
+    vectors = np.array([item["embedding"] for item in data])
+    assert [item["index"] for item in data] == list(range(480))
+    for index in range(8, 480):
+        assert vectors[index] == pytest.approx(vectors[index % 8], abs=1e-3)
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.01
+
+
+def test_a_text_that_is_too_long_is_named(pools: Daemon) -> None:
+    answer = pools.post("/v1/embeddings", {"model": EMBEDDER, "input": ["a", "a " * 500]})
+    assert answer.status_code == 400
+    told = error(answer)
+    assert (told["code"], told["param"]) == ("context_length_exceeded", "input[1]")
+    assert (told["index"], told["n_prompt_tokens"], told["n_ctx"]) == (1, 502, CONTEXT)
+
+
+def test_a_vector_that_is_none_is_an_error_in_json(pools: Daemon) -> None:
+    answer = pools.post("/v1/embeddings", {"model": BROKEN, "input": ["a b", "a x"]})
+    assert answer.status_code == 500
+    assert "text 1: NaN" in error(answer)["message"]
+    assert pools.post("/v1/embeddings", {"model": BROKEN, "input": "a b"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/engines/rerank", "/engines/v1/rerank"])
+def test_documents_in_order(pools: Daemon, path: str) -> None:
+    body = {"model": RANKER, "query": "a b", "documents": ["c", "d e", "f"], "top_n": 2}
+    answer = pools.post(path, body | {"return_documents": True}).json()
+    scores = [result["relevance_score"] for result in answer["results"]]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+    best = answer["results"][0]
+    assert best["document"] == {"text": ["c", "d e", "f"][best["index"]]}
+
+
+def test_scores_agree_with_the_ranking(pools: Daemon) -> None:
+    documents = ["c", "d e", "f"]
+    ranked = pools.post("/rerank", {"model": RANKER, "query": "a b", "documents": documents})
+    scored = pools.post("/score", {"model": RANKER, "text_1": "a b", "text_2": documents})
+    scores = [item["score"] for item in scored.json()["data"]]
+    for result in ranked.json()["results"]:
+        assert scores[result["index"]] == pytest.approx(result["relevance_score"], abs=1e-3)
+
+
+def test_b15_each_kind_of_model_refuses_the_others_work(pools: Daemon) -> None:
+    embed = {"input": "a"}
+    rank = {"query": "a", "documents": ["b"]}
+    chat = {"messages": [{"role": "user", "content": "a"}]}
+    refused = [
+        ("/v1/embeddings", MODEL, embed),
+        ("/v1/embeddings", RANKER, embed),
+        ("/rerank", MODEL, rank),
+        ("/rerank", EMBEDDER, rank),
+        ("/v1/chat/completions", EMBEDDER, chat),
+        ("/v1/chat/completions", RANKER, chat),
+    ]
+    for path, model, body in refused:
+        answer = pools.post(path, {"model": model} | body)
+        assert (answer.status_code, error(answer)["code"]) == (400, "model_not_supported")
+        assert error(answer)["param"] == "model"
+    # Nobody is the worse for it: all live side by side.
+    with pools.sdk() as client, pytest.raises(openai.BadRequestError):
+        client.embeddings.create(model=MODEL, input="a")
+    assert {row["mode"] for row in pools.running()} == {"completion", "embedding", "reranking"}
+    assert pools.chat("Hi", max_tokens=1).status_code == 200
