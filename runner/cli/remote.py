@@ -178,7 +178,12 @@ def _read_key(env: Mapping[str, str]) -> str:
 
 
 def model_path(name: str, *, under: str = "/models") -> str:
-    """Return the route of one model, whose name may hold slashes."""
+    """Return the route of one model, whose name may hold slashes.
+
+    Raises RunnerError(USAGE) for an empty name, which would be the route of all models.
+    """
+    if not name.strip():
+        raise RunnerError(Kind.USAGE, "the name of the model is empty", hint="see: runner list")
     return f"{under}/{percent_encode(name)}"
 
 

@@ -157,8 +157,8 @@ class Session:
 
     def _hint(self, kind: Kind) -> str | None:
         return {
-            Kind.REGISTRY_DENIED: f"check the name, and log in: runner login {self.host} "
-            "(a registry may hide what you may not see)",
+            Kind.REGISTRY_DENIED: f"check the name, and log in: runner login {self.host}; "
+            "a registry may hide what you may not see",
             Kind.MODEL_NOT_FOUND: "check the name and the tag",
             Kind.RATE_LIMITED: f"wait, or log in for a higher limit: runner login {self.host}",
             Kind.REGISTRY_UNAVAILABLE: "try again later; what has arrived is kept",

@@ -94,6 +94,21 @@ def test_removing() -> None:
     run(test)
 
 
+def test_a_model_called_purge_is_removed_alone() -> None:
+    async def missing(site: Site) -> None:
+        assert (await site.send("DELETE", "/models/purge?force=false")).status == 404
+
+    async def test(site: Site) -> None:
+        answer = await site.send("DELETE", "/models/purge?force=false")
+        assert answer.json == [
+            {"Untagged": "docker.io/ai/purge:latest"},
+            {"Deleted": str(Digest.of(b"purge"))},
+        ]
+
+    run(test, names=("a", "purge"))
+    run(missing)  # where no model is called so, nothing is removed
+
+
 def test_a_busy_model_is_removed_by_force_alone() -> None:
     async def test(site: Site) -> None:
         async with site.connect() as (reader, writer):

@@ -20,6 +20,8 @@ from runner.service import Catalogue, Engines, Phase, Program, PruneWish, Upkeep
 MAX_PATH_CHARACTERS = 4096
 MAX_UNUSED_S = 100 * 365 * 86400
 
+PURGE = "purge"  # the one route of all models that could be a model's name
+
 
 class Storage:
     """The handlers of the store's chores."""
@@ -47,21 +49,31 @@ class Storage:
 
         A worker that has the model goes on: its open files live until it ends.
         """
+        await self._remove(call, call.name)
+
+    async def _remove(self, call: Call, name: str) -> None:
         force = call.query_flag("force")
-        model = await self._catalogue.resolve(call.name, partial=False)
+        model = await self._catalogue.resolve(name, partial=False)
         if not force and len(model.tags) <= 1 and str(model.id) in self._busy():
             raise RunnerError(
                 Kind.CONFLICT,
-                f"{call.name} is answering a request, or being loaded for one",
+                f"{name} is answering a request, or being loaded for one",
                 hint="wait until it is idle, or force it (--force, force=true)",
             )
-        removal = await self._catalogue.remove(call.name, force=force)
+        removal = await self._catalogue.remove(name, force=force)
         if removal.deleted is not None:
             await self._engines.unload([str(removal.deleted)])
         await call.reply_json(chores.removal(removal))
 
     async def purge(self, call: Call) -> None:
-        """Remove all models. As in Docker's, those in memory go on until they are unloaded."""
+        """Remove all models. As in Docker's, those in memory go on until they are unloaded.
+
+        With ``force`` in the query it is one model that somebody has called so: Docker's client
+        and ours send it with every removal of a model, and never to purge.
+        """
+        if call.query("force") is not None:
+            await self._remove(call, PURGE)
+            return
         await self._upkeep.purge()
         await call.reply(b"")
 

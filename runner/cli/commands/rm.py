@@ -26,7 +26,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Remove one after the other, and stop at the first that cannot be removed."""
     remote = console.remote(args.host)
     for model in args.models:
-        query = "?force=true" if args.force else ""
+        # With `force` it is a model that is removed, also one that is called `purge`.
+        query = f"?force={'true' if args.force else 'false'}"
         for step in remote.call("DELETE", model_path(model) + query):
             for action, what in step.items():
                 console.write(f"{action}: {printable(what)}\n")

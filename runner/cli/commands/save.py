@@ -69,7 +69,11 @@ def open_target(output: str | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(output)
+    path = Path(output).absolute()
+    if path.is_dir():
+        raise RunnerError(Kind.USAGE, f"{output} is a folder", hint="add the name of a file")
+    if not path.parent.is_dir():
+        raise RunnerError(Kind.USAGE, f"there is no folder {path.parent}", hint="make it first")
     scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with scratch.open("xb") as file:

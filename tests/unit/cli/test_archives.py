@@ -40,6 +40,16 @@ def test_a_model_that_is_not_there_makes_no_file(tmp_path: Path) -> None:
     assert (code, err, list(tmp_path.iterdir())) == (1, "no model x\n", [])
 
 
+def test_where_no_archive_can_be_is_told_before_one_is_asked_for(tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    for output, problem in (
+        (tmp_path, f"{tmp_path} is a folder (add the name of a file)"),
+        (away / "x.tar", f"there is no folder {away} (make it first)"),
+    ):
+        code, _, err, _ = run_command({EXPORT: [b"one"]}, "save", "ai/x", "-o", str(output))
+        assert (code, err) == (2, f"{problem}\n")
+
+
 def test_an_archive_is_nothing_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", Terminal())
     code, _, err, remote = run_command({}, "save", "ai/x")

@@ -177,8 +177,10 @@ def test_df_counts_bytes() -> None:
 
 def test_rm_stops_at_the_first_that_cannot_be_removed() -> None:
     answers = {
-        "DELETE /models/a": [{"Untagged": "docker.io/ai/a:latest"}, {"Deleted": ID}],
-        "DELETE /models/b": RunnerError(Kind.CONFLICT, "b has 2 names", hint="use --force"),
+        "DELETE /models/a?force=false": [{"Untagged": "docker.io/ai/a:latest"}, {"Deleted": ID}],
+        "DELETE /models/b?force=false": RunnerError(
+            Kind.CONFLICT, "b has 2 names", hint="use --force"
+        ),
     }
     code, out, err, remote = run_command(answers, "rm", "a", "b", "c")
     assert (code, out) == (1, f"Untagged: docker.io/ai/a:latest\nDeleted: {ID}\n")
@@ -457,3 +459,11 @@ def test_tune_without_a_result_fails(events: list[dict[str, Any]], message: str)
     code, out, err, _ = run_command(answer, "tune", "smollm2")
     assert (code, out) == (1, "")
     assert message in err
+
+
+@pytest.mark.parametrize("command", ["inspect", "show", "rm", "push", "save", "tag"])
+def test_an_empty_name_is_no_model(command: str) -> None:
+    more = ["other"] if command == "tag" else ["-o", "x.tar"] if command == "save" else []
+    code, _, err, remote = run_command({}, command, " ", *more)
+    assert (code, err) == (2, "the name of the model is empty (see: runner list)\n")
+    assert remote.requests == []
