@@ -4,14 +4,43 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
+from runner.cli.console import Console
 from runner.cli.display import Display, describe_note
-from runner.cli.remote import build_error
+from runner.cli.output import printable
+from runner.cli.remote import LONG_REPLY_S, Remote, build_error
 from runner.errors import Kind, RunnerError
 
 MAX_LINE_BYTES = 1024 * 1024
+
+
+def perform(
+    console: Console,
+    remote: Remote,
+    path: str,
+    body: Mapping[str, Any],
+    display: AbstractContextManager[Display],
+    *,
+    again: str = "",
+) -> dict[str, Any]:
+    """Have a transfer made and show how it goes; return the daemon's last event.
+
+    ``again`` is the command that goes on where Ctrl-C ended it. Raises RunnerError,
+    KeyboardInterrupt.
+    """
+    try:
+        with (
+            display as shown,
+            remote.stream("POST", path, body, timeout_s=LONG_REPLY_S) as reply,
+        ):
+            return follow(reply, shown)
+    except KeyboardInterrupt:
+        if again:
+            console.say(f"Stopped. What has arrived is kept; to go on: {printable(again)}")
+        raise
 
 
 def follow(reply: Iterable[bytes], display: Display) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from runner.cli.console import Console
 from runner.cli.display import open_display
 from runner.cli.output import display_name, printable, short_id
 from runner.cli.parser import add_host
-from runner.cli.remote import LONG_REPLY_S, Remote
-from runner.cli.transfer import follow
+from runner.cli.remote import Remote
+from runner.cli.transfer import perform
 from runner.errors import Kind, RunnerError
 
 
@@ -66,7 +66,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     names = ", ".join(display_name(tag) for tag in model["tags"])
     console.write(f"{printable(names)} {short_id(model['id'])}\n")
     if args.push:
-        push(console, remote, args.name, plain=console.err, quiet=args.quiet)
+        display = open_display(console, f"Pushing {args.name}", plain=console.err, quiet=args.quiet)
+        push(console, remote, args.name, display)
         console.say("Model pushed successfully")
     return 0
 
@@ -76,12 +77,10 @@ def package(
 ) -> dict[str, Any]:
     """Have a model made and return it; progress goes to stderr."""
     what = f"Adding {request['name']} to the store"
-    with (
-        open_display(console, what, plain=console.err, quiet=quiet) as display,
-        remote.stream("POST", "/models/package", request, timeout_s=LONG_REPLY_S) as reply,
-    ):
-        models: list[dict[str, Any]] = follow(reply, display)["models"]
-    return models[0]
+    display = open_display(console, what, plain=console.err, quiet=quiet)
+    last = perform(console, remote, "/models/package", request, display)
+    model: dict[str, Any] = last["models"][0]
+    return model
 
 
 def _path(text: str | None, *, is_folder: bool = False) -> str | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any, TextIO
+from contextlib import AbstractContextManager
+from typing import Any
 
 from runner.cli.console import Console
-from runner.cli.display import open_display
+from runner.cli.display import Display, open_display
 from runner.cli.launch import reach
 from runner.cli.output import printable
 from runner.cli.parser import add_host
-from runner.cli.remote import LONG_REPLY_S, Remote
-from runner.cli.transfer import follow
+from runner.cli.remote import Remote
+from runner.cli.transfer import perform
 from runner.places import clean
 
 HUB_PREFIXES = ("hf.co/", "huggingface.co/")
@@ -42,32 +43,26 @@ def add_display(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Show progress, and then the daemon's last word on stdout."""
     remote = reach(console, args.host)
-    last = pull(console, remote, args.model, plain=console.out, quiet=args.quiet, as_json=args.json)
+    last = pull(
+        console, remote, args.model, chosen_display(args, console, f"Looking for {args.model}")
+    )
     say_result(args, console, last)
     return 0
 
 
 def pull(
-    console: Console,
-    remote: Remote,
-    model: str,
-    *,
-    plain: TextIO,
-    quiet: bool = False,
-    as_json: bool = False,
+    console: Console, remote: Remote, model: str, display: AbstractContextManager[Display]
 ) -> dict[str, Any]:
     """Pull a model and return the daemon's last event. Raises RunnerError, KeyboardInterrupt."""
     body = {"from": model} | token_member(model, console.env)
-    what = f"Looking for {model}"
-    try:
-        with (
-            open_display(console, what, plain=plain, quiet=quiet, as_json=as_json) as display,
-            remote.stream("POST", "/models/create", body, timeout_s=LONG_REPLY_S) as reply,
-        ):
-            return follow(reply, display)
-    except KeyboardInterrupt:
-        console.say(f"Stopped. What has arrived is kept; to go on: runner pull {printable(model)}")
-        raise
+    return perform(console, remote, "/models/create", body, display, again=f"runner pull {model}")
+
+
+def chosen_display(
+    args: argparse.Namespace, console: Console, what: str
+) -> AbstractContextManager[Display]:
+    """Open the display that the arguments of :func:`add_display` ask for."""
+    return open_display(console, what, plain=console.out, quiet=args.quiet, as_json=args.json)
 
 
 def say_result(args: argparse.Namespace, console: Console, last: dict[str, Any]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, TextIO
+from contextlib import AbstractContextManager
+from typing import Any
 
-from runner.cli.commands.pull import add_display, say_result, token_member
+from runner.cli.commands.pull import add_display, chosen_display, say_result
 from runner.cli.console import Console
-from runner.cli.display import open_display
-from runner.cli.output import printable
+from runner.cli.display import Display
 from runner.cli.parser import add_host
-from runner.cli.remote import LONG_REPLY_S, Remote, model_path
-from runner.cli.transfer import follow
+from runner.cli.remote import Remote, model_path
+from runner.cli.transfer import perform
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,30 +29,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Show progress, and then the daemon's last word on stdout."""
     remote = console.remote(args.host)
-    last = push(console, remote, args.model, plain=console.out, quiet=args.quiet, as_json=args.json)
+    last = push(console, remote, args.model, chosen_display(args, console, f"Pushing {args.model}"))
     say_result(args, console, last)
     return 0
 
 
 def push(
-    console: Console,
-    remote: Remote,
-    model: str,
-    *,
-    plain: TextIO,
-    quiet: bool = False,
-    as_json: bool = False,
+    console: Console, remote: Remote, model: str, display: AbstractContextManager[Display]
 ) -> dict[str, Any]:
     """Push a model and return the daemon's last event. Raises RunnerError, KeyboardInterrupt."""
-    path, body = f"{model_path(model)}/push", token_member(model, console.env)
-    what = f"Pushing {model}"
-    try:
-        with (
-            open_display(console, what, plain=plain, quiet=quiet, as_json=as_json) as display,
-            remote.stream("POST", path, body, timeout_s=LONG_REPLY_S) as reply,
-        ):
-            return follow(reply, display)
-    except KeyboardInterrupt:
-        name = printable(model)
-        console.say(f"Stopped. What has arrived is kept there; to go on: runner push {name}")
-        raise
+    return perform(
+        console, remote, f"{model_path(model)}/push", {}, display, again=f"runner push {model}"
+    )

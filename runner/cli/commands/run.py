@@ -13,6 +13,7 @@ from runner.cli.chat import PATH, Conversation
 from runner.cli.commands.package import package
 from runner.cli.commands.pull import pull
 from runner.cli.console import Console
+from runner.cli.display import open_display
 from runner.cli.editor import open_editor
 from runner.cli.launch import reach
 from runner.cli.output import printable
@@ -120,7 +121,8 @@ def fetch_missing(console: Console, remote: Remote, model: str) -> None:
             raise
         name = printable(model)
         console.say(f"Unable to find model '{name}' locally. Pulling from the server.")
-        pull(console, remote, model, plain=console.err)
+        display = open_display(console, f"Looking for {model}", plain=console.err)
+        pull(console, remote, model, display)
 
 
 def preload(remote: Remote, model: str) -> None:
