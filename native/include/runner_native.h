@@ -114,7 +114,8 @@ RN_API int32_t rn_seq_state_set(rn_ctx * ctx, int32_t seq, const void * src, int
 
 /* ---- generators: sampler + history + UTF-8 hold-back + stop scan, named by a small int ---- */
 /* {"seed","temperature","top_k",... (names of wire.Sampling), "samplers":[...],"logit_bias":[[id, bias or false: never]],"ignore_eos","json_schema" (text)|"grammar" (GBNF),
- *  "generation_prompt" (text that "grammar" has to begin with, already in the prompt),"stop":[at most 64 of 1..1024 bytes],"max_tokens" (>= 1; -1: none),
+ *  "generation_prompt" (text that "grammar" has to begin with, already in the prompt), "grammar_lazy","grammar_triggers","thinking_start_tag","thinking_end_tags"
+ *  (from rn_tmpl_apply: let everything pass until a trigger comes outside of a thought),"stop":[at most 64 of 1..1024 bytes],"max_tokens" (>= 1; -1: none),
  *  "top_logprobs" (0..128; -1: no logprobs),"preserved_tokens":[special tokens to show, as text]}. A value that is absent or null is the model's hint, else llama.cpp's default.
  *  Returns the id. May run off the engine thread: it compiles the grammar (compiled grammars are cached and cloned). */
 RN_API int32_t rn_gen_new(rn_ctx * ctx, const char * json);

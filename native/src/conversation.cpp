@@ -1,5 +1,6 @@
 // Requests into template input. Keeps to the rules of llama.cpp's common_chat_templates_apply, which does this and the
 // analysis in one step; native/tests/templates.cpp compares the two over all of llama.cpp's own templates.
+#include "grammar_limits.hpp"
 #include "guard.hpp"
 #include "template.hpp"
 
@@ -33,6 +34,7 @@ common_json read_tools(const Fields & fields) {
     if (!fields.has("tools")) {
         return common_json();
     }
+    check_schema_text(fields.at("tools").dump_safe().c_str()); // the builders of parsers make grammars of them
     try {
         return common_chat_tools_to_json_oaicompat(common_chat_tools_parse_oaicompat(fields.at("tools")));
     } catch (const std::exception & e) {

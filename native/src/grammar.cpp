@@ -5,6 +5,7 @@
 #include "json-schema-to-grammar.h"
 #include "json.hpp"
 #include "llama-grammar.h"
+#include "llama-vocab.h"
 #include "log.hpp"
 #include "model.hpp"
 
@@ -17,6 +18,9 @@ namespace rn {
 namespace {
 
 constexpr size_t MAX_CACHED = 32;
+
+// A trigger is looked for in so many bytes at the end of the text: its regular expression is run anew for each token.
+constexpr size_t TRIGGER_BYTES = 1024;
 
 // Ambiguous grammars can double their parse stacks with each character; far fewer are alive in any sensible one.
 constexpr size_t MAX_LIVE_STACKS = 4096;
@@ -44,10 +48,11 @@ llama_grammar_parser parse(const llama_vocab * vocab, const std::string & gbnf) 
 }
 
 // What llama_grammar_clone_impl does, which compares every stack entry with every element of every rule: for a schema
-// with some hundred alternatives that takes as long as compiling it anew. Lazy grammars' triggers are not used here.
+// with some hundred alternatives that takes as long as compiling it anew.
 llama_grammar * clone(const llama_grammar & from) {
     auto copy = std::make_unique<llama_grammar>(llama_grammar{
-        from.vocab, from.rules, from.stacks, from.partial_utf8, false, false, {}, {}, {}, {}});
+        from.vocab, from.rules, from.stacks, from.partial_utf8, from.lazy, from.awaiting_trigger, from.trigger_buffer,
+        from.trigger_buffer_positions, from.trigger_tokens, from.trigger_patterns});
     std::map<const llama_grammar_element *, const llama_grammar_element *> moved; // first element of a rule: old, new
     for (size_t i = 0; i < from.rules.size(); ++i) {
         moved[from.rules[i].data()] = copy->rules[i].data();
@@ -59,6 +64,21 @@ llama_grammar * clone(const llama_grammar & from) {
         }
     }
     return copy.release();
+}
+
+void forget_beginning(llama_grammar & waiting) {
+    if (waiting.trigger_buffer.size() <= 2 * TRIGGER_BYTES) {
+        return;
+    }
+    const size_t gone = waiting.trigger_buffer.size() - TRIGGER_BYTES;
+    waiting.trigger_buffer.erase(0, gone);
+    std::vector<llama_grammar::token_pos> kept;
+    for (const auto & [token, span] : waiting.trigger_buffer_positions) {
+        if (span.second > gone) {
+            kept.push_back({token, {std::max(span.first, gone) - gone, span.second - gone}});
+        }
+    }
+    waiting.trigger_buffer_positions = std::move(kept);
 }
 
 } // namespace
@@ -73,7 +93,21 @@ Grammar::Grammar(const llama_vocab * vocab, const std::string & gbnf) {
     }
 }
 
-Grammar::Grammar(const Grammar & other) : grammar_(clone(*other.grammar_)) {}
+Grammar::Grammar(const Grammar & other) : grammar_(clone(*other.grammar_)), thoughts_(other.thoughts_) {}
+
+void Grammar::wait_for(const Trigger & trigger) {
+    thoughts_                  = trigger.thoughts;
+    grammar_->lazy             = true;
+    grammar_->awaiting_trigger = true;
+    grammar_->trigger_tokens   = trigger.tokens;
+    for (const std::string & pattern : trigger.patterns) {
+        try {
+            grammar_->trigger_patterns.push_back({pattern, std::regex(pattern)});
+        } catch (const std::regex_error & e) {
+            fail(RN_E_GRAMMAR, "grammar_triggers: \"%.80s\": %.200s", pattern.c_str(), e.what());
+        }
+    }
+}
 
 Grammar::~Grammar() {
     llama_grammar_free_impl(grammar_);
@@ -91,10 +125,16 @@ bool Grammar::allows(llama_token token) const {
 }
 
 bool Grammar::accept(llama_token token) {
+    if (grammar_->awaiting_trigger && thoughts_.holds(grammar_->vocab->token_to_piece(token))) {
+        return true;
+    }
     try {
         llama_grammar_accept_impl(*grammar_, token);
     } catch (const std::runtime_error &) {
         return false; // no stack is left; llama.cpp reports it so
+    }
+    if (grammar_->awaiting_trigger) {
+        forget_beginning(*grammar_);
     }
     return llama_grammar_get_stacks(grammar_).size() <= MAX_LIVE_STACKS;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "llama.h"
+#include "trigger.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -24,6 +25,9 @@ class Grammar {
     ~Grammar();
     Grammar & operator=(const Grammar &) = delete;
 
+    // Lets everything pass until the trigger has come.
+    void wait_for(const Trigger & trigger);
+
     // Sets the logit of every candidate that may not come next to -infinity.
     void apply(llama_token_data_array & candidates) const;
     bool allows(llama_token token) const;
@@ -32,6 +36,7 @@ class Grammar {
 
   private:
     llama_grammar * grammar_;
+    Thoughts        thoughts_; // while it waits
 };
 
 // The grammar of a JSON schema as GBNF. Throws Failure(RN_E_GRAMMAR).

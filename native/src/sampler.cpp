@@ -172,7 +172,11 @@ std::optional<Grammar> read_grammar(Model & model, const Fields & fields) {
     if (!fields.has("grammar")) {
         return std::nullopt;
     }
-    Grammar           grammar = model.grammars.of_gbnf(fields.string("grammar"));
+    Grammar grammar = model.grammars.of_gbnf(fields.string("grammar"));
+    if (const std::optional<Trigger> trigger = read_trigger(fields)) {
+        grammar.wait_for(*trigger);
+        return grammar;
+    }
     const std::string written = fields.string("generation_prompt");
     bool              first   = true;
     for (const llama_token token : common_tokenize(model.vocab, written, false, true)) {
