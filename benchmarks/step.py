@@ -232,6 +232,7 @@ def fake(streams: int, tokens: int) -> Notes:
             translator=Translator(lambda token: b""),
             emit=outbox.emit,
             is_preparing=lambda: False,
+            open_parser=lambda id, parser: None,
         )
         writer = threading.Thread(target=outbox.run, daemon=True)
         engine = threading.Thread(target=loop.run, daemon=True)

@@ -38,6 +38,7 @@ from runner.worker.loop import EngineLoop, Inbox
 from runner.worker.machine import count_cpus, cpu_time, resident_bytes
 from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
+from runner.worker.parsing import Parsing
 from runner.worker.pooling import Packer, Texts, pass_rows
 from runner.worker.pooling_loop import Pool, PoolingLoop
 from runner.worker.pooling_prompts import asking_prompter, pooling_prompter
@@ -54,6 +55,7 @@ LOG = logging.getLogger(__name__)
 NATIVE_LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO}
 PROGRESS_S = 0.1
 LOOK_S = 0.25  # at the neighbours, while there is work
+PARSE_S = 2.0  # for what is left to parse when the engine has stopped
 BEAT_S = 1.0
 IDLE_BEAT_S = 5.0  # a third of the silence that the daemon takes for death
 
@@ -98,6 +100,7 @@ class Engine:
     max_preparing: int
     total_cells: int
     keep_prefixes: Callable[[], None] | None  # for the next load; None: nobody wants that
+    parsing: Parsing | None = None
 
 
 class Host:
@@ -152,6 +155,8 @@ class Host:
             self._outbox.send(loaded.ready)
         LOG.info("loaded in %.1f s: %s", loaded.ready.load_ms / 1000, loaded.ready.settings)
         engine.loop.run()
+        if engine.parsing is not None:
+            engine.parsing.finish(PARSE_S)
         if engine.keep_prefixes is not None:
             engine.keep_prefixes()
         return True
@@ -250,13 +255,16 @@ class Host:
             loaded.context, threads=settings.threads, threads_batch=settings.threads_batch
         )
         tuner = make_tuner(loaded, message, send=self._outbox.send)
+        parsing = Parsing(self._outbox.emit)
+        threading.Thread(target=parsing.run, name="parse", daemon=True).start()
         loop = EngineLoop(
             scheduler,
             backend,
             self._inbox,
             translator=Translator(lambda token: loaded.model.piece(token, special=True)),
-            emit=self._outbox.emit,
+            emit=parsing.take,
             is_preparing=lambda: len(preparer) > 0,
+            open_parser=parsing.open,
             stock=partial(stock, scheduler.prefixes, backend.saved),
             pastime=tuner,
         )
@@ -277,6 +285,7 @@ class Host:
             limit,
             settings.total_cells,
             keep_prefixes,
+            parsing,
         )
 
     def _assemble_pool(self, loaded: LoadedPool, message: Load) -> Engine:
@@ -312,7 +321,7 @@ class Host:
     ) -> Preparer[Submit, Prepared]:
         prompter = Prompter(
             tokenizer=PrefixTokenizer(loaded.model),
-            renderer=loaded.template,
+            conversations=loaded.conversations,
             no_template=loaded.no_template,
             generators=loaded.context,
             context_size=loaded.ready.settings.context_size,
@@ -325,6 +334,8 @@ class Host:
         def discard(prepared: Prepared) -> None:
             if prepared.request.generator is not None:
                 loaded.context.free_generator(prepared.request.generator)
+            if prepared.parser is not None:
+                prepared.parser.close()
 
         return Preparer(
             prompter.prepare if files is None else with_stored(prompter.prepare, files),

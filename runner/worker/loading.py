@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from runner.binding import Code, NativeError
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
 from runner.wire.messages import EngineSettings, Load, ModelFacts, Ready
-from runner.worker import pooling
+from runner.worker import plain_tools, pooling
 from runner.worker import settings as choosing
+from runner.worker.conversation import Conversations
 from runner.worker.machine import survey
 from runner.worker.model_file import check_model_file
 
@@ -43,7 +45,7 @@ class Loaded:
 
     model: binding.Model
     context: binding.Context
-    template: binding.Template | None
+    conversations: Conversations | None
     no_template: str  # why there is none
     memory: dict[str, Any]  # what the scheduler needs to know of the context's, by its names
     penalty_tokens: int  # the model's own hint; 0: none
@@ -121,7 +123,7 @@ def _load(
     return Loaded(
         model,
         context,
-        template,
+        None if template is None else _conversations(model, template),
         no_template,
         memory=_memory(context.info),
         penalty_tokens=int(info["sampling"].get("penalty_last_n", 0)),
@@ -241,6 +243,18 @@ def _make_template(
         raise RunnerError(Kind.TEMPLATE_ERROR, problem, param="chat_template")
     LOG.warning("chats will be refused: %s", problem)
     return None, problem
+
+
+def _conversations(model: binding.Model, template: binding.Template) -> Conversations:
+    """Give a template that knows no tools another one beside it for their grammars."""
+    caps = template.info["caps"]
+    knows_tools = caps.get("supports_tools") and caps.get("supports_tool_calls")
+    return Conversations(
+        template,
+        partial(binding.Parser, model.library),
+        model.library.schema_to_grammar,
+        None if knows_tools else binding.Template(model, plain_tools.TEMPLATE),
+    )
 
 
 def _facts(info: dict[str, Any], metadata: ModelMetadata, template: dict[str, Any]) -> ModelFacts:

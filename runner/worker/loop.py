@@ -13,6 +13,7 @@ from runner.engine.backend import GeneratorId
 from runner.engine.events import SequenceId
 from runner.errors import Kind
 from runner.wire.messages import Beat, Cancel, Event, Stop, Tune
+from runner.worker.parsing import Parser
 from runner.worker.pooling import Texts
 from runner.worker.prompts import Prepared
 from runner.worker.saved import SavedText
@@ -85,12 +86,14 @@ class EngineLoop:
         translator: Translator,
         emit: Emit,
         is_preparing: Callable[[], bool],
+        open_parser: Callable[[SequenceId, Parser], None],
         stock: Callable[[SavedText], None] = lambda text: None,
         pastime: Pastime | None = None,
     ) -> None:
         """``stock`` takes the text that a request brings along.
 
-        ``emit`` takes a step's events; ``is_preparing`` tells of requests on their way here.
+        ``emit`` takes a step's events, of which those of an id that was given to ``open_parser``
+        are parsed; ``is_preparing`` tells of requests on their way here.
         """
         self._scheduler = scheduler
         self._backend = backend
@@ -98,6 +101,7 @@ class EngineLoop:
         self._translator = translator
         self._emit = emit
         self._is_preparing = is_preparing
+        self._open_parser = open_parser
         self._stock = stock
         self._pastime = pastime
         self._generators: dict[SequenceId, GeneratorId | None] = {}  # of open ids
@@ -166,11 +170,13 @@ class EngineLoop:
         if self._pastime is not None:
             self._pastime.leave()
         match item:
-            case Prepared(request, stops, stored):
+            case Prepared(request, stops, parser, stored):
                 if stored is not None:
                     self._stock(stored)
                 self._generators[request.id] = request.generator
                 self._translator.open(request.id, stops)
+                if parser is not None:
+                    self._open_parser(request.id, parser)
                 self._scheduler.submit(request)
                 if not self.is_busy:
                     self.is_busy = True

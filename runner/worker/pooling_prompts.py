@@ -60,7 +60,7 @@ def asking_prompter(loaded: LoadedPool) -> Prompter:
     """Serve questions about tokens; a prompt is refused."""
     return Prompter(
         tokenizer=loaded.model,
-        renderer=None,
+        conversations=None,
         no_template="this is an embedding or reranking model: it has no chats",
         generators=None,
         context_size=loaded.ready.settings.context_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -25,8 +24,10 @@ from runner.wire.messages import (
     TextPrompt,
     TokenPrompt,
 )
+from runner.worker.conversation import Conversations, Turn
 from runner.worker.infill import InfillTokens, infill_tokens
 from runner.worker.llama import MAX_TOP_LOGPROBS
+from runner.worker.parsing import Parser
 from runner.worker.saved import SavedText
 
 TAIL_TOKENS = 64  # llama.cpp keeps at least so many for its penalties
@@ -42,14 +43,6 @@ class Tokenizer(Protocol):
         ...
 
 
-class Renderer(Protocol):
-    """The part of ``binding.Template`` that is used here."""
-
-    def apply(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Render a conversation."""
-        ...
-
-
 class Generators(Protocol):
     """The part of ``binding.Context`` that is used here."""
 
@@ -60,25 +53,24 @@ class Generators(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request the scheduler can take, and the stop strings that its generator scans for.
+    """A request the scheduler can take, the stop strings its generator scans for, and its parser.
 
     ``stored`` is a text of an earlier life of the model that begins like the prompt.
     """
 
     request: SequenceRequest
     stops: tuple[str, ...]
+    parser: Parser | None = None  # None: the text is content as it comes
     stored: SavedText | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt's tokens, and what its template asks of the generator."""
+    """A prompt's tokens, and the turn of a conversation that they came from."""
 
     tokens: Sequence[int]
     text: str | None = None  # None: it began as tokens
-    stops: tuple[str, ...] = ()
-    preserved_tokens: tuple[str, ...] = ()
-    generation_prompt: str = ""
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +78,8 @@ class Prompter:
     """Prepares requests of one model. Any thread may call it."""
 
     tokenizer: Tokenizer
-    renderer: Renderer | None
-    no_template: str  # why there is no renderer
+    conversations: Conversations | None
+    no_template: str  # why there are none
     generators: Generators | None  # None: an embedding or reranking model
     context_size: int
     vocabulary: int  # tokens
@@ -103,12 +95,13 @@ class Prompter:
         if self.generators is None:
             message = "this is an embedding or reranking model: it does not generate text"
             raise RunnerError(Kind.MODEL_NOT_SUPPORTED, message, param="model")
-        rendered = self.render(submit.prompt, submit.id, limit)
-        tokens = rendered.tokens
-        stops = submit.stop + rendered.stops
+        schema = submit.sampling.json_schema
+        rendered = self.render(submit.prompt, submit.id, limit, json_schema=schema)
+        tokens, turn = rendered.tokens, rendered.turn
+        stops = submit.stop + (turn.stops if turn is not None else ())
         generator = None
         if submit.max_tokens != 0 and 0 < len(tokens) < self.context_size:
-            generator = self._new_generator(submit, rendered, stops)
+            generator = self._new_generator(submit, turn, stops)
         request = SequenceRequest(
             submit.id,
             tuple(tokens),
@@ -119,13 +112,15 @@ class Prompter:
             client=submit.client,
             deadline_s=deadline_s,
         )
-        return Prepared(request, stops)
+        return Prepared(request, stops, self._open_parser(submit, turn))
 
-    def render(self, prompt: Prompt, id: RequestId, limit: Limit) -> Rendered:
+    def render(
+        self, prompt: Prompt, id: RequestId, limit: Limit, *, json_schema: str | None = None
+    ) -> Rendered:
         """Make tokens of a prompt. Raises RunnerError as :meth:`prepare` does."""
         match prompt:
             case ChatPrompt():
-                return self._render_chat(prompt, id, limit)
+                return self._render_chat(prompt, id, limit, json_schema)
             case TextPrompt(text=text):
                 return Rendered(self._tokenize(text), text)
             case TokenPrompt(tokens=tokens):
@@ -151,42 +146,46 @@ class Prompter:
     def _tokenize_plain(self, text: str) -> list[int]:
         return self.tokenizer.tokenize(text, add_special=False, parse_special=False)
 
-    def _render_chat(self, prompt: ChatPrompt, id: RequestId, limit: Limit) -> Rendered:
-        if self.renderer is None:
+    def _render_chat(
+        self, prompt: ChatPrompt, id: RequestId, limit: Limit, json_schema: str | None
+    ) -> Rendered:
+        if self.conversations is None:
             raise RunnerError(Kind.TEMPLATE_ERROR, self.no_template)
-        request = {
-            "messages": json.loads(prompt.messages_json),
-            "chat_template_kwargs": json.loads(prompt.template_kwargs_json),
-            "add_generation_prompt": prompt.add_generation_prompt,
-            "continue_final_message": prompt.continue_final_message,
-            "now": int(time.time()),
-        }
         try:
             with limit(id):
-                made = self.renderer.apply(request)
+                turn = self.conversations.render(prompt, json_schema, now_s=int(time.time()))
         except NativeError as error:
+            self.conversations.check_tools(prompt)
+            if error.code is Code.GRAMMAR:
+                raise RunnerError(Kind.INVALID_REQUEST, error.message, param="tools") from error
             raise RunnerError(Kind.TEMPLATE_ERROR, error.message, param="messages") from error
-        return Rendered(
-            self._tokenize(made["prompt"]),
-            made["prompt"],
-            tuple(made["additional_stops"]),
-            tuple(made["preserved_tokens"]),
-            made["generation_prompt"],
-        )
+        return Rendered(self._tokenize(turn.text), turn.text, turn)
 
-    def _new_generator(self, submit: Submit, rendered: Rendered, stops: tuple[str, ...]) -> int:
+    def _open_parser(self, submit: Submit, turn: Turn | None) -> Parser | None:
+        if self.conversations is None or turn is None or turn.parser is None:
+            return None
+        parser = self.conversations.open_parser(turn.parser)
+        prompt = submit.prompt
+        if isinstance(prompt, ChatPrompt) and prompt.continue_final_message:
+            parser.feed("")  # what the prompt holds of the answer is known to who asks
+        return parser
+
+    def _new_generator(self, submit: Submit, turn: Turn | None, stops: tuple[str, ...]) -> int:
         sampling = submit.sampling
         if (sampling.top_logprobs or 0) > MAX_TOP_LOGPROBS:
             message = f"at most {MAX_TOP_LOGPROBS} top_logprobs are given"
             raise RunnerError(Kind.INVALID_REQUEST, message, param="top_logprobs")
         settings = generator_settings(submit, stops, context_size=self.context_size)
-        settings["preserved_tokens"] = rendered.preserved_tokens
-        settings["generation_prompt"] = rendered.generation_prompt
+        if turn is not None:
+            settings["preserved_tokens"] = turn.preserved_tokens
+            if turn.grammar:
+                settings.pop("json_schema", None)  # it is part of that grammar
+                settings |= turn.grammar
         assert self.generators is not None
         try:
             return self.generators.new_generator(settings)
         except NativeError as error:
-            raise _refusal(error, sampling) from error
+            raise _refusal(error, submit) from error
 
     def _tail_tokens(self, sampling: Sampling) -> int:
         wanted = [TAIL_TOKENS, self.penalty_tokens]
@@ -216,9 +215,11 @@ def generator_settings(
     return settings
 
 
-def _refusal(error: NativeError, sampling: Sampling) -> RunnerError:
+def _refusal(error: NativeError, submit: Submit) -> RunnerError:
     if error.code is Code.GRAMMAR:
-        param = "response_format" if sampling.json_schema is not None else "grammar"
+        param = "grammar" if submit.sampling.json_schema is None else "response_format"
+        if isinstance(submit.prompt, ChatPrompt) and submit.prompt.tools_json is not None:
+            param = "tools"
         return RunnerError(Kind.INVALID_REQUEST, error.message, param=param)
     if error.code is Code.ARGUMENT:  # "name: what is wrong"
         name = error.message.partition(":")[0]

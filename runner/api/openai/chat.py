@@ -7,9 +7,9 @@ import time
 from functools import partial
 
 from runner.api import faults
+from runner.api.asking import ChatRequest
 from runner.api.call import Call, EventStream, while_wanted
 from runner.api.openai import choosing, parse, render
-from runner.api.openai.parse import ChatRequest
 from runner.service import Engines
 from runner.wire.messages import Ended, Ready, Submit
 

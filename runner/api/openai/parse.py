@@ -8,18 +8,20 @@ engine's inside are refused by name.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from runner.api.openai import generation, messages, sampling, structure
+from runner.api.asking import ChatRequest
+from runner.api.openai import generation, messages, sampling, structure, tools
 from runner.api.openai.fields import Fields, as_boolean, as_text, refuse
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import ChatPrompt, Sampling, Submit
+from runner.wire.messages import ChatPrompt
 
 MAX_TEMPLATE_ARGUMENTS = 32
 MAX_TEMPLATE_CHARACTERS = 4096
+
+REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 # Names the template gets from us.
 RESERVED_ARGUMENTS = frozenset(
@@ -38,50 +40,18 @@ RESERVED_ARGUMENTS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """One chat request, valid but for what only the loaded model can tell."""
-
-    model: str
-    prompt: ChatPrompt
-    sampling: Sampling
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    choices: int
-    stream: bool
-    include_usage: bool
-    cache_prompt: bool
-    ignored: tuple[str, ...]  # names of fields that had no effect
-
-    def submit(self, choice: int, *, client: str) -> Submit:
-        """Return what the engine is asked for one choice; seeds of choices follow one another."""
-        sampled = self.sampling
-        if choice and sampled.seed is not None:
-            seed = (sampled.seed + choice) % sampling.MAX_SEED
-            sampled = msgspec.structs.replace(sampled, seed=seed)
-        return Submit(
-            id=0,
-            prompt=self.prompt,
-            sampling=sampled,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            cache_prompt=self.cache_prompt,
-            client=client,
-        )
-
-
 def parse(body: dict[str, Any]) -> ChatRequest:
     """Read a request; raise INVALID_REQUEST or MODEL_NOT_SUPPORTED naming the field at fault."""
     fields = Fields(body)
     ignored: dict[str, None] = {}
     model = generation.parse_model(fields)
     generation.refuse_private(fields)
-    _refuse_tools(fields, ignored)
+    asked_tools = tools.parse(fields, ignored)
     conversation = messages.parse(fields, ignored)
     stream = fields.boolean("stream") or False
     return ChatRequest(
         model=model,
-        prompt=_parse_prompt(fields, conversation),
+        prompt=_parse_prompt(fields, conversation, asked_tools),
         sampling=sampling.parse(fields, json_schema=structure.parse(fields, ignored)),
         max_tokens=generation.parse_max_tokens(fields),
         stop=generation.parse_stop(fields),
@@ -98,32 +68,12 @@ def parse_model_name(body: dict[str, Any]) -> str:
     return generation.parse_model(Fields(body))
 
 
-def _refuse_tools(fields: Fields, ignored: dict[str, None]) -> None:
-    """Tools come in a later version; ``tool_choice: "none"`` asks for none of them."""
-    chosen = {name: fields.take(name) for name in ("tool_choice", "function_call")}
-    for name, choice in chosen.items():
-        if choice not in (None, "none", "auto"):
-            _refuse_tool(name)
-    for name, choice in (("tools", "tool_choice"), ("functions", "function_call")):
-        if fields.array(name):
-            if chosen[choice] != "none":
-                _refuse_tool(name)
-            ignored[name] = None
-
-
-def _refuse_tool(param: str) -> None:
-    raise RunnerError(
-        Kind.INVALID_REQUEST,
-        f"tools are not supported yet: {param}",
-        hint='leave it out, or send "tool_choice": "none"',
-        param=param,
-    )
-
-
 # ---- prompt ----------------------------------------------------------------------------------
 
 
-def _parse_prompt(fields: Fields, conversation: list[messages.Message]) -> ChatPrompt:
+def _parse_prompt(
+    fields: Fields, conversation: list[messages.Message], asked: tools.Tools
+) -> ChatPrompt:
     """Decide, as llama-server does, whether the last message is answered or continued."""
     is_prefill = conversation[-1]["role"] == "assistant"
     wanted = _parse_continue(fields)
@@ -147,11 +97,18 @@ def _parse_prompt(fields: Fields, conversation: list[messages.Message]) -> ChatP
             "a message with tool calls cannot be continued",
             param=f"messages[{len(conversation) - 1}].tool_calls",
         )
+    arguments = _parse_template_arguments(fields)
     return ChatPrompt(
         messages_json=msgspec.json.encode(conversation).decode(),
-        template_kwargs_json=_parse_template_arguments(fields),
         add_generation_prompt=not continues and generation_prompt is not False,
         continue_final_message=continues,
+        tools_json=asked.tools_json,
+        tool_choice=asked.choice,
+        tool_name=asked.name,
+        parallel_tool_calls=asked.parallel,
+        reasoning_format=_parse_reasoning_format(fields),
+        enable_thinking=_parse_thinking(fields, arguments),
+        template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
 
 
@@ -164,7 +121,36 @@ def _parse_continue(fields: Fields) -> bool | None:
     return True
 
 
-def _parse_template_arguments(fields: Fields) -> str:
+def _parse_reasoning_format(
+    fields: Fields,
+) -> Literal["none", "auto", "deepseek", "deepseek-legacy"]:
+    match fields.take("reasoning_format"):
+        case None:
+            return "auto"
+        case "none":
+            return "none"
+        case "auto":
+            return "auto"
+        case "deepseek":
+            return "deepseek"
+        case "deepseek-legacy":
+            return "deepseek-legacy"
+        case value:
+            refuse("reasoning_format", '"none", "auto", "deepseek" or "deepseek-legacy"', value)
+
+
+def _parse_thinking(fields: Fields, arguments: dict[str, Any]) -> bool | None:
+    """Read whether to think; an effort goes to the template too, which may know degrees."""
+    effort = fields.take("reasoning_effort")
+    if effort is not None:
+        if effort not in REASONING_EFFORTS:
+            refuse("reasoning_effort", "one of " + ", ".join(REASONING_EFFORTS), effort)
+        arguments.setdefault("reasoning_effort", effort)
+    asked: bool | None = arguments.get("enable_thinking")
+    return False if asked is None and effort == "none" else asked
+
+
+def _parse_template_arguments(fields: Fields) -> dict[str, Any]:
     arguments = fields.object("chat_template_kwargs") or {}
     if len(arguments) > MAX_TEMPLATE_ARGUMENTS:
         refuse("chat_template_kwargs", f"at most {MAX_TEMPLATE_ARGUMENTS} members", arguments)
@@ -180,4 +166,4 @@ def _parse_template_arguments(fields: Fields) -> str:
             as_boolean(value, param)
         if isinstance(value, str):
             as_text(value, param, MAX_TEMPLATE_CHARACTERS)
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    return dict(arguments)

@@ -7,7 +7,7 @@ rendered once, when the request begins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ import msgspec
 
 from runner.api import faults
 from runner.errors import RunnerError
-from runner.wire.messages import Begun, Ended, Piece, Ready, Timings, TokenLogprob
+from runner.wire.messages import Begun, CallDelta, Ended, Piece, Ready, Timings, TokenLogprob
+from runner.wire.pieces import join
 
 DONE = b"data: [DONE]\n\n"
 
@@ -67,30 +68,67 @@ class Chunks:
         self._content = self._head + b'{"content":'
         self._tail = b',"logprobs":null,"finish_reason":null}]%b}\n\n' % usage
         self._usage = usage
+        self._has_calls = False
 
     def first(self) -> bytes:
         """Render the chunk that opens a choice."""
         return self._head + b'{"role":"assistant","content":""}' + self._tail
 
     def piece(self, piece: Piece) -> bytes:
-        """Render new text; nothing when there is none to tell."""
+        """Render what is new; nothing when there is none to tell."""
+        if piece.reasoning or piece.calls:
+            return self._channels(piece)
         if piece.logprobs:
-            logprobs = _encode({"content": _logprobs(piece.logprobs)})
-            tail = b'},"logprobs":%b,"finish_reason":null}]%b}\n\n' % (logprobs, self._usage)
-            return self._content + _text(piece.text) + tail
+            return self._delta(b'{"content":%b}' % _text(piece.text), piece.logprobs)
         if not piece.text:
             return b""
         return self._content + _text(piece.text) + b"}" + self._tail
 
     def last(self, ended: Ended) -> bytes:
         """Render the chunk that closes a choice, with llama-server's timings."""
-        reason = FINISH_REASONS[ended.reason].encode()
+        reason = finish_reason(ended, has_calls=self._has_calls).encode()
         timings = _encode(render_timings(ended.timings))
         return self._head + b'{},"logprobs":null,"finish_reason":"%b"}],"timings":%b%b}\n\n' % (
             reason,
             timings,
             self._usage,
         )
+
+    def _channels(self, piece: Piece) -> bytes:
+        """Render a chunk for each channel; the logprobs go with the first."""
+        deltas = []
+        if piece.reasoning:
+            deltas.append(b'{"reasoning_content":%b}' % _text(piece.reasoning))
+        if piece.text:
+            deltas.append(b'{"content":%b}' % _text(piece.text))
+        for call in piece.calls:
+            self._has_calls = True
+            deltas += [b'{"tool_calls":[%b]}' % _encode(part) for part in _call_parts(call)]
+        first, *rest = deltas
+        chunks = [self._delta(first, piece.logprobs), *(self._delta(one, ()) for one in rest)]
+        return b"".join(chunks)
+
+    def _delta(self, delta: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        if not logprobs:
+            return self._head + delta + self._tail
+        shown = _encode({"content": _logprobs(logprobs)})
+        tail = b',"logprobs":%b,"finish_reason":null}]%b}\n\n' % (shown, self._usage)
+        return self._head + delta + tail
+
+
+def _call_parts(call: CallDelta) -> Iterator[dict[str, Any]]:
+    """OpenAI opens a call with its name and no arguments yet."""
+    if call.name:
+        function = {"name": call.name, "arguments": ""}
+        yield {"index": call.index, "id": call.id, "type": "function", "function": function}
+    if call.arguments:
+        yield {"index": call.index, "function": {"arguments": call.arguments}}
+
+
+def finish_reason(ended: Ended, *, has_calls: bool) -> str:
+    """Return why a choice ended, in OpenAI's words."""
+    reason = FINISH_REASONS[ended.reason]
+    return "tool_calls" if has_calls and reason == "stop" else reason
 
 
 def usage_chunk(identity: Identity, ended: Sequence[Ended]) -> bytes:
@@ -130,23 +168,40 @@ _LINE_ENDS = (
 class Choice:
     """One choice being put together from its events."""
 
-    texts: list[str] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
 
     def add(self, event: Begun | Piece) -> None:
         """Take the next event."""
         if isinstance(event, Piece):
-            self.texts.append(event.text)
-            self.logprobs += _logprobs(event.logprobs)
+            self.pieces.append(event)
 
     def render(self, index: int, ended: Ended, *, wants_logprobs: bool) -> dict[str, Any]:
         """Return the member of ``choices``."""
+        whole = join(self.pieces) if self.pieces else Piece(0, "", 0)
         return {
             "index": index,
-            "message": {"role": "assistant", "content": "".join(self.texts)},
-            "logprobs": {"content": self.logprobs} if wants_logprobs else None,
-            "finish_reason": FINISH_REASONS[ended.reason],
+            "message": _message(whole),
+            "logprobs": {"content": _logprobs(whole.logprobs)} if wants_logprobs else None,
+            "finish_reason": finish_reason(ended, has_calls=bool(whole.calls)),
         }
+
+
+def _message(whole: Piece) -> dict[str, Any]:
+    """Render what an answer says; content is null in one that only calls."""
+    content = None if whole.calls and not whole.text else whole.text
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if whole.reasoning:
+        message["reasoning_content"] = whole.reasoning
+    if whole.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in whole.calls
+        ]
+    return message
 
 
 def completion(
@@ -178,6 +233,9 @@ def render_usage(ended: Sequence[Ended]) -> dict[str, Any]:
         "completion_tokens": completion_tokens,
         "total_tokens": ended[0].prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": ended[0].cached_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(one.reasoning_tokens for one in ended)
+        },
     }
 
 

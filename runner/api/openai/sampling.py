@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from runner.api.asking import MAX_SEED
 from runner.api.openai.fields import (
     NO_LIMIT,
     Fields,
@@ -26,7 +27,6 @@ MAX_TOP_LOGPROBS = 20
 MAX_BIASES = 1024
 MAX_BREAKERS = 32
 MAX_BREAKER_CHARACTERS = 64
-MAX_SEED = 2**32 - 1
 MAX_TOKEN = 2**31 - 1
 MAX_WINDOW = 2**20  # tokens looked back at: the samplers allocate this many
 

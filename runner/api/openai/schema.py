@@ -85,6 +85,17 @@ def check(schema: dict[str, Any], *, param: str) -> list[str]:
     return unenforced
 
 
+def unenforceable(pointers: list[str], param: str) -> RunnerError:
+    """Return the refusal of a strict schema, by the keywords that :func:`check` returned."""
+    return RunnerError(
+        Kind.INVALID_REQUEST,
+        f"{param}: {pointers[0]} cannot be enforced while generating",
+        hint='leave it out, or send "strict": false to have it ignored',
+        param=f"{param}#{pointers[0]}",
+        details={"unenforced": pointers[:20]},
+    )
+
+
 def _walk(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
     """Yield (pointer, schema, how often the grammar repeats it) for every schema inside.
 

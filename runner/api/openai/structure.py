@@ -70,13 +70,7 @@ def _render(schema: Any, param: str, *, is_strict: bool, ignored: dict[str, None
         refuse(param, "a JSON schema (an object)", schema)
     unenforced = schemas.check(schema, param=param)
     if unenforced and is_strict:
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            f"{param}: {unenforced[0]} cannot be enforced while generating",
-            hint='leave it out, or send "strict": false to have it ignored',
-            param=f"{param}#{unenforced[0]}",
-            details={"unenforced": unenforced[:20]},
-        )
+        raise schemas.unenforceable(unenforced, param)
     ignored.update(dict.fromkeys(f"{param}#{pointer}" for pointer in unenforced))
     text = json.dumps(schema or ANY_OBJECT, ensure_ascii=False, separators=(",", ":"))
     if len(text) > MAX_SCHEMA_CHARACTERS:

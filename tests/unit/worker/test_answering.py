@@ -19,12 +19,17 @@ from runner.wire.messages import (
     TokenPrompt,
 )
 from runner.worker.answering import MAX_TOKENS, Answerer
+from runner.worker.conversation import Conversations
 from runner.worker.infill import InfillTokens
+from runner.worker.parsing import Parser
 from runner.worker.prompts import Prompter
 
 
 class Bytes:
     """A vocabulary of bytes behind a BOS, 256, and a template that shouts."""
+
+    def __init__(self) -> None:
+        self.info: dict[str, Any] = {}
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         return [*([256] if add_special else []), *text.encode()]
@@ -37,10 +42,15 @@ class Bytes:
 
     def apply(self, request: dict[str, Any]) -> dict[str, Any]:
         made = {"prompt": request["messages"][0]["content"].upper(), "generation_prompt": ""}
-        return made | {"additional_stops": [], "preserved_tokens": []}
+        empty = {"additional_stops": [], "preserved_tokens": [], "grammar": "", "parser": ""}
+        return made | empty
 
     def new_generator(self, settings: dict[str, Any]) -> int:
         raise AssertionError("a question needs no generator")
+
+
+def no_parser(settings: dict[str, Any]) -> Parser:
+    raise AssertionError("a question has no answer to parse")
 
 
 @contextmanager
@@ -52,7 +62,7 @@ def answer(question: Any) -> Answered:
     model = Bytes()
     prompter = Prompter(
         tokenizer=model,
-        renderer=model,
+        conversations=Conversations(model, no_parser, len),
         no_template="",
         generators=None,
         context_size=8,

@@ -56,6 +56,7 @@ class Engine:
             translator=Translator(lambda token: b""),
             emit=self.emit,
             is_preparing=lambda: self.is_preparing,
+            open_parser=lambda id, parser: None,
         )
         self.thread = threading.Thread(target=self.loop.run)
         self.thread.start()

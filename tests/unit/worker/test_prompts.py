@@ -20,7 +20,9 @@ from runner.wire.messages import (
     TextPrompt,
     TokenPrompt,
 )
+from runner.worker.conversation import Conversations
 from runner.worker.infill import InfillTokens
+from runner.worker.parsing import Parser
 from runner.worker.prompts import Prepared, Prompter
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -31,6 +33,7 @@ class Model:
 
     def __init__(self, error: NativeError | None = None) -> None:
         self.error = error
+        self.info: dict[str, Any] = {"supports_thinking": False, "caps": {}}
         self.rendered: list[dict[str, Any]] = []
         self.settings: list[dict[str, Any]] = []
 
@@ -47,6 +50,8 @@ class Model:
             "additional_stops": ["<end>"],
             "preserved_tokens": ["<tool>"],
             "generation_prompt": "<think>",
+            "grammar": "",
+            "parser": "",
         }
 
     def new_generator(self, settings: dict[str, Any]) -> int:
@@ -55,6 +60,10 @@ class Model:
         json.dumps(settings, allow_nan=False)
         self.settings.append(settings)
         return 42
+
+
+def no_parser(settings: dict[str, Any]) -> Parser:
+    raise AssertionError("the text is content as it comes")
 
 
 def chat(**more: Any) -> Submit:
@@ -79,7 +88,7 @@ def prepare(submit: Submit, model: Model | None = None, **changes: Any) -> Prepa
     prompter = Prompter(
         **{
             "tokenizer": model,
-            "renderer": model,
+            "conversations": Conversations(model, no_parser, json.loads),
             "no_template": "",
             "generators": model,
             "context_size": 100,
@@ -139,6 +148,8 @@ def test_a_conversation_goes_through_the_template() -> None:
         "chat_template_kwargs": {},
         "add_generation_prompt": True,
         "continue_final_message": False,
+        "parallel_tool_calls": False,
+        "reasoning_format": "auto",
     }
     assert prepared.stops == ("###", "<end>")
 
@@ -158,7 +169,6 @@ def test_the_generator_gets_what_was_said_and_nothing_else() -> None:
             "stop": ("###", "<end>"),
             "max_tokens": 9,
             "preserved_tokens": ("<tool>",),
-            "generation_prompt": "<think>",
         }
     ]
 
@@ -206,9 +216,9 @@ def test_a_template_that_refuses_is_the_requests_fault() -> None:
 
 
 def test_without_a_template_only_text_is_taken() -> None:
-    error = refusal(chat(), renderer=None, no_template="it is broken")
+    error = refusal(chat(), conversations=None, no_template="it is broken")
     assert (error.kind, error.message) == (Kind.TEMPLATE_ERROR, "it is broken")
-    assert prepare(text("a"), renderer=None).request.generator == 42
+    assert prepare(text("a"), conversations=None).request.generator == 42
 
 
 @pytest.mark.parametrize(

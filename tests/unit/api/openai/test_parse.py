@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from runner.api.openai.parse import ChatRequest, parse, parse_model_name
+from runner.api.asking import ChatRequest
+from runner.api.openai.parse import parse, parse_model_name
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt, Sampling, Submit
 
+NAMED = {"type": "function", "function": {"name": "f"}}
 USER = {"role": "user", "content": "Hi"}
 ASSISTANT = {"role": "assistant", "content": "Hel"}
 
@@ -62,7 +64,7 @@ def test_the_least_request() -> None:
         ({"cache_prompt": False}, {"cache_prompt": False}),
         ({"tools": [], "functions": [], "tool_choice": "none"}, {"ignored": ()}),
         ({"tools": None, "tool_choice": "auto"}, {"ignored": ()}),
-        ({"tools": [{}], "tool_choice": "none"}, {"ignored": ("tools",)}),
+        ({"functions": [{}], "function_call": "none"}, {"ignored": ("functions",)}),
     ],
 )
 def test_a_field_has_its_effect(members: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -100,13 +102,18 @@ def test_a_field_has_its_effect(members: dict[str, Any], expected: dict[str, Any
         ({"stop": "x" * 1_000_000}, "stop"),
         ({"stop": {"a": 1}}, "stop"),
         ({"cache_prompt": 1}, "cache_prompt"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"tools": [{}], "tool_choice": "auto"}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{}], "tool_choice": "auto"}, "tools[0].type"),
         ({"tools": "x"}, "tools"),
         ({"functions": [{}]}, "functions"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+            "tool_choice.function.name",
+        ),
         ({"function_call": {"name": "f"}}, "function_call"),
+        ({"reasoning_format": "x"}, "reasoning_format"),
+        ({"reasoning_effort": "x"}, "reasoning_effort"),
         ({"chat_template_kwargs": []}, "chat_template_kwargs"),
         ({"chat_template_kwargs": {"messages": "x"}}, "chat_template_kwargs.messages"),
         ({"chat_template_kwargs": {"bos_token": "x"}}, "chat_template_kwargs.bos_token"),
@@ -158,8 +165,6 @@ def test_what_has_no_effect_is_reported() -> None:
         metadata={},
         store=True,
         service_tier="auto",
-        parallel_tool_calls=True,
-        reasoning_effort="low",
         made_up={"a": 1},
         stream=True,
         stream_options={"continuous_usage_stats": True, "include_obfuscation": False},
@@ -172,8 +177,6 @@ def test_what_has_no_effect_is_reported() -> None:
         "metadata",
         "store",
         "service_tier",
-        "parallel_tool_calls",
-        "reasoning_effort",
         "made_up",
     )
 

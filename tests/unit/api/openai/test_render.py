@@ -11,7 +11,7 @@ import pytest
 
 from runner.api.openai import render
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import Begun, Ended, Piece, Ready, Timings, TokenLogprob
+from runner.wire.messages import Begun, CallDelta, Ended, Piece, Ready, Timings, TokenLogprob
 from tests.support.fake_engine import FACTS, SETTINGS
 
 SAMPLES = Path(__file__).resolve().parents[3] / "wire_samples"
@@ -140,6 +140,7 @@ def test_choices_share_one_prompt_in_the_count() -> None:
         "completion_tokens": 8,
         "total_tokens": 32,
         "prompt_tokens_details": {"cached_tokens": 20},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 
@@ -148,3 +149,69 @@ def test_the_fingerprint_tells_engines_apart() -> None:
     first = render.fingerprint("1", READY)
     assert first == render.fingerprint("1", msgspec.structs.replace(READY, pid=9, load_ms=1.0))
     assert len({first, render.fingerprint("1", other), render.fingerprint("2", READY)}) == 3
+
+
+# ---- reasoning and calls ---------------------------------------------------------------------
+
+THOUGHT = Piece(id=1, text="", tokens=2, reasoning="Hm")
+CALLED = Piece(id=1, text="Ok.", tokens=2, calls=(CallDelta(0, '{"city"', "call_a", "weather"),))
+GOES_ON = Piece(
+    id=1, text="", tokens=2, calls=(CallDelta(0, ":1}"), CallDelta(1, "", "call_b", "now"))
+)
+
+
+def deltas(stream: bytes) -> list[Any]:
+    events = [event.removeprefix(b"data: ") for event in stream.split(b"\n\n") if event]
+    return [json.loads(event)["choices"][0]["delta"] for event in events]
+
+
+def test_each_channel_has_chunks_of_its_own() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False)
+    stream = b"".join(map(chunks.piece, (THOUGHT, CALLED, GOES_ON)))
+    first = {"name": "weather", "arguments": ""}
+    second = {"name": "now", "arguments": ""}
+    assert deltas(stream) == [
+        {"reasoning_content": "Hm"},
+        {"content": "Ok."},
+        {"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": first}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"city"'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]},
+        {"tool_calls": [{"index": 1, "id": "call_b", "type": "function", "function": second}]},
+    ]
+    assert b'"finish_reason":"tool_calls"' in chunks.last(ENDED)
+
+
+def test_a_call_that_was_cut_is_not_called_complete() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False)
+    chunks.piece(CALLED)
+    cut = msgspec.structs.replace(ENDED, reason="length")
+    assert b'"finish_reason":"length"' in chunks.last(cut)
+
+
+def test_logprobs_go_with_the_first_chunk_of_a_piece() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False)
+    piece = msgspec.structs.replace(LOGPROBS, reasoning="Hm")
+    first, second = (event for event in chunks.piece(piece).split(b"\n\n") if event)
+    assert b'"logprobs":{"content":[{"id":128' in first
+    assert b'"logprobs":null' in second
+
+
+def test_a_whole_answer_of_calls_has_no_content() -> None:
+    choice = render.Choice()
+    for piece in (THOUGHT, msgspec.structs.replace(CALLED, text=""), GOES_ON):
+        choice.add(piece)
+    shown = choice.render(0, ENDED, wants_logprobs=False)
+    assert shown["finish_reason"] == "tool_calls"
+    assert shown["message"] == {
+        "role": "assistant",
+        "content": None,
+        "reasoning_content": "Hm",
+        "tool_calls": [
+            {
+                "id": "call_a",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"city":1}'},
+            },
+            {"id": "call_b", "type": "function", "function": {"name": "now", "arguments": ""}},
+        ],
+    }

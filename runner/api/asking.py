@@ -1,0 +1,43 @@
+"""One chat request, whatever dialect it came in. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from runner.wire.messages import ChatPrompt, Sampling, Submit
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One chat request, valid but for what only the loaded model can tell."""
+
+    model: str
+    prompt: ChatPrompt
+    sampling: Sampling
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    choices: int
+    stream: bool
+    include_usage: bool
+    cache_prompt: bool
+    ignored: tuple[str, ...]  # names of fields that had no effect
+
+    def submit(self, choice: int, *, client: str) -> Submit:
+        """Return what the engine is asked for one choice; seeds of choices follow one another."""
+        sampled = self.sampling
+        if choice and sampled.seed is not None:
+            seed = (sampled.seed + choice) % MAX_SEED
+            sampled = msgspec.structs.replace(sampled, seed=seed)
+        return Submit(
+            id=0,
+            prompt=self.prompt,
+            sampling=sampled,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            cache_prompt=self.cache_prompt,
+            client=client,
+        )

@@ -1,0 +1,131 @@
+"""The functions a model may call, and whether it must: ``tools``, ``tool_choice``. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runner.api.openai import schema as schemas
+from runner.api.openai.fields import Fields, as_object, refuse
+from runner.errors import Kind, RunnerError
+
+MAX_TOOLS = 128
+MAX_CHARACTERS = 128 * 1024  # of all tools, as the engine takes them
+_NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+
+Tool = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a request says about tools, in the words of ``wire.ChatPrompt``."""
+
+    tools_json: str | None = None
+    choice: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+    parallel: bool | None = None
+
+
+def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
+    """Take all of a request's fields about tools."""
+    _refuse_functions(fields, ignored)
+    tools = [
+        _parse_tool(value, f"tools[{index}]", ignored)
+        for index, value in enumerate(fields.array("tools") or [])
+    ]
+    names = [tool["function"]["name"] for tool in tools]
+    _check(tools, names)
+    choice, name = _parse_choice(fields.take("tool_choice"), names)
+    parallel = fields.boolean("parallel_tool_calls")
+    if not tools:
+        return Tools()
+    text = json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
+    if len(text) > MAX_CHARACTERS:
+        refuse("tools", f"at most {MAX_CHARACTERS} characters of JSON", text)
+    return Tools(text, choice, name, parallel)
+
+
+def _refuse_functions(fields: Fields, ignored: dict[str, None]) -> None:
+    """``functions`` were what tools are now, with answers of another shape."""
+    choice = fields.take("function_call")
+    functions = fields.array("functions")
+    asks = choice not in (None, "none", "auto")
+    if asks or (functions and choice != "none"):
+        param = "function_call" if asks else "functions"
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"{param} is the old form of tools and is not supported",
+            hint="send tools and tool_choice",
+            param=param,
+        )
+    if functions:
+        ignored["functions"] = None
+
+
+def _check(tools: list[Tool], names: list[str]) -> None:
+    if len(tools) > MAX_TOOLS:
+        refuse("tools", f"at most {MAX_TOOLS} tools", tools)
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            refuse(f"tools[{index}].function.name", "a name that no other tool has", name)
+
+
+def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
+    fields = Fields(as_object(value, param), f"{param}.")
+    if (kind := fields.take("type")) != "function":
+        refuse(f"{param}.type", '"function"', kind)
+    function = Fields(as_object(fields.take("function"), f"{param}.function"), f"{param}.function.")
+    name = function.text("name")
+    if name is None or not _NAME.fullmatch(name):
+        refuse(f"{param}.function.name", "1 to 64 letters, digits, or any of _ - . :", name)
+    described: Tool = {"name": name}
+    if (description := function.text("description")) is not None:
+        described["description"] = description
+    is_strict = function.boolean("strict") or False
+    parameters = function.object("parameters")
+    described["parameters"] = _parse_parameters(
+        parameters, f"{param}.function.parameters", is_strict=is_strict, ignored=ignored
+    )
+    ignored.update(dict.fromkeys(f"tools[].{name}" for name in fields))
+    ignored.update(dict.fromkeys(f"tools[].function.{name}" for name in function))
+    return {"type": "function", "function": described}
+
+
+def _parse_parameters(
+    parameters: dict[str, Any] | None, param: str, *, is_strict: bool, ignored: dict[str, None]
+) -> dict[str, Any]:
+    """Check a function's schema: its arguments are one object, whatever it leaves out."""
+    if not parameters:
+        return {"type": "object", "properties": {}}
+    if parameters.get("type", "object") != "object":
+        refuse(f"{param}.type", '"object"', parameters["type"])
+    unenforced = schemas.check(parameters, param=param)
+    if unenforced and is_strict:
+        raise schemas.unenforceable(unenforced, param)
+    ignored.update(dict.fromkeys(f"{param}#{pointer}" for pointer in unenforced))
+    return {"type": "object", **parameters}
+
+
+def _parse_choice(
+    value: Any, names: list[str]
+) -> tuple[Literal["auto", "none", "required"], str | None]:
+    match value:
+        case None | "auto":
+            return "auto", None
+        case "none":
+            return "none", None
+        case "required":
+            if not names:
+                refuse("tool_choice", '"auto" or "none", as there are no tools', value)
+            return "required", None
+        case {"type": "function", "function": {"name": str(name)}}:
+            if name not in names:
+                refuse("tool_choice.function.name", "the name of one of the tools", name)
+            return "required", name
+    refuse(
+        "tool_choice",
+        '"auto", "none", "required" or {"type": "function", "function": {"name": ...}}',
+        value,
+    )

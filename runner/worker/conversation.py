@@ -1,0 +1,177 @@
+"""From a conversation to a prompt, and to what holds its answer to calls and structure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runner.binding import NativeError
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import ChatPrompt
+from runner.worker import plain_tools
+from runner.worker.gbnf import bare, either, forced, plural, single
+from runner.worker.parsing import Parser
+
+GRAMMAR_KEYS = (
+    "grammar",
+    "grammar_lazy",
+    "grammar_triggers",
+    "thinking_start_tag",
+    "thinking_end_tags",
+)
+PARSER_KEYS = ("format", "parser", "generation_prompt")
+
+Request = dict[str, Any]
+Made = Mapping[str, Any]
+
+
+class Renderer(Protocol):
+    """The part of ``binding.Template`` that is used here."""
+
+    info: dict[str, Any]
+
+    def apply(self, request: Request) -> dict[str, Any]:
+        """Render a conversation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A prompt's text, and what its template asks of the generator and of the parser."""
+
+    text: str
+    stops: tuple[str, ...] = ()
+    preserved_tokens: tuple[str, ...] = ()
+    # Settings of ``rn_gen_new`` that take the place of the request's own schema.
+    grammar: dict[str, Any] = field(default_factory=dict)
+    parser: dict[str, Any] | None = None  # of ``rn_parser_new``; None: text is content as it comes
+
+
+@dataclass(frozen=True, slots=True)
+class Conversations:
+    """Renders the conversations of one model. Any thread may call it."""
+
+    template: Renderer
+    open_parser: Callable[[dict[str, Any]], Parser]
+    check_schema: Callable[[str], object]  # raises NativeError for one without a grammar
+    # Of ``plain_tools.TEMPLATE``, for its grammars and parsers: the model's own knows no tools.
+    plain: Renderer | None = None
+
+    def render(self, prompt: ChatPrompt, json_schema: str | None, *, now_s: int) -> Turn:
+        """Render; what the template raises is a NativeError."""
+        messages = json.loads(prompt.messages_json)
+        tools = json.loads(prompt.tools_json) if prompt.tools_json is not None else []
+        schema = None if json_schema is None else json.loads(json_schema) or {"type": "object"}
+        request = self._request(prompt, now_s=now_s)
+        calls = tools if prompt.tool_choice != "none" else []
+        if self.plain is not None and (tools or plain_tools.has_calls(messages)):
+            request["messages"] = plain_tools.rewrite(messages, calls)
+            if calls:
+                return self._render_plain(self.plain, request, prompt, calls, schema)
+            tools = []
+        else:
+            request["messages"] = messages
+        if tools:
+            request |= {"tools": tools, "tool_choice": prompt.tool_choice}
+        if schema is not None and not calls and (tools or self._thinks):
+            request["json_schema"] = schema
+        shown = self.template.apply(request)
+        bound = _bind(self.template, request, shown, prompt, calls, schema)
+        return _turn(shown, bound, prompt)
+
+    def check_tools(self, prompt: ChatPrompt) -> None:
+        """Raise INVALID_REQUEST for the first function whose parameters make no grammar."""
+        for index, tool in enumerate(json.loads(prompt.tools_json or "[]")):
+            try:
+                self.check_schema(json.dumps(tool["function"].get("parameters", {})))
+            except NativeError as error:
+                param = f"tools[{index}].function.parameters"
+                message = f"{param}: {error.message}"
+                raise RunnerError(Kind.INVALID_REQUEST, message, param=param) from error
+
+    @property
+    def _thinks(self) -> bool:
+        return bool(self.template.info.get("supports_thinking"))
+
+    def _request(self, prompt: ChatPrompt, *, now_s: int) -> Request:
+        parallel = prompt.parallel_tool_calls
+        if parallel is None:
+            caps = self.template.info.get("caps", {})
+            parallel = self.plain is not None or caps.get("supports_parallel_tool_calls", False)
+        request = {
+            "chat_template_kwargs": json.loads(prompt.template_kwargs_json),
+            "add_generation_prompt": prompt.add_generation_prompt,
+            "continue_final_message": prompt.continue_final_message,
+            "parallel_tool_calls": parallel,
+            "reasoning_format": prompt.reasoning_format,
+            "now": now_s,
+        }
+        if prompt.enable_thinking is not None:
+            request["enable_thinking"] = prompt.enable_thinking
+        return request
+
+    def _render_plain(
+        self, plain: Renderer, request: Request, prompt: ChatPrompt, tools: list[Any], schema: Any
+    ) -> Turn:
+        """The model's own template writes the prompt; grammar and parser are those of tags."""
+        shown = self.template.apply(request)
+        asked = {
+            "messages": [{"role": "user", "content": ""}],
+            "tools": tools,
+            "tool_choice": prompt.tool_choice,
+            "parallel_tool_calls": request["parallel_tool_calls"],
+        }
+        bound = _bind(plain, asked, plain.apply(asked), prompt, tools, schema)
+        return _turn(shown, bound, prompt)
+
+
+def _bind(
+    template: Renderer,
+    request: Request,
+    shown: Made,
+    prompt: ChatPrompt,
+    tools: list[Any],
+    schema: Any,
+) -> Made:
+    """Return what constrains and parses the answer: all that ``shown`` has but its prompt."""
+    if not tools:
+        return {**shown, "grammar": bare(shown["grammar"])}
+    if prompt.tool_name is not None:
+        # The prompt goes on showing every tool, so its beginning stays in the prefix cache.
+        named = [tool for tool in tools if tool["function"]["name"] == prompt.tool_name]
+        request = request | {"tools": named, "parallel_tool_calls": False}
+        bound = template.apply(request)
+        return {**bound, "grammar": forced(_calls(bound, request))}
+    if prompt.tool_choice == "required":
+        return {**shown, "grammar": forced(_calls(shown, request))}
+    if schema is None:
+        return {**shown, "grammar": _calls(shown, request)}
+    calls = _calls(template.apply(request | {"tool_choice": "required"}), request)
+    without = {key: value for key, value in request.items() if not key.startswith("tool")}
+    content = template.apply(without | {"json_schema": schema})
+    grammar = either(forced(calls), bare(content["grammar"]))
+    return {**shown, "grammar": grammar, "grammar_lazy": False}
+
+
+def _calls(made: Made, request: Request) -> str:
+    grammar = plural(made["grammar"])
+    return grammar if request["parallel_tool_calls"] else single(grammar)
+
+
+def _turn(shown: Made, bound: Made, prompt: ChatPrompt) -> Turn:
+    grammar = {key: bound[key] for key in GRAMMAR_KEYS} if bound["grammar"] else {}
+    parser = None
+    if bound["parser"]:
+        parser = {key: bound[key] for key in PARSER_KEYS}
+        parser["reasoning_format"] = prompt.reasoning_format
+    if grammar:
+        grammar["generation_prompt"] = bound["generation_prompt"]
+    return Turn(
+        shown["prompt"],
+        tuple(shown["additional_stops"]),
+        tuple(dict.fromkeys([*shown["preserved_tokens"], *bound["preserved_tokens"]])),
+        grammar,
+        parser,
+    )

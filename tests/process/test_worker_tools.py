@@ -1,0 +1,164 @@
+"""Calls and structure on the real model, whose own template knows no tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from runner.wire.messages import (
+    ChatPrompt,
+    Ended,
+    EngineWishes,
+    Failed,
+    Piece,
+    Ready,
+    Sampling,
+    Submit,
+)
+from runner.wire.pieces import join
+from tests.process.worker_client import WorkerClient, model_path
+
+pytestmark = [pytest.mark.native, pytest.mark.model]
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "parameters": CITY}},
+    {"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}},
+]
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "integer"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+THINKER = """\
+{% for m in messages %}<|im_start|>{{ m.role }}
+{% if m.role == 'assistant' and m.reasoning_content %}<think>
+{{ m.reasoning_content }}
+</think>
+
+{% endif %}{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if enable_thinking is defined and enable_thinking is false %}<think>
+
+</think>
+
+{% endif %}{% endif %}"""
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[WorkerClient]:
+    with WorkerClient() as client:
+        client.load(model_path(), EngineWishes(context_size=1024, parallel=2, threads=1))
+        client.wait_for(Ready)
+        yield client
+
+
+def ask(
+    worker: WorkerClient, id: int, content: str, *, schema: Any = None, **members: Any
+) -> tuple[Piece, Ended]:
+    messages = [{"role": "user", "content": content}]
+    temperature = members.pop("temperature", 0.0)
+    prompt = ChatPrompt(messages_json=json.dumps(messages), **members)
+    sampling = Sampling(temperature=temperature, seed=id, json_schema=schema and json.dumps(schema))
+    worker.send(Submit(id=id, prompt=prompt, sampling=sampling, max_tokens=200))
+    [last] = worker.wait_for_last(id)
+    assert isinstance(last, Ended), last
+    pieces = [event for event in worker.log[id] if isinstance(event, Piece)]
+    return join(pieces) if pieces else Piece(id, "", 0), last
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_required_call_is_made_and_its_arguments_fit(worker: WorkerClient, seed: int) -> None:
+    answer, last = ask(
+        worker,
+        seed,
+        "Tell me a story.",
+        temperature=1.5,
+        tools_json=json.dumps(TOOLS),
+        tool_choice="required",
+        parallel_tool_calls=False,
+    )
+    assert last.reason == "eos"
+    [call] = answer.calls
+    assert call.id.startswith("call_")
+    tool = next(tool["function"] for tool in TOOLS if tool["function"]["name"] == call.name)
+    jsonschema.validate(json.loads(call.arguments), tool["parameters"])
+    assert answer.text == ""
+
+
+def test_the_named_function_is_called_once(worker: WorkerClient) -> None:
+    named = {"tool_choice": "required", "tool_name": "now"}
+    answer, _ = ask(
+        worker, 10, "What is the weather in Rome?", tools_json=json.dumps(TOOLS), **named
+    )
+    assert [call.name for call in answer.calls] == ["now"]
+
+
+def test_who_may_call_may_also_talk(worker: WorkerClient) -> None:
+    answer, _ = ask(worker, 11, "Tell me a story.", tools_json=json.dumps(TOOLS))
+    assert answer.text or answer.calls
+
+
+def test_an_answer_with_a_structure_is_a_call_or_fits(worker: WorkerClient) -> None:
+    for id in range(12, 16):
+        answer, last = ask(
+            worker,
+            id,
+            "How much is 2 and 2?",
+            schema=SCHEMA,
+            temperature=1.2,
+            tools_json=json.dumps(TOOLS),
+        )
+        assert last.reason == "eos"
+        assert bool(answer.calls) != bool(answer.text)
+        if answer.text:
+            jsonschema.validate(json.loads(answer.text), SCHEMA)
+
+
+def test_no_calls_where_none_are_wanted(worker: WorkerClient) -> None:
+    answer, _ = ask(
+        worker,
+        16,
+        "How much is 2 and 2?",
+        schema=SCHEMA,
+        tools_json=json.dumps(TOOLS),
+        tool_choice="none",
+    )
+    jsonschema.validate(json.loads(answer.text), SCHEMA)
+    assert answer.calls == ()
+
+
+def test_b8_a_schema_without_a_grammar_names_its_tool(worker: WorkerClient) -> None:
+    bad = {"type": "object", "properties": {"x": {"$ref": "#/nowhere"}}}
+    tools = [TOOLS[0], {"type": "function", "function": {"name": "bad", "parameters": bad}}]
+    prompt = ChatPrompt(
+        messages_json='[{"role":"user","content":"x"}]',
+        tools_json=json.dumps(tools),
+        tool_choice="required",
+    )
+    worker.send(Submit(id=17, prompt=prompt, sampling=Sampling()))
+    [last] = worker.wait_for_last(17)
+    assert isinstance(last, Failed)
+    assert (last.kind, last.param) == ("invalid_request", "tools[1].function.parameters")
+
+
+def test_structure_binds_what_is_shown_of_a_model_that_thinks() -> None:
+    with WorkerClient() as worker:
+        worker.load(
+            model_path(),
+            EngineWishes(context_size=512, parallel=2, threads=1, chat_template=THINKER),
+        )
+        worker.wait_for(Ready)
+        answer, last = ask(worker, 1, "How much is 2 and 2?", schema=SCHEMA, enable_thinking=False)
+        assert last.reason == "eos"
+        jsonschema.validate(json.loads(answer.text), SCHEMA)
