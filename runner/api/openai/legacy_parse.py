@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runner.api.asking import MAX_SEED
 from runner.api.openai import generation, sampling, structure
 from runner.api.openai.fields import Fields, as_array, as_integer, as_text, refuse
 from runner.errors import Kind, RunnerError
@@ -58,7 +59,7 @@ class CompletionRequest:
     def _sampled(self, choice: int) -> Sampling:
         if self.sampling.seed is None:
             return self.sampling
-        seed = (self.sampling.seed + choice) % sampling.MAX_SEED
+        seed = (self.sampling.seed + choice) % MAX_SEED
         return msgspec.structs.replace(self.sampling, seed=seed)
 
 
