@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from runner.binding import Code, Embedder, Library, Model, NativeError
-from tests.support.pooling_models import CLS, CONTEXT, SEP, WIDTH, write_pooling_models
+from tests.support.pooling_models import (
+    CLS,
+    CONTEXT,
+    MEAN,
+    RANK,
+    SEP,
+    WIDTH,
+    reference,
+    write_pooling_models,
+)
 
 pytestmark = pytest.mark.native
 MakeEmbedder = Callable[..., tuple[Model, Embedder]]
@@ -60,6 +69,29 @@ def test_a_text_gives_the_same_alone_and_among_others(
     alone = np.vstack([embedder.embed([text]) for text in texts])
     assert alone == pytest.approx(embedder.embed(texts), abs=1e-3)
     assert np.abs(alone[0] - alone[2]).max() > 0.01  # another token, another vector
+
+
+@pytest.mark.parametrize(("name", "pooling"), [("embedding", MEAN), ("reranker", RANK)])
+@pytest.mark.parametrize("flash", [False, True], ids=["plain", "flash"])
+def test_the_numbers_are_those_of_the_model(
+    make: MakeEmbedder, name: str, pooling: int, flash: bool
+) -> None:
+    _, embedder = make(name, flash_attn=flash)
+    texts = [[CLS, 7, 30, 8, SEP], [CLS, SEP], [CLS, *range(5, 65), SEP]]
+    for row, text in zip(embedder.embed(texts), texts, strict=True):
+        assert row == pytest.approx(reference(pooling, text), abs=2e-2)
+
+
+def test_a_causal_model_computes_a_long_text_in_parts(make: MakeEmbedder) -> None:
+    _, embedder = make("causal", n_batch=2000)
+    assert (embedder.info.n_batch, embedder.info.n_ubatch) == (2000, 512)
+    long = [3 + index % 256 for index in range(1500)]
+    alone = embedder.embed([long])
+    together = embedder.embed([[5, 6, 7], long, [8, 9]])
+    assert together[1] == pytest.approx(alone[0], abs=1e-2)
+    assert together[0] == pytest.approx(embedder.embed([[5, 6, 7]])[0], abs=1e-2)
+    long[0] = 200  # what the first part saw is in what the last token sees
+    assert np.abs(embedder.embed([long])[0] - alone[0]).max() > 1e-4
 
 
 def test_the_longest_text_fits_and_a_longer_one_is_refused(make: MakeEmbedder) -> None:
