@@ -23,6 +23,7 @@ from runner.api.openai.chat import Chat
 from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
+from runner.api.openai.preloading import preloading
 from runner.api.openai.reranking import Reranking
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
@@ -64,14 +65,24 @@ class App:
     ) -> None:
         self._policy = policy
         self._max_body_bytes = about.max_body_bytes
+        reranking = Reranking(engines)
         self._routes = [
             *_openai_routes(
-                Chat(engines, version=about.version, patience_s=about.patience_s),
-                Completions(engines, version=about.version, patience_s=about.patience_s),
+                preloading(
+                    engines, Chat(engines, version=about.version, patience_s=about.patience_s)
+                ),
+                preloading(
+                    engines,
+                    Completions(engines, version=about.version, patience_s=about.patience_s),
+                ),
                 OpenAIModels(catalogue, engines),
             ),
             *_llama_routes(Llama(engines, version=about.version, patience_s=about.patience_s)),
-            *_pooling_routes(Embeddings(engines), Reranking(engines)),
+            *_pooling_routes(
+                preloading(engines, Embeddings(engines)),
+                preloading(engines, reranking.rerank),
+                preloading(engines, reranking.score),
+            ),
             *_transfer_routes(
                 TransferRoutes(transfers), Packaging(transfers), Registries(transfers)
             ),
@@ -121,7 +132,7 @@ class App:
 
 
 def _openai_routes(
-    chat: Chat, completions: Completions, models: OpenAIModels
+    chat: Handler, completions: Handler, models: OpenAIModels
 ) -> Iterator[Route[Handler]]:
     for prefix in OPENAI_PREFIXES:
         yield Route("POST", f"{prefix}/chat/completions", Scope.INFER, chat)
@@ -142,12 +153,14 @@ def _llama_routes(llama: Llama) -> Iterator[Route[Handler]]:
         yield Route("GET", f"{prefix}/slots", Scope.INFER, llama.slots)
 
 
-def _pooling_routes(embeddings: Embeddings, reranking: Reranking) -> Iterator[Route[Handler]]:
+def _pooling_routes(
+    embeddings: Handler, rerank: Handler, score: Handler
+) -> Iterator[Route[Handler]]:
     for prefix in OPENAI_PREFIXES:
         yield Route("POST", f"{prefix}/embeddings", Scope.INFER, embeddings)
     for prefix in RANKING_PREFIXES:
-        yield Route("POST", f"{prefix}/rerank", Scope.INFER, reranking.rerank)
-        yield Route("POST", f"{prefix}/score", Scope.INFER, reranking.score)
+        yield Route("POST", f"{prefix}/rerank", Scope.INFER, rerank)
+        yield Route("POST", f"{prefix}/score", Scope.INFER, score)
 
 
 def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:

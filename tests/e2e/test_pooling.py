@@ -113,6 +113,12 @@ def test_scores_agree_with_the_ranking(pools: Daemon) -> None:
         assert scores[result["index"]] == pytest.approx(result["relevance_score"], abs=1e-3)
 
 
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/rerank", "/score", "/v1/completions"])
+def test_a_model_is_loaded_and_nothing_answered(pools: Daemon, path: str) -> None:
+    answer = pools.post(path, {"model": EMBEDDER}, headers={"X-Preload-Only": "true"})
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_b15_each_kind_of_model_refuses_the_others_work(pools: Daemon) -> None:
     embed = {"input": "a"}
     rank = {"query": "a", "documents": ["b"]}

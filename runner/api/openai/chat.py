@@ -24,9 +24,6 @@ class Chat:
 
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
-        if call.exchange.request.headers.get("x-preload-only") == "true":
-            await self._preload(call)
-            return
         request = await call.read(parse.parse)
         if request.stream:
             headers = choosing.ignored_header(request.ignored)
@@ -35,13 +32,6 @@ class Chat:
             )
         else:
             await self._reply(call, request)
-
-    async def _preload(self, call: Call) -> None:
-        """Load the model and answer nothing: Docker Model Runner's ``X-Preload-Only``."""
-        model = await call.read(parse.parse_model_name)
-        async with while_wanted(call.exchange), await self._engines.lease(model):
-            pass
-        await call.reply(b"")
 
     async def _reply(self, call: Call, request: ChatRequest) -> None:
         async with (
