@@ -169,8 +169,8 @@ def connect(env: Mapping[str, str], host_flag: str | None = None) -> Remote:
 
 
 def _read_key(env: Mapping[str, str]) -> str:
-    """Return the key to show; a server's form of it may have scopes, as ``KEY:infer+manage``."""
-    text = clean(env.get(API_KEY_VARIABLE)).partition(":")[0]
+    """Return the key to show, as it is: a server takes its own from this variable so, too."""
+    text = clean(env.get(API_KEY_VARIABLE))
     try:
         return parse_key(text) if text else ""
     except ValueError as expected:  # the key itself stays out of the message

@@ -191,7 +191,7 @@ def test_a_key_that_no_header_can_hold_is_a_usage_error() -> None:
     assert caught.value.row.exit_code == 2
 
 
-def test_the_scopes_of_a_servers_key_are_not_sent() -> None:
+def test_a_key_is_sent_as_a_server_takes_it_from_the_same_variable() -> None:
     with playing(answer(b"[]")) as (endpoint, received):
         connect({"MODEL_RUNNER_HOST": str(endpoint), "RUNNER_API_KEY": "k:infer"}).call("GET", "/")
-    assert b"Authorization: Bearer k\r\n" in received[0]
+    assert b"Authorization: Bearer k:infer\r\n" in received[0]
