@@ -26,7 +26,7 @@ def reach(console: Console, host_flag: str | None) -> Remote:
     """Return a daemon that is ready, started here if none answers where one may be started."""
     remote = console.remote(host_flag)
     try:
-        if not _is_ready(remote):
+        if _refusal(remote) is not None:
             _await_ready(console, host_flag, None)
         return remote
     except NoDaemon:
@@ -89,31 +89,36 @@ def _await_ready(
 ) -> Remote:
     """Return the daemon when it is ready; RunnerError when ``process`` ended or time is up."""
     deadline = time.monotonic() + READY_S
+    reason: RunnerError | None = None
     while time.monotonic() < deadline:
         # Asked before the daemon is: another `run` may have started one and won the port.
         exit_code = process.poll() if process else None
         remote = console.remote(host_flag)
         with suppress(NoDaemon):
-            if _is_ready(remote):
+            reason = _refusal(remote)
+            if reason is None:
                 return remote
         if exit_code is not None:
             raise RunnerError(Kind.UNAVAILABLE, f"the server ended with exit code {exit_code}")
         time.sleep(POLL_S)
     if process:
         process.terminate()
-    raise RunnerError(Kind.TIMEOUT, f"the server was not ready within {READY_S:g} s")
+    message = f"the server was not ready within {READY_S:g} s"
+    if reason is None:
+        raise RunnerError(Kind.TIMEOUT, message)
+    raise RunnerError(Kind.TIMEOUT, f"{message}: {reason.message}", hint=reason.hint)
 
 
-def _is_ready(remote: Remote) -> bool:
-    """Whether the daemon takes requests; raises NoDaemon when nothing listens."""
+def _refusal(remote: Remote) -> RunnerError | None:
+    """Say why the daemon takes no requests, None if it does; NoDaemon when nothing listens."""
     try:
         with remote.stream("GET", "/readyz"):
-            return True
+            return None
     except NoDaemon:
         raise
     except RunnerError as error:
         # A daemon that is not ours, or wants a key, has no such route; it will say so itself.
-        return error.kind is not Kind.UNAVAILABLE
+        return error if error.kind is Kind.UNAVAILABLE else None
 
 
 def _tail(log: Path, began_at: int) -> str:

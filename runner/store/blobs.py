@@ -12,7 +12,7 @@ from runner.store.layout import Layout
 from runner.store.loans import read_loan, write_loan
 from runner.store.source import CHUNK_BYTES, OnBytes
 
-REPAIR_HINT = "add the model again to repair it; other models are not affected"
+REPAIR_HINT = "pull or add the model again to repair it; other models are not affected"
 
 
 def read_blob(layout: Layout, descriptor: Descriptor, *, limit_bytes: int) -> bytes:

@@ -43,3 +43,15 @@ def test_a_daemon_that_is_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch
     remote = Starting({})
     assert reach(make_console(remote), None) is remote  # type: ignore[comparison-overlap]
     assert len(remote.requests) == 4
+
+
+def test_a_daemon_that_does_not_become_ready_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.cli.launch.POLL_S", 0)
+    monkeypatch.setattr("runner.cli.launch.READY_S", 0.05)
+    gone = RunnerError(Kind.UNAVAILABLE, "the store cannot be read", hint="mount its disk")
+    with pytest.raises(RunnerError) as caught:
+        reach(make_console(FakeRemote({READY: gone})), None)
+    assert caught.value.message == (
+        "the server was not ready within 0.05 s: the store cannot be read"
+    )
+    assert caught.value.hint == "mount its disk"

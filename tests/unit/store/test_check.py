@@ -73,7 +73,7 @@ def test_a_damaged_blob_is_set_aside_and_adding_the_model_repairs_it(
     with pytest.raises(RunnerError) as caught:
         store.resolve("x")
     assert caught.value.kind is Kind.INTEGRITY
-    assert "add the model again" in (caught.value.hint or "")
+    assert "pull or add the model again" in (caught.value.hint or "")
     assert add("x").id == copied.id
     assert store.upkeep.check().damages == ()
     assert store.bundle(store.resolve("x")).gguf_path.samefile(blob)

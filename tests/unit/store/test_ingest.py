@@ -216,7 +216,7 @@ def test_a_linked_file_changed_in_place_is_noticed(layout: Layout, file: Path) -
     assert caught.value.kind is Kind.INTEGRITY
     assert str(file) in caught.value.message
     assert caught.value.hint is not None
-    assert "add the model again" in caught.value.hint
+    assert "pull or add the model again" in caught.value.hint
 
 
 def test_a_linked_file_that_was_only_touched_is_hashed_once_and_trusted_again(
