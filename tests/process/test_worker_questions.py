@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,11 @@ from runner.wire.messages import (
     TokenPrompt,
 )
 from tests.process.worker_client import WorkerClient, chat, model_path, text
+from tests.support.state_models import INFILL_TOKENS, write_infill_model
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
+
+BOS = 1  # of the model of random weights
 
 new_id = count(1).__next__
 
@@ -86,6 +90,23 @@ def test_tokens_are_completed_as_their_text_is(worker: WorkerClient) -> None:
         worker.send(submit)
         worker.wait_for_last(submit.id)
     assert worker.text(by_tokens.id) == worker.text(by_text.id) != ""
+
+
+def test_a_gap_is_asked_for_and_filled_with_the_model_s_own_tokens(tmp_path: Path) -> None:
+    prompt = InfillPrompt(prefix="a", suffix="b", start="c")
+    prefix, suffix, middle = INFILL_TOKENS
+    submit = Submit(id=2, prompt=prompt, sampling=Sampling(temperature=0.0), max_tokens=4)
+    with WorkerClient() as client:
+        client.load(write_infill_model(tmp_path))
+        client.wait_for(Ready)
+        client.send(Ask(id=1, question=prompt))
+        client.send(submit)
+        told, ended = client.wait_for_last(1, 2)
+    assert isinstance(told, Answered)
+    a, b, c = (3 + ord(letter) for letter in "abc")
+    assert told.tokens == (BOS, prefix, a, suffix, b, middle, c)
+    assert isinstance(ended, Ended)
+    assert (ended.prompt_tokens, ended.completion_tokens) == (len(told.tokens), 4)
 
 
 @pytest.mark.parametrize(

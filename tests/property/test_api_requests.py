@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -12,6 +13,8 @@ from runner import http
 from runner.api import faults, gate, jsonbody, routes
 from runner.api.gate import Policy
 from runner.api.keys import Scope, parse_keys
+from runner.api.llama import parse as llama
+from runner.api.openai import legacy_parse
 from runner.api.openai.choosing import ignored_header
 from runner.api.openai.generation import PRIVATE
 from runner.api.openai.parse import ChatRequest, parse
@@ -77,6 +80,45 @@ def test_any_request_is_valid_or_refused_by_name(members: dict[str, Any], conten
         for _, value in ignored_header(request.ignored):
             assert value.isascii()
             assert value.isprintable()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["suffix", "echo", "best_of", *KNOWN]) | st.text(max_size=8),
+        VALUES,
+        max_size=6,
+    ),
+    VALUES,
+)
+def test_any_completion_is_valid_or_refused_by_name(members: dict[str, Any], prompt: Any) -> None:
+    try:
+        request = legacy_parse.parse({"model": "m", "prompt": prompt, **members})
+    except RunnerError as error:
+        assert error.row.status == 400
+        assert error.param
+        json.loads(faults.render(error))
+    else:
+        submits = request.submits(client="")
+        assert len(submits) == len(request.prompts) * request.choices
+
+
+LLAMA_FIELDS = """
+content add_special parse_special with_pieces tokens input_prefix input_suffix input_extra prompt
+"""
+
+
+@given(
+    st.sampled_from([llama.parse_tokenize, llama.parse_detokenize, llama.parse_infill]),
+    st.dictionaries(st.sampled_from([*LLAMA_FIELDS.split(), *KNOWN]), VALUES, max_size=6),
+)
+def test_any_question_is_valid_or_refused_by_name(
+    parse: Callable[[dict[str, Any]], Any], members: dict[str, Any]
+) -> None:
+    try:
+        parse({"model": "m", "input_prefix": "a", "input_suffix": "b", **members})
+    except RunnerError as error:
+        assert error.row.status == 400
+        assert error.param
 
 
 ROUTES = [

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tests.support.gguf_maker import ARR, F32, I32, STR, U32, Fields, Tensor, make_gguf
+from tests.support.gguf_maker import ARR, BOOL, F32, I32, STR, U32, Fields, Tensor, make_gguf
 
 WIDTH = 64
 LAYERS = 4
 WINDOW = 48  # tokens that every other layer of "window" looks back
 CONTEXT = 8192
 VOCABULARY = 3 + 256
+INFILL_TOKENS = (3 + 1, 3 + 2, 3 + 3)
 INNER, STATE, KERNEL, RANK = 2 * WIDTH, 8, 4, 4  # of mamba
 FEED, HEADS, HEAD = 128, 2, 32
 
@@ -34,6 +36,17 @@ def write_state_models(folder: Path) -> dict[str, Path]:
     return paths
 
 
+def write_infill_model(folder: Path) -> Path:
+    """Write a model whose bytes 1, 2 and 3 mark the prefix, the suffix and the middle of a gap."""
+    names = ("fim_pre", "fim_suf", "fim_mid")
+    fields: dict[str, tuple[int, Any]] = {
+        f"tokenizer.ggml.{name}_token_id": (U32, INFILL_TOKENS[i]) for i, name in enumerate(names)
+    }
+    path = folder / "infill.gguf"
+    path.write_bytes(_gemma3(fields | {"tokenizer.ggml.add_space_prefix": (BOOL, False)}))
+    return path
+
+
 def _drawer(seed: int) -> Draw:
     random = np.random.default_rng(seed)
 
@@ -46,7 +59,7 @@ def _drawer(seed: int) -> Draw:
     return draw
 
 
-def _gemma3() -> bytes:
+def _gemma3(more: Fields | None = None) -> bytes:
     draw = _drawer(1)
     tensors = [draw("token_embd.weight", WIDTH, VOCABULARY), _gain("output_norm.weight", 6.0)]
     for block in (f"blk.{layer}." for layer in range(LAYERS)):
@@ -61,7 +74,7 @@ def _gemma3() -> bytes:
         "gemma3.attention.sliding_window_pattern": (U32, 2),
         "gemma3.attention.head_count_kv": (U32, 1),
     }
-    return make_gguf(fields, tensors)
+    return make_gguf(fields | (more or {}), tensors)
 
 
 def _mamba() -> bytes:

@@ -1,0 +1,102 @@
+"""Legacy completions: parallel arrays of logprobs, chunks, and whose tokens are counted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runner.api.openai.legacy_render import Chunks, Logprobs, name_token, render_usage
+from runner.api.openai.render import Identity
+from runner.wire.messages import Ended, Piece, Timings, TokenLogprob
+
+IDENTITY = Identity(id="cmpl-1", created_s=7, model="m", fingerprint="fp")
+
+
+def ended(prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> Ended:
+    timings = Timings(cache_n=0, prompt_n=1, prompt_ms=1.0, predicted_n=1, predicted_ms=1.0)
+    return Ended(1, "length", prompt_tokens, cached_tokens, completion_tokens, timings)
+
+
+def chunks(**changes: object) -> Chunks:
+    options = {"echo": "", "top_logprobs": None, "include_usage": False} | changes
+    return Chunks(IDENTITY, 3, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("piece", "name"),
+    [(b" you", " you"), ("é".encode(), "é"), (b"\xe6\x9d", "bytes:\\xe6\\x9d"), (b"", "")],
+)
+def test_a_part_of_a_character_is_named_by_its_bytes(piece: bytes, name: str) -> None:
+    assert name_token(piece) == name
+
+
+def test_places_count_characters_and_go_on_from_chunk_to_chunk() -> None:
+    arrays = Logprobs(wants_top=True)
+    first = arrays.render(
+        [
+            TokenLogprob(1, b"a", -0.5, ((1, b"a", -0.5), (2, b"b", -1.0))),
+            TokenLogprob(3, b"\xe6\x9d", -0.25, ()),
+        ]
+    )
+    assert first == {
+        "tokens": ["a", "bytes:\\xe6\\x9d"],
+        "token_logprobs": [-0.5, -0.25],
+        "top_logprobs": [{"a": -0.5, "b": -1.0}, {"bytes:\\xe6\\x9d": -0.25}],
+        "text_offset": [0, 1],
+    }
+    second = arrays.render(
+        [TokenLogprob(4, b"\xb1", -1.0, ()), TokenLogprob(5, b"!", float("-inf"), ())]
+    )
+    assert second["text_offset"] == [1, 2]  # both parts of the character are where it is
+    assert second["token_logprobs"] == [-1.0, -9999.0]
+
+
+def test_without_top_the_chosen_tokens_stand_alone() -> None:
+    shown = Logprobs(wants_top=False).render([TokenLogprob(1, b"a", -0.5, ())])
+    assert shown["top_logprobs"] is None
+
+
+def test_a_chunk_has_openai_s_members() -> None:
+    data = chunks(include_usage=True).piece(Piece(1, "a\u2028b", 1))
+    assert "\u2028".encode() not in data
+    assert data.endswith(b"\n\n")
+    assert json.loads(data[6:]) == {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 7,
+        "model": "m",
+        "system_fingerprint": "fp",
+        "choices": [{"text": "a\u2028b", "index": 3, "logprobs": None, "finish_reason": None}],
+        "usage": None,
+    }
+
+
+def test_what_was_held_back_is_no_chunk() -> None:
+    assert chunks().piece(Piece(1, "", 1)) == b""
+
+
+def test_the_prompt_comes_first_where_it_is_wanted() -> None:
+    assert chunks().first() == b""
+    assert json.loads(chunks(echo="p").first()[6:])["choices"][0]["text"] == "p"
+
+
+def test_the_last_chunk_has_the_reason_and_no_text() -> None:
+    last = json.loads(chunks().last(ended(1, 0, 1))[6:])
+    assert last["choices"][0] == {
+        "text": "",
+        "index": 3,
+        "logprobs": None,
+        "finish_reason": "length",
+    }
+    assert last["timings"]["predicted_n"] == 1
+
+
+def test_each_prompt_is_counted_once() -> None:
+    four = [ended(5, 2, 1), ended(5, 5, 2), ended(7, 3, 3), ended(7, 7, 4)]
+    assert render_usage(four, 2) == {
+        "prompt_tokens": 12,
+        "completion_tokens": 10,
+        "total_tokens": 22,
+        "prompt_tokens_details": {"cached_tokens": 5},
+    }
