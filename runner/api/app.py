@@ -144,6 +144,7 @@ def _openai_routes(
 def _llama_routes(llama: Llama) -> Iterator[Route[Handler]]:
     for prefix in OPENAI_PREFIXES:
         yield Route("POST", f"{prefix}/chat/completions/input_tokens", Scope.INFER, llama.count)
+        yield Route("POST", f"{prefix}/responses/input_tokens", Scope.INFER, llama.count_response)
     for prefix in LLAMA_PREFIXES:
         yield Route("POST", f"{prefix}/tokenize", Scope.INFER, llama.tokenize)
         yield Route("POST", f"{prefix}/detokenize", Scope.INFER, llama.detokenize)

@@ -77,6 +77,13 @@ def test_a_conversation_is_counted_as_it_is_answered(daemon: Daemon) -> None:
     assert answered["usage"]["prompt_tokens"] == counted
 
 
+def test_the_sdk_counts_the_input_of_a_response(daemon: Daemon) -> None:
+    with daemon.sdk() as client:
+        counted = client.responses.input_tokens.count(model=MODEL, input="Hi")
+    answered = daemon.chat("Hi", max_tokens=1).json()
+    assert counted.input_tokens == answered["usage"]["prompt_tokens"]
+
+
 def test_text_survives_tokens_and_back(daemon: Daemon) -> None:
     text = "naïve 東京 🙂\n<|im_start|>"
     answer = daemon.post("/detokenize", {"model": MODEL, "tokens": tokens_of(daemon, text)})

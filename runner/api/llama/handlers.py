@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,8 @@ from runner.api.call import Call, EventStream, while_wanted
 from runner.api.llama import parse, render
 from runner.api.openai import choosing
 from runner.api.openai import parse as chat_parse
+from runner.api.openai.parse import ChatRequest
+from runner.api.openai.response_input import chat_body
 from runner.api.questions import ask, name_or_only, only_name
 from runner.errors import Kind, RunnerError
 from runner.service import Engines, RunningModel
@@ -50,7 +52,14 @@ class Llama:
 
     async def count(self, call: Call) -> None:
         """Tell how many tokens a conversation is."""
-        request = await call.read(chat_parse.parse)
+        await self._count(call, chat_parse.parse)
+
+    async def count_response(self, call: Call) -> None:
+        """Tell how many tokens the input of a response is."""
+        await self._count(call, lambda body: chat_parse.parse(chat_body(body)))
+
+    async def _count(self, call: Call, read: Callable[[dict[str, Any]], ChatRequest]) -> None:
+        request = await call.read(read)
         answered = await self._ask(call, request.model, request.prompt)
         counted = {"object": "response.input_tokens", "input_tokens": len(answered.tokens)}
         await call.reply(msgspec.json.encode(counted))
