@@ -27,17 +27,20 @@ class ChatRequest:
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submit(self, choice: int, *, client: str) -> Submit:
-        """Return what the engine is asked for one choice; seeds of choices follow one another."""
-        sampled = self.sampling
-        if choice and sampled.seed is not None:
-            seed = (sampled.seed + choice) % MAX_SEED
-            sampled = msgspec.structs.replace(sampled, seed=seed)
+        """Return what the engine is asked for one choice."""
         return Submit(
             id=0,
             prompt=self.prompt,
-            sampling=sampled,
+            sampling=sampling_of(self.sampling, choice),
             max_tokens=self.max_tokens,
             stop=self.stop,
             cache_prompt=self.cache_prompt,
             client=client,
         )
+
+
+def sampling_of(asked: Sampling, choice: int) -> Sampling:
+    """Return how one choice is sampled; seeds of choices follow one another."""
+    if not choice or asked.seed is None:
+        return asked
+    return msgspec.structs.replace(asked, seed=(asked.seed + choice) % MAX_SEED)

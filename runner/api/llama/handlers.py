@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from runner.api import faults
+from runner.api.asking import ChatRequest
 from runner.api.call import Call, EventStream, while_wanted
 from runner.api.llama import parse, render
 from runner.api.openai import choosing
 from runner.api.openai import parse as chat_parse
-from runner.api.openai.parse import ChatRequest
 from runner.api.openai.response_input import chat_body
 from runner.api.questions import ask, name_or_only, only_name
 from runner.errors import Kind, RunnerError

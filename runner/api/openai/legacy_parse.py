@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runner.api.asking import MAX_SEED
+from runner.api.asking import sampling_of
 from runner.api.openai import generation, sampling, structure
 from runner.api.openai.fields import Fields, as_array, as_integer, as_text, refuse
 from runner.errors import Kind, RunnerError
@@ -38,15 +38,12 @@ class CompletionRequest:
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submits(self, *, client: str) -> list[Submit]:
-        """Return what the engine is asked: the choices of the first prompt, then of the next.
-
-        Seeds of a prompt's choices follow one another.
-        """
+        """Return what the engine is asked: the choices of the first prompt, then of the next."""
         return [
             Submit(
                 id=0,
                 prompt=prompt,
-                sampling=self._sampled(choice),
+                sampling=sampling_of(self.sampling, choice),
                 max_tokens=self.max_tokens,
                 stop=self.stop,
                 cache_prompt=self.cache_prompt,
@@ -55,12 +52,6 @@ class CompletionRequest:
             for prompt in self.prompts
             for choice in range(self.choices)
         ]
-
-    def _sampled(self, choice: int) -> Sampling:
-        if self.sampling.seed is None:
-            return self.sampling
-        seed = (self.sampling.seed + choice) % MAX_SEED
-        return msgspec.structs.replace(self.sampling, seed=seed)
 
 
 def parse(body: dict[str, Any]) -> CompletionRequest:
