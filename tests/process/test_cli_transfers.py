@@ -97,7 +97,7 @@ def weights(tmp_path: Path) -> Path:
 def seed(registry: RunningRegistry, size_bytes: int) -> str:
     """Put a model there; return its id."""
     content = tiny_model() + random.Random(7).randbytes(size_bytes)
-    manifest = registry.seed("org/big", "latest", [content, b"a licence"])
+    manifest = registry.seed("org/big", "latest", [content, tiny_model()])
     return hashlib.sha256(manifest).hexdigest()
 
 
