@@ -290,6 +290,7 @@ class Host:
 
     def _assemble_pool(self, loaded: LoadedPool, message: Load) -> Engine:
         settings, native = loaded.ready.settings, loaded.embedder.info
+        limit = settings.parallel + settings.max_queue
         preparer: Preparer[Embed | Rank, Texts] = Preparer(
             pooling_prompter(loaded).prepare,
             answer=Answerer(asking_prompter(loaded), loaded.model).answer,
@@ -307,11 +308,11 @@ class Host:
             emit=self._outbox.emit,
             send=self._outbox.send,
             is_preparing=lambda: len(preparer) > 0,
+            max_jobs=limit,
         )
         neighbours = None
         if message.wishes.threads is None:
             neighbours = Neighbours(cpus=count_cpus(), most=pool.threads)
-        limit = settings.parallel + settings.max_queue
         cells = settings.total_cells
         takes = (Embed, Rank, Ask)
         return Engine(loop, takes, pool, neighbours, preparer, None, limit, cells, None)

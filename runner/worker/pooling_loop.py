@@ -72,8 +72,10 @@ class PoolingLoop:
         emit: Callable[[list[Event]], None],
         send: Callable[[Message], None],
         is_preparing: Callable[[], bool],
+        max_jobs: int,
     ) -> None:
-        """``is_preparing`` tells of requests on their way here."""
+        """``is_preparing`` tells of requests on their way here; over ``max_jobs`` are refused."""
+        self._max_jobs = max_jobs
         self._pool = pool
         self._packer = packer
         self._inbox = inbox
@@ -140,6 +142,11 @@ class PoolingLoop:
         return not self._is_preparing() or time.monotonic() >= stop_s
 
     def _open(self, texts: Texts) -> None:
+        if len(self._jobs) >= self._max_jobs:
+            message = f"{self._max_jobs} requests are waiting for this model already"
+            hint = "try again in a moment"
+            self._emit([Failed(texts.id, Kind.BUSY.value, message, hint)])
+            return
         rows = np.empty((len(texts.texts), self._pool.width), np.float32)
         job = self._jobs[texts.id] = Job(texts, rows)
         self._packer.add(job)
