@@ -24,6 +24,7 @@ from runner.errors import Kind, RunnerError
 from runner.places import clean
 
 PROGRAMS = ("dmr", "ollama", "hf")
+OF_ONE_MODEL = (Kind.INVALID_MODEL, Kind.INTEGRITY)  # what speaks against no other model
 HEADER = ("MODEL NAME", "SIZE")
 
 
@@ -63,11 +64,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.write(render_json(found) if args.json else render_table(HEADER, rows))
             return 0
         names = [each["names"][0] for each in found]
+    left_out = 0
     for name in names:
         body = request | {"name": name} | ({"target": args.target} if args.target else {})
-        model = follow(console, args.host, "/models/import", body, what=f"{name}: hashed")
-        _tell(console, model)
-    return 0
+        try:
+            model = follow(console, args.host, "/models/import", body, what=f"{name}: hashed")
+        except RunnerError as error:
+            if not args.all or error.kind not in OF_ONE_MODEL:
+                raise
+            console.say(f"Left out {printable(display_name(name))}: {printable(str(error))}")
+            left_out += 1
+        else:
+            _tell(console, model)
+    return 1 if left_out else 0
 
 
 def _import_files(args: argparse.Namespace, console: Console) -> int:

@@ -205,6 +205,18 @@ def test_import_takes_models_over() -> None:
     assert remote.requests == [("POST /models/import", body)]
 
 
+def test_a_model_that_cannot_be_imported_keeps_no_other_from_it() -> None:
+    no_model = RunnerError(Kind.INVALID_MODEL, "not a GGUF file")
+    every = ("import", "--from", "ollama", "--all", "x", "y")
+    code, out, err, remote = run_command({"POST /models/import": no_model}, *every)
+    assert (code, out) == (1, "")
+    assert err.splitlines() == ["Left out x: not a GGUF file", "Left out y: not a GGUF file"]
+    assert len(remote.requests) == 2
+    full = RunnerError(Kind.DISK_FULL, "the disk is full")
+    code, _, err, remote = run_command({"POST /models/import": full}, *every)
+    assert (code, err, len(remote.requests)) == (1, "the disk is full\n", 1)
+
+
 def test_one_name_is_for_one_model() -> None:
     code, _, err, remote = run_command({}, "import", "--from", "hf", "a", "b", "--as", "c")
     assert (code, remote.requests) == (2, [])
