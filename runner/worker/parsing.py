@@ -66,7 +66,7 @@ class Answer:
             "".join(delta.get("reasoning_content", "") for delta in deltas),
             join_calls(_call(delta["tool_call"]) for delta in deltas if "tool_call" in delta),
         )
-        self.reasoning_tokens += _reasoning_tokens(told, piece.tokens)
+        self.reasoning_tokens += _reasoning_tokens(told)
         ended_s = time.monotonic()
         self.due_s = ended_s + REST * (ended_s - began_s)
         if told.text or told.reasoning or told.calls or (is_final and told.logprobs):
@@ -80,12 +80,12 @@ def _call(delta: dict[str, Any]) -> CallDelta:
     return CallDelta(delta["index"], delta["arguments"], delta.get("id", ""), delta.get("name", ""))
 
 
-def _reasoning_tokens(told: Piece, tokens: int) -> int:
+def _reasoning_tokens(told: Piece) -> int:
     """Share the tokens of a piece out by its characters."""
     if not told.reasoning:
         return 0
     other = len(told.text) + sum(len(call.name) + len(call.arguments) for call in told.calls)
-    return round(tokens * len(told.reasoning) / (len(told.reasoning) + other))
+    return round(told.tokens * len(told.reasoning) / (len(told.reasoning) + other))
 
 
 class Parsing:

@@ -52,6 +52,7 @@ THINKER = """\
 
 </think>
 
+{% else %}<think>
 {% endif %}{% endif %}"""
 
 
@@ -68,9 +69,10 @@ def ask(
 ) -> tuple[Piece, Ended]:
     messages = [{"role": "user", "content": content}]
     temperature = members.pop("temperature", 0.0)
+    max_tokens = members.pop("max_tokens", 200)
     prompt = ChatPrompt(messages_json=json.dumps(messages), **members)
     sampling = Sampling(temperature=temperature, seed=id, json_schema=schema and json.dumps(schema))
-    worker.send(Submit(id=id, prompt=prompt, sampling=sampling, max_tokens=200))
+    worker.send(Submit(id=id, prompt=prompt, sampling=sampling, max_tokens=max_tokens))
     [last] = worker.wait_for_last(id)
     assert isinstance(last, Ended), last
     pieces = [event for event in worker.log[id] if isinstance(event, Piece)]
@@ -152,13 +154,30 @@ def test_b8_a_schema_without_a_grammar_names_its_tool(worker: WorkerClient) -> N
     assert (last.kind, last.param) == ("invalid_request", "tools[1].function.parameters")
 
 
-def test_structure_binds_what_is_shown_of_a_model_that_thinks() -> None:
-    with WorkerClient() as worker:
-        worker.load(
-            model_path(),
-            EngineWishes(context_size=512, parallel=2, threads=1, chat_template=THINKER),
-        )
-        worker.wait_for(Ready)
-        answer, last = ask(worker, 1, "How much is 2 and 2?", schema=SCHEMA, enable_thinking=False)
-        assert last.reason == "eos"
-        jsonschema.validate(json.loads(answer.text), SCHEMA)
+@pytest.fixture(scope="module")
+def thinker() -> Iterator[WorkerClient]:
+    wishes = EngineWishes(context_size=512, parallel=2, threads=1, chat_template=THINKER)
+    with WorkerClient() as client:
+        client.load(model_path(), wishes)
+        client.wait_for(Ready)
+        yield client
+
+
+def test_structure_binds_what_is_shown_of_a_model_that_thinks(thinker: WorkerClient) -> None:
+    answer, last = ask(thinker, 1, "How much is 2 and 2?", schema=SCHEMA, enable_thinking=False)
+    assert last.reason == "eos"
+    jsonschema.validate(json.loads(answer.text), SCHEMA)
+
+
+def test_thoughts_are_told_apart_and_counted(thinker: WorkerClient) -> None:
+    answer, last = ask(thinker, 2, "Hi", max_tokens=20)
+    assert answer.reasoning
+    assert answer.text == ""
+    assert last.reasoning_tokens == 20
+
+
+def test_thoughts_are_left_in_the_content_where_that_is_asked(thinker: WorkerClient) -> None:
+    answer, last = ask(thinker, 3, "Hi", max_tokens=20, reasoning_format="none")
+    assert answer.reasoning == ""
+    assert answer.text
+    assert last.reasoning_tokens == 0
