@@ -77,6 +77,17 @@ def test_a_conversation_is_counted_as_it_is_answered(daemon: Daemon) -> None:
     assert answered["usage"]["prompt_tokens"] == counted
 
 
+def test_tools_are_counted_as_they_are_answered(daemon: Daemon) -> None:
+    function = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
+    tools = [{"type": "function", "function": function}]
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+    counted = daemon.post("/v1/chat/completions/input_tokens", body).json()["input_tokens"]
+    flat = {"model": MODEL, "input": "Hi", "tools": [{"type": "function"} | function]}
+    response = daemon.post("/v1/responses/input_tokens", flat).json()["input_tokens"]
+    answered = daemon.chat("Hi", max_tokens=1, tools=tools).json()
+    assert counted == response == answered["usage"]["prompt_tokens"]
+
+
 def test_the_sdk_counts_the_input_of_a_response(daemon: Daemon) -> None:
     with daemon.sdk() as client:
         counted = client.responses.input_tokens.count(model=MODEL, input="Hi")
