@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 2
+#define RN_ABI 3
 
 enum {
     RN_OK = 0,

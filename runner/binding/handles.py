@@ -168,9 +168,9 @@ class ContextInfo:
     state_bytes: int  # of a sequence's saved state: so many,
     token_bytes: int  # and so many more for each token
     memory_bytes: dict[str, int]  # model, context, compute
-    window: int = 0  # tokens of a sliding window; 0: no layer has one
-    full_window: bool = True  # those layers have room for all tokens
-    window_token_bytes: int = 0  # less in a state for each token before the window
+    window: int  # tokens of a sliding window; 0: no layer has one
+    full_window: bool  # those layers have room for all tokens
+    window_token_bytes: int  # less in a state for each token before the window
 
 
 class Context(Handle):

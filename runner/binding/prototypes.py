@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 2
+ABI = 3
 
 
 class Buf(c.Structure):

@@ -105,7 +105,7 @@ def _load(
         metadata,
         has_state=has_state,
         window=info["n_swa"],
-        window_share=info.get("swa_layers", 0) / info["n_layer"],
+        window_share=info["swa_layers"] / info["n_layer"],
     )
     wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
