@@ -31,10 +31,6 @@ def load(path: Path | None = None) -> Library:
         raise ImportError(f"cannot load {found}: {error}; {REMEDY}") from error
 
 
-# Came after ABI 2 began: a library from before serves what generates.
-ADDED = frozenset(name for name in PROTOTYPES if name.startswith("rn_embed"))
-
-
 class Library:
     """The loaded library. Attributes named ``rn_*`` are its functions, typed by the table."""
 
@@ -44,17 +40,13 @@ class Library:
         if (got := cdll.rn_abi_version()) != ABI:
             raise ImportError(f"{path} has ABI {got}, this package needs {ABI}; {REMEDY}")
         for name, (result, arguments) in PROTOTYPES.items():
-            if not hasattr(cdll, name) and name in ADDED:
-                continue
             function = getattr(cdll, name)
             function.restype, function.argtypes = result, arguments
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in PROTOTYPES:
             raise AttributeError(name)
-        function: Callable[..., Any] | None = getattr(self._cdll, name, None)
-        if function is None:
-            raise ImportError(f"{self.path} is older than {name}; {REMEDY}")
+        function: Callable[..., Any] = getattr(self._cdll, name)
         return function
 
     def check(self, status: int) -> int:

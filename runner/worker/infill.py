@@ -38,7 +38,7 @@ class InfillTokens:
 
 def find_infill(info: dict[str, Any]) -> InfillTokens:
     """Read the tokens out of ``rn_model_info``."""
-    return InfillTokens(begin=info["bos"] if info["add_bos"] else NONE, **info.get("fim", {}))
+    return InfillTokens(begin=info["bos"] if info["add_bos"] else NONE, **info["fim"])
 
 
 def infill_tokens(

@@ -63,7 +63,3 @@ def test_the_tokens_are_those_that_the_library_tells() -> None:
     found = find_infill({"bos": 9, "add_bos": True, "fim": fim})
     assert found == InfillTokens(begin=9, prefix=1, suffix=2, middle=3)
     assert find_infill({"bos": 9, "add_bos": False, "fim": fim}).begin == -1
-
-
-def test_a_library_that_does_not_tell_has_no_tokens() -> None:
-    assert not find_infill({"bos": 9, "add_bos": False}).is_complete
