@@ -17,8 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from benchmarks import alone, decode_depth, machine, peers, servers, serving
 from benchmarks.servers import Server
@@ -48,15 +47,8 @@ class Contest:
         self._running: dict[Subject, Server] = {}
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the servers."""
         self._stack.close()
 
     def server(self, subject: Subject) -> Server:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,7 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace, folder: Path, *, is_busy: bool) -> int:
     flags = None if options.best is None else shlex.split(options.best)
-    with Contest(models.find(options.model), folder, flags=flags) as contest:
+    with closing(Contest(models.find(options.model), folder, flags=flags)) as contest:
         for subject in ("ours", *RIVALS):
             contest.server(subject)
         table = Table(

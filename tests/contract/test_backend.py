@@ -280,7 +280,7 @@ def test_a_generator_goes_on_in_another_slot_after_its_tokens_are_computed_again
 
 def test_full_memory_computes_nothing_and_can_go_on(subject: Subject) -> None:
     if not subject.shares_cells:
-        pytest.skip("each stream has its own room")
+        pytest.skip("the rule is of one buffer for all; here each stream has its own room")
     prompt = subject.prompt
     filling = (prompt * 20)[: CONTEXT - 1]
     subject.fill(0, filling)
@@ -293,7 +293,7 @@ def test_full_memory_computes_nothing_and_can_go_on(subject: Subject) -> None:
 
 def test_a_shared_prefix_takes_no_cells(subject: Subject) -> None:
     if not subject.shares_cells:
-        pytest.skip("each stream has its own room")
+        pytest.skip("the rule is of one buffer for all; here each stream has its own room")
     filling = (subject.prompt * 20)[: CONTEXT - 10]
     subject.fill(0, filling)
     for slot in (1, 2, 3):

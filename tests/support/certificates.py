@@ -117,7 +117,7 @@ def _openssl(*arguments: str) -> bytes:
     try:
         run = subprocess.run(["openssl", *arguments], capture_output=True, check=True)
     except FileNotFoundError:
-        pytest.skip("the openssl program is not installed")
+        pytest.skip("the openssl program is not installed: apt-get install openssl")
     except subprocess.CalledProcessError as error:
         raise AssertionError(error.stderr.decode(errors="replace")) from error
     return run.stdout

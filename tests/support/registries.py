@@ -28,6 +28,7 @@ from tests.support.token_server import ISSUER, SERVICE, TokenServer, serve_token
 
 USER, PASSWORD = "alice", "s3cret"
 START_S = 20.0
+PACKAGES = {"htpasswd": "apache2-utils", "nginx": "nginx-light"}  # Debian's, where named otherwise
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
 GGUF = "application/vnd.docker.ai.gguf.v3"
@@ -234,7 +235,7 @@ def require_program(name: str) -> str:
     """Return the path of a program; skip the test where it is not installed."""
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if path is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
     return path
 
 
