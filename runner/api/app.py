@@ -113,8 +113,9 @@ class App:
 
     async def on_error(self, exchange: Exchange, error: RunnerError) -> None:
         """Answer with an error: from here, or from net for what a handler did not foresee."""
-        headers = [*faults.headers(error), *gate.cors_headers(exchange.request, self._policy)]
-        await exchange.respond(error.row.status, headers, faults.render(error))
+        request = exchange.request
+        headers = [*faults.headers(error), *gate.cors_headers(request, self._policy)]
+        await exchange.respond(error.row.status, headers, faults.body(error, request.raw_path))
 
     async def _answer_options(self, exchange: Exchange) -> None:
         """Answer a browser's preflight, or tell what a path can do."""

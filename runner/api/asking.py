@@ -26,17 +26,20 @@ class ChatRequest:
     cache_prompt: bool
     ignored: tuple[str, ...]  # names of fields that had no effect
 
-    def submit(self, choice: int, *, client: str) -> Submit:
-        """Return what the engine is asked for one choice."""
-        return Submit(
-            id=0,
-            prompt=self.prompt,
-            sampling=sampling_of(self.sampling, choice),
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            cache_prompt=self.cache_prompt,
-            client=client,
-        )
+    def submits(self, *, client: str) -> list[Submit]:
+        """Return what the engine is asked: one for each choice."""
+        return [
+            Submit(
+                id=0,
+                prompt=self.prompt,
+                sampling=sampling_of(self.sampling, choice),
+                max_tokens=self.max_tokens,
+                stop=self.stop,
+                cache_prompt=self.cache_prompt,
+                client=client,
+            )
+            for choice in range(self.choices)
+        ]
 
 
 def sampling_of(asked: Sampling, choice: int) -> Sampling:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
-from runner import http
 from runner.api import faults, jsonbody
 from runner.api.faults import Header
 from runner.api.gate import Allowed
@@ -90,16 +89,20 @@ class Call:
 
 
 class EventStream:
-    """An answer of Server-Sent Events whose head waits for the first event.
+    """An answer of events, Server-Sent or lines of JSON, whose head waits for the first one.
 
     So a request that is refused gets its 4xx. When the model takes long to load, patience ends
     and the head goes out alone: heartbeats keep the connection alive, and an error that comes
     later is the stream's last event.
     """
 
-    def __init__(self, call: Call, headers: Sequence[Header] = ()) -> None:
+    def __init__(
+        self, call: Call, headers: Sequence[Header], *, content_type: str, heartbeat: bytes
+    ) -> None:
         self._call = call
         self._headers = headers
+        self._content_type = content_type
+        self._heartbeat = heartbeat
         self._opening: asyncio.Task[Stream] | None = None
         self._stream: Stream | None = None
 
@@ -147,7 +150,7 @@ class EventStream:
         if self._opening is None:
             self._opening = asyncio.create_task(
                 self._call.open_stream(
-                    "text/event-stream", headers=self._headers, heartbeat=http.sse.HEARTBEAT
+                    self._content_type, headers=self._headers, heartbeat=self._heartbeat
                 )
             )
         return self._opening

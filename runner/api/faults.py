@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 from runner.api.routes import MethodNotAllowed
@@ -28,6 +30,18 @@ def render(error: RunnerError) -> bytes:
     details = {name: fact for name, fact in error.details.items() if name != "stderr"}
     # Details never replace the members every client reads.
     return json.dumps({"error": body | details | body}).encode()
+
+
+Render = Callable[[RunnerError], bytes]
+
+# Paths whose clients read errors in another shape than OpenAI's.
+_BODIES: tuple[tuple[re.Pattern[str], Render], ...] = ()
+
+
+def body(error: RunnerError, path: str) -> bytes:
+    """Render an error as the clients of a path read it."""
+    found = (render for pattern, render in _BODIES if pattern.match(path))
+    return next(found, render)(error)
 
 
 def headers(error: RunnerError) -> list[Header]:

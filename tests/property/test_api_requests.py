@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from runner import http
 from runner.api import faults, gate, jsonbody, routes
+from runner.api.choosing import ignored_header
 from runner.api.gate import Policy
 from runner.api.keys import Scope, parse_keys
 from runner.api.llama import parse as llama
 from runner.api.openai import legacy_parse
-from runner.api.openai.choosing import ignored_header
 from runner.api.openai.generation import PRIVATE
 from runner.api.openai.parse import ChatRequest, parse
 from runner.api.openai.sampling import INTEGERS, NUMBERS

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
 
-from runner.api import faults
+from runner.api.answering import Answering, Form
 from runner.api.asking import ChatRequest
-from runner.api.call import Call, EventStream, while_wanted
+from runner.api.call import Call, while_wanted
 from runner.api.llama import parse, render
-from runner.api.openai import choosing
 from runner.api.openai import parse as chat_parse
+from runner.api.openai.render import error_event
 from runner.api.openai.response_input import chat_body
 from runner.api.questions import ask, name_or_only, only_name
 from runner.errors import Kind, RunnerError
-from runner.service import Engines, RunningModel
+from runner.service import Engines, Lease, RunningModel
 from runner.wire.messages import Answered
 
 
@@ -26,8 +25,8 @@ class Llama:
 
     def __init__(self, engines: Engines, *, version: str, patience_s: float) -> None:
         self._engines = engines
+        self._answering = Answering(engines, Form(error_event=error_event), patience_s=patience_s)
         self._version = version
-        self._patience_s = patience_s
 
     async def tokenize(self, call: Call) -> None:
         """Tell the tokens of a text."""
@@ -44,9 +43,7 @@ class Llama:
 
     async def apply_template(self, call: Call) -> None:
         """Tell what the model would read of a conversation."""
-        only = only_name(self._engines)
-        named = {} if only is None else {"model": only}
-        request = await call.read(lambda body: chat_parse.parse(named | body))
+        request = await call.read(lambda body: chat_parse.parse(self._named(body)))
         answered = await self._ask(call, request.model, request.prompt)
         await call.reply(msgspec.json.encode({"prompt": answered.text}))
 
@@ -66,33 +63,12 @@ class Llama:
 
     async def infill(self, call: Call) -> None:
         """Fill the gap between two texts."""
-        request = await call.read(parse.parse_infill)
-        name = name_or_only(request.model, self._engines)
-        headers = choosing.ignored_header(request.ignored)
-        if request.stream:
-            await choosing.stream(
-                call,
-                headers,
-                partial(self._relay, call, name, request),
-                patience_s=self._patience_s,
-            )
-            return
-        async with while_wanted(call.exchange), await self._engines.lease(name) as lease:
-            choosing.check_model(name, request.sampling, lease.ready)
-            completion = lease.submit(request.submit(client=call.client))
-            filling, ended = await choosing.fold(completion, render.Filling(name, request.sampling))
-        body = msgspec.json.encode(filling.render(ended))
-        await call.reply(body, headers=[faults.JSON_TYPE, *headers])
+        request = await call.read(lambda body: parse.parse_infill(self._named(body)))
 
-    async def _relay(
-        self, call: Call, name: str, request: parse.InfillRequest, events: EventStream
-    ) -> bytes:
-        async with await self._engines.lease(name) as lease:
-            choosing.check_model(name, request.sampling, lease.ready)
-            completion = lease.submit(request.submit(client=call.client))
-            filling = render.Filling(name, request.sampling)
-            last, _ = await choosing.relay(completion, filling, events)
-        return last
+        async def begin(_: Lease) -> render.Answer:
+            return render.Answer(request.model, request.sampling)
+
+        await self._answering.give(call, request, begin)
 
     async def props(self, call: Call) -> None:
         """Tell of a model in memory; nothing is loaded for that."""
@@ -105,6 +81,11 @@ class Llama:
         if call.query_flag("fail_on_no_slot") and all(slot["is_processing"] for slot in shown):
             raise RunnerError(Kind.BUSY, "no slot is free", retry_after_s=1)
         await call.reply(msgspec.json.encode(shown))
+
+    def _named(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Let a request that names no model mean the only one in memory."""
+        only = only_name(self._engines)
+        return body if only is None else {"model": only} | body
 
     def _running(self, call: Call) -> RunningModel:
         name = name_or_only(call.query("model"), self._engines)

@@ -1,6 +1,6 @@
 """Bodies of llama-server's own routes to frozen values (its README). Pure.
 
-``model`` may be absent in all of them: llama-server has one.
+``model`` may be absent where nothing is generated: llama-server has one.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runner.api.fields import Fields, as_integer, as_object, refuse
 from runner.api.openai import generation, sampling, structure
-from runner.api.openai.fields import Fields, as_integer, as_object, refuse
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Detokenize, InfillPrompt, Sampling, Snippet, Submit, Tokenize
 
@@ -39,7 +39,7 @@ class DetokenizeRequest:
 class InfillRequest:
     """A gap to fill."""
 
-    model: str | None
+    model: str
     prompt: InfillPrompt
     sampling: Sampling
     max_tokens: int | None
@@ -48,17 +48,19 @@ class InfillRequest:
     cache_prompt: bool
     ignored: tuple[str, ...]
 
-    def submit(self, *, client: str) -> Submit:
+    def submits(self, *, client: str) -> list[Submit]:
         """Return what the engine is asked for."""
-        return Submit(
-            id=0,
-            prompt=self.prompt,
-            sampling=self.sampling,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            cache_prompt=self.cache_prompt,
-            client=client,
-        )
+        return [
+            Submit(
+                id=0,
+                prompt=self.prompt,
+                sampling=self.sampling,
+                max_tokens=self.max_tokens,
+                stop=self.stop,
+                cache_prompt=self.cache_prompt,
+                client=client,
+            )
+        ]
 
 
 def parse_tokenize(body: dict[str, Any]) -> TokenizeRequest:
@@ -93,7 +95,7 @@ def parse_infill(body: dict[str, Any]) -> InfillRequest:
     ignored: dict[str, None] = {}
     generation.refuse_private(fields)
     return InfillRequest(
-        model=parse_model(fields),
+        model=generation.parse_model(fields),
         prompt=InfillPrompt(
             prefix=_required_text(fields, "input_prefix"),
             suffix=_required_text(fields, "input_suffix"),

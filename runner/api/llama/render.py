@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -32,8 +34,33 @@ def _piece(piece: bytes) -> str | list[int]:
 # ---- infill ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one gap is told: for :mod:`runner.api.answering`."""
+
+    model: str
+    sampling: Sampling
+
+    def choice(self) -> Filling:
+        """Return an empty gap, for an answer that is told whole."""
+        return Filling(self.model, self.sampling)
+
+    def whole(self, made: Sequence[tuple[Filling, Ended]]) -> bytes:
+        """Render the whole answer."""
+        ((filling, ended),) = made
+        return msgspec.json.encode(filling.render(ended))
+
+    def chunks(self, _: int) -> Filling:
+        """Return what renders a stream."""
+        return Filling(self.model, self.sampling)
+
+    def tail(self, _: Sequence[Ended]) -> bytes:
+        """Render nothing: the last event tells all."""
+        return b""
+
+
 class Filling:
-    """The text of a gap as it comes: for :mod:`runner.api.openai.choosing`."""
+    """The text of a gap as it comes."""
 
     def __init__(self, model: str, sampling: Sampling) -> None:
         self._model = model
@@ -46,7 +73,7 @@ class Filling:
         if isinstance(event, Piece):
             self._texts.append(event.text)
 
-    def first(self) -> bytes:
+    def first(self, _: Begun) -> bytes:
         """Render nothing: there is no opening."""
         return b""
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from runner.api.call import Call, while_wanted
+from runner.api.fields import Fields, as_text
 from runner.api.management import render
-from runner.api.openai.fields import Fields, as_text
 from runner.errors import Kind, RunnerError
 from runner.service import Engines as Service
 

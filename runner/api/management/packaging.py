@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.call import Call, while_wanted
+from runner.api.fields import Fields, as_text
 from runner.api.management.answers import Outcome, ProgressAnswer
-from runner.api.openai.fields import Fields, as_text
 from runner.errors import Kind, RunnerError
 from runner.service import Format, PackageRequest, Transfers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api.call import Call
-from runner.api.openai.fields import Fields
+from runner.api.fields import Fields
 from runner.errors import Kind, RunnerError
 from runner.service import Diagnosis, Found, Transfers
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.call import Call, while_wanted
+from runner.api.fields import Fields
 from runner.api.management import chores
 from runner.api.management.engines import Backend
 from runner.api.management.telling import tell
-from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest, Reference
 from runner.service import Catalogue, Engines, Phase, Program, PruneWish, Upkeep, choose

@@ -6,8 +6,8 @@ from typing import Any
 
 from runner.api import blocking, jsonbody
 from runner.api.call import Call, while_wanted
+from runner.api.fields import Fields
 from runner.api.management.answers import ArchiveAnswer, Outcome, ProgressAnswer
-from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
 from runner.service import Layout, Pulled
 from runner.service import Transfers as Service

@@ -11,9 +11,9 @@ import msgspec
 
 from runner.api import faults
 from runner.api.call import INLINE_BYTES, Call
+from runner.api.choosing import ignored_header
+from runner.api.fields import Fields, as_integer, refuse
 from runner.api.openai import generation, pooling
-from runner.api.openai.choosing import ignored_header
-from runner.api.openai.fields import Fields, as_integer, refuse
 from runner.service import Engines
 from runner.wire.messages import Embed, Pooled
 

@@ -5,7 +5,7 @@ Each function takes its fields, and raises INVALID_REQUEST naming the one at fau
 
 from __future__ import annotations
 
-from runner.api.openai.fields import Fields, as_text, refuse
+from runner.api.fields import Fields, as_text, refuse
 from runner.errors import Kind, RunnerError
 
 MAX_CHOICES = 16

@@ -1,93 +1,48 @@
-"""OpenAI's legacy completions: prompts without a template, streamed or whole."""
+"""OpenAI's legacy completions: prompts without a template."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from functools import partial
 
-from runner.api import faults
-from runner.api.call import Call, EventStream, while_wanted
-from runner.api.openai import choosing, legacy_parse, legacy_render
+from runner.api.answering import Answering, Form
+from runner.api.call import Call
+from runner.api.openai import legacy_parse, legacy_render
 from runner.api.openai.legacy_parse import CompletionRequest, Prompt
-from runner.api.openai.render import DONE, Identity, fingerprint
+from runner.api.openai.render import Identity, error_event, fingerprint
 from runner.api.questions import ask
 from runner.service import Engines, Lease
-from runner.wire.messages import Detokenize, Ended, InfillPrompt, Ready, TextPrompt, TokenPrompt
+from runner.wire.messages import Detokenize, InfillPrompt, TextPrompt, TokenPrompt
 
 
 class Completions:
     """The handler of legacy completions."""
 
     def __init__(self, engines: Engines, *, version: str, patience_s: float) -> None:
-        self._engines = engines
+        form = Form(error_event=error_event)
+        self._answering = Answering(engines, form, patience_s=patience_s)
         self._version = version
-        self._patience_s = patience_s
 
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
         request = await call.read(legacy_parse.parse)
-        if request.stream:
-            headers = choosing.ignored_header(request.ignored)
-            await choosing.stream(
-                call, headers, partial(self._relay, call, request), patience_s=self._patience_s
+
+        async def begin(lease: Lease) -> legacy_render.Answer:
+            identity = Identity(
+                id=f"cmpl-{secrets.token_hex(16)}",
+                created_s=int(time.time()),
+                model=request.model,
+                fingerprint=fingerprint(self._version, lease.ready),
             )
-        else:
-            await self._reply(call, request)
+            return legacy_render.Answer(
+                identity,
+                echoes=await _echoes(lease, request),
+                choices=request.choices,
+                top_logprobs=request.sampling.top_logprobs,
+                include_usage=request.include_usage,
+            )
 
-    async def _reply(self, call: Call, request: CompletionRequest) -> None:
-        top_logprobs = request.sampling.top_logprobs
-
-        async def fold(
-            _: int, completion: choosing.Completion
-        ) -> tuple[legacy_render.Choice, Ended]:
-            choice = legacy_render.Choice(top_logprobs=top_logprobs)
-            return await choosing.fold(completion, choice)
-
-        async with (
-            while_wanted(call.exchange),
-            await self._engines.lease(request.model) as lease,
-        ):
-            choosing.check_model(request.model, request.sampling, lease.ready)
-            identity = self._identify(request, lease.ready)
-            echoes = await _echoes(lease, request)
-            made = await choosing.each(lease, request.submits(client=call.client), fold)
-        await call.reply(
-            legacy_render.completion(identity, made, echoes, request.choices),
-            headers=[faults.JSON_TYPE, *choosing.ignored_header(request.ignored)],
-        )
-
-    async def _relay(self, call: Call, request: CompletionRequest, events: EventStream) -> bytes:
-        """Send all but the last events, and return those: they go out together."""
-        async with await self._engines.lease(request.model) as lease:
-            choosing.check_model(request.model, request.sampling, lease.ready)
-            identity = self._identify(request, lease.ready)
-            echoes = await _echoes(lease, request)
-
-            async def relay(index: int, completion: choosing.Completion) -> tuple[bytes, Ended]:
-                chunks = legacy_render.Chunks(
-                    identity,
-                    index,
-                    echo=echoes[index // request.choices],
-                    top_logprobs=request.sampling.top_logprobs,
-                    include_usage=request.include_usage,
-                )
-                return await choosing.relay(completion, chunks, events)
-
-            lasts = await choosing.each(lease, request.submits(client=call.client), relay)
-        usage = b""
-        if request.include_usage:
-            ended = [one for _, one in lasts]
-            usage = legacy_render.usage_chunk(identity, ended, request.choices)
-        return b"".join(chunk for chunk, _ in lasts) + usage + DONE
-
-    def _identify(self, request: CompletionRequest, ready: Ready) -> Identity:
-        return Identity(
-            id=f"cmpl-{secrets.token_hex(16)}",
-            created_s=int(time.time()),
-            model=request.model,
-            fingerprint=fingerprint(self._version, ready),
-        )
+        await self._answering.give(call, request, begin)
 
 
 async def _echoes(lease: Lease, request: CompletionRequest) -> list[str]:

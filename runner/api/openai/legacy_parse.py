@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from runner.api.asking import sampling_of
+from runner.api.fields import Fields, as_array, as_integer, as_text, refuse
 from runner.api.openai import generation, sampling, structure
-from runner.api.openai.fields import Fields, as_array, as_integer, as_text, refuse
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import InfillPrompt, Sampling, Submit, TextPrompt, TokenPrompt
 

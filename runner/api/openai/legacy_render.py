@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from runner.api.openai.render import FINISH_REASONS, LEAST_LOGPROB, Identity, render_timings
+from runner.api.openai.render import DONE, FINISH_REASONS, LEAST_LOGPROB, Identity, render_timings
 from runner.wire.messages import Begun, Ended, Piece, TokenLogprob
 
 OBJECT = "text_completion"
@@ -57,6 +58,43 @@ def name_token(piece: bytes) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one answer is told: for :mod:`runner.api.answering`.
+
+    ``echoes`` holds the text before each prompt's completions, of which there are ``choices`` each.
+    """
+
+    identity: Identity
+    echoes: Sequence[str]
+    choices: int
+    top_logprobs: int | None
+    include_usage: bool
+
+    def choice(self) -> Choice:
+        """Return an empty choice, for an answer that is told whole."""
+        return Choice(top_logprobs=self.top_logprobs)
+
+    def whole(self, made: Sequence[tuple[Choice, Ended]]) -> bytes:
+        """Render the whole answer."""
+        return completion(self.identity, made, self.echoes, self.choices)
+
+    def chunks(self, index: int) -> Chunks:
+        """Return what renders one choice of a stream."""
+        return Chunks(
+            self.identity,
+            index,
+            echo=self.echoes[index // self.choices],
+            top_logprobs=self.top_logprobs,
+            include_usage=self.include_usage,
+        )
+
+    def tail(self, ended: Sequence[Ended]) -> bytes:
+        """Render what follows the last chunks of all choices."""
+        usage = usage_chunk(self.identity, ended, self.choices) if self.include_usage else b""
+        return usage + DONE
+
+
 # ---- streamed --------------------------------------------------------------------------------
 
 
@@ -80,7 +118,7 @@ class Chunks:
         # OpenAI: with include_usage every chunk has the member, null in all but the last.
         self._usage = {"usage": None} if include_usage else {}
 
-    def first(self) -> bytes:
+    def first(self, _: Begun) -> bytes:
         """Render the prompt."""
         return self._chunk(self._echo) if self._echo else b""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api import jsonbody
-from runner.api.openai.fields import Fields, as_array, as_object, describe, refuse
+from runner.api.fields import Fields, as_array, as_object, describe, refuse
 from runner.errors import Kind, RunnerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

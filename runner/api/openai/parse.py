@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 from runner.api.asking import ChatRequest
+from runner.api.fields import Fields, as_boolean, as_text, refuse
 from runner.api.openai import generation, messages, sampling, structure, tools
-from runner.api.openai.fields import Fields, as_boolean, as_text, refuse
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 

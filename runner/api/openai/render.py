@@ -54,6 +54,31 @@ def fingerprint(version: str, ready: Ready) -> str:
     return "fp_" + hashlib.sha256(facts).hexdigest()[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one answer is told: for :mod:`runner.api.answering`."""
+
+    identity: Identity
+    include_usage: bool
+    wants_logprobs: bool
+
+    def choice(self) -> Choice:
+        """Return an empty choice, for an answer that is told whole."""
+        return Choice()
+
+    def whole(self, made: Sequence[tuple[Choice, Ended]]) -> bytes:
+        """Render the whole answer."""
+        return completion(self.identity, made, wants_logprobs=self.wants_logprobs)
+
+    def chunks(self, index: int) -> Chunks:
+        """Return what renders one choice of a stream."""
+        return Chunks(self.identity, index, include_usage=self.include_usage)
+
+    def tail(self, ended: Sequence[Ended]) -> bytes:
+        """Render what follows the last chunks of all choices."""
+        return (usage_chunk(self.identity, ended) if self.include_usage else b"") + DONE
+
+
 # ---- streamed --------------------------------------------------------------------------------
 
 
@@ -70,7 +95,7 @@ class Chunks:
         self._usage = usage
         self._has_calls = False
 
-    def first(self) -> bytes:
+    def first(self, _: Begun) -> bytes:
         """Render the chunk that opens a choice."""
         return self._head + b'{"role":"assistant","content":""}' + self._tail
 

@@ -17,9 +17,9 @@ import msgspec
 
 from runner.api import faults
 from runner.api.call import Call
+from runner.api.choosing import ignored_header
+from runner.api.fields import Fields, as_text, refuse
 from runner.api.openai import generation, pooling
-from runner.api.openai.choosing import ignored_header
-from runner.api.openai.fields import Fields, as_text, refuse
 from runner.errors import Kind, RunnerError
 from runner.service import Engines
 from runner.wire.messages import Pooled, Rank

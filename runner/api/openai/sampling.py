@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from runner.api.asking import MAX_SEED
-from runner.api.openai.fields import (
+from runner.api.fields import (
     NO_LIMIT,
     Fields,
     as_array,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from runner.api.fields import Fields, as_object, refuse
 from runner.api.openai import schema as schemas
-from runner.api.openai.fields import Fields, as_object, refuse
 from runner.errors import Kind, RunnerError
 
 MAX_SCHEMA_CHARACTERS = 256 * 1024

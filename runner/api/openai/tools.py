@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.api.fields import Fields, as_object, refuse
 from runner.api.openai import schema as schemas
-from runner.api.openai.fields import Fields, as_object, refuse
 from runner.errors import Kind, RunnerError
 
 MAX_TOOLS = 128

@@ -8,9 +8,10 @@ import pytest
 
 from runner.api.openai.legacy_render import Chunks, Logprobs, name_token, render_usage
 from runner.api.openai.render import Identity
-from runner.wire.messages import Ended, Piece, Timings, TokenLogprob
+from runner.wire.messages import Begun, Ended, Piece, Timings, TokenLogprob
 
 IDENTITY = Identity(id="cmpl-1", created_s=7, model="m", fingerprint="fp")
+BEGUN = Begun(id=1, prompt_tokens=1, cached_tokens=0)
 
 
 def ended(prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> Ended:
@@ -77,8 +78,8 @@ def test_what_was_held_back_is_no_chunk() -> None:
 
 
 def test_the_prompt_comes_first_where_it_is_wanted() -> None:
-    assert chunks().first() == b""
-    assert json.loads(chunks(echo="p").first()[6:])["choices"][0]["text"] == "p"
+    assert chunks().first(BEGUN) == b""
+    assert json.loads(chunks(echo="p").first(BEGUN)[6:])["choices"][0]["text"] == "p"
 
 
 def test_the_last_chunk_has_the_reason_and_no_text() -> None:

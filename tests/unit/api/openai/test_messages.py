@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from runner.api.fields import Fields
 from runner.api.openai import messages
-from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
 
 

@@ -233,7 +233,7 @@ def test_template_arguments_are_passed_on_as_they_are() -> None:
 
 def test_choices_differ_in_their_seeds_alone() -> None:
     parsed = request(n=3, seed=4294967294, max_tokens=7, stop="x", cache_prompt=False)
-    submits = [parsed.submit(index, client="127.0.0.1") for index in range(3)]
+    submits = parsed.submits(client="127.0.0.1")
     assert [submit.sampling.seed for submit in submits] == [4294967294, 0, 1]
     assert submits[0] == Submit(
         id=0,
@@ -247,8 +247,8 @@ def test_choices_differ_in_their_seeds_alone() -> None:
 
 
 def test_without_a_seed_every_choice_is_random() -> None:
-    parsed = request(n=2)
-    assert parsed.submit(0, client="") == parsed.submit(1, client="")
+    first, second = request(n=2).submits(client="")
+    assert first == second
 
 
 def test_the_model_alone_can_be_asked_for() -> None:

@@ -32,6 +32,7 @@ ENDED = Ended(
     completion_tokens=3,
     timings=TIMINGS,
 )
+BEGUN = Begun(id=1, prompt_tokens=24, cached_tokens=20)
 PIECES = (
     Piece(id=1, text="Hello", tokens=1),
     Piece(id=1, text="", tokens=1),
@@ -54,14 +55,14 @@ def sample(name: str) -> bytes:
 
 def test_a_stream() -> None:
     chunks = render.Chunks(IDENTITY, 0, include_usage=False)
-    stream = [chunks.first(), *map(chunks.piece, PIECES), chunks.last(ENDED), render.DONE]
+    stream = [chunks.first(BEGUN), *map(chunks.piece, PIECES), chunks.last(ENDED), render.DONE]
     assert b"".join(stream) == sample("chat_stream.sse")
 
 
 def test_a_stream_with_usage() -> None:
     chunks = render.Chunks(IDENTITY, 0, include_usage=True)
     stream = [
-        chunks.first(),
+        chunks.first(BEGUN),
         chunks.piece(PIECES[0]),
         chunks.last(ENDED),
         render.usage_chunk(IDENTITY, [ENDED]),
@@ -72,7 +73,7 @@ def test_a_stream_with_usage() -> None:
 
 def test_a_stream_of_logprobs() -> None:
     chunks = render.Chunks(IDENTITY, 1, include_usage=False)
-    assert chunks.first() + chunks.piece(LOGPROBS) == sample("chat_stream_logprobs.sse")
+    assert chunks.first(BEGUN) + chunks.piece(LOGPROBS) == sample("chat_stream_logprobs.sse")
 
 
 def test_a_stream_that_fails() -> None:

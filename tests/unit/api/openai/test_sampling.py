@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from runner.api.fields import Fields
 from runner.api.openai import sampling
-from runner.api.openai.fields import Fields
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Sampling
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.api.openai.fields import NO_LIMIT, Fields, describe, span
+from runner.api.fields import NO_LIMIT, Fields, describe, span
 from runner.errors import RunnerError
 
 

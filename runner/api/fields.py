@@ -1,4 +1,8 @@
-"""Reads one JSON object field by field: every error names the field, what it takes and what came.
+"""The fields of requests: what each takes, and how an object is read by them.
+
+A :class:`Shape` lists all members that an object of a request can have, whether they are honoured,
+accepted without effect or refused; parsers, the table of fields and ``/openapi.json`` are made from
+the same values. Every error names the field, what it takes and what came.
 
 A member that is ``null`` counts as absent. ``true`` is never a number; ``256.0`` is an integer;
 ``"0.7"`` is a string. Pure.
@@ -7,10 +11,110 @@ A member that is ``null`` counts as absent. ``true`` is never a number; ``256.0`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from runner.errors import Kind, RunnerError
+
+T = TypeVar("T")
+
+Schema = dict[str, Any]  # a JSON schema, as OpenAPI 3.1 has it
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Generic[T]):
+    """A member that is honoured. ``read`` takes the value and the name that errors call it by."""
+
+    name: str
+    about: str  # what it does, in a few words
+    schema: Schema
+    read: Callable[[Any, str], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A member that clients send and that has no effect here; ``X-Ignored-Fields`` tells them."""
+
+    name: str
+    about: str  # why it has none
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A member that is an error: to leave it out silently would answer another request."""
+
+    name: str
+    about: str  # why: the words after its name in the error
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that one kind of object in requests can have."""
+
+    name: str  # as the table of fields calls it: "chat completion"
+    members: tuple[Field[Any] | Ignored | Refused, ...]
+    refused: dict[str, Refused] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        assert len(names) == len(set(names)), f"{self.name} names a member twice"
+        refused = {one.name: one for one in self.members if isinstance(one, Refused)}
+        object.__setattr__(self, "refused", refused)
+
+
+def boolean(name: str, about: str) -> Field[bool]:
+    """Declare a member that is true or false."""
+    return Field(name, about, {"type": "boolean"}, as_boolean)
+
+
+def integer(name: str, about: str, low: int, high: int) -> Field[int]:
+    """Declare an integer out of ``low``..``high``, both included."""
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Field(name, about, schema, lambda value, param: as_integer(value, param, low, high))
+
+
+def number(name: str, about: str, low: float, high: float) -> Field[float]:
+    """Declare a number out of ``low``..``high``, both included."""
+    schema: Schema = {"type": "number", "minimum": low}
+    if high < NO_LIMIT:
+        schema["maximum"] = high
+    return Field(name, about, schema, lambda value, param: as_number(value, param, low, high))
+
+
+def text(name: str, about: str, *, max_characters: int | None = None) -> Field[str]:
+    """Declare a string."""
+    schema: Schema = {"type": "string"}
+    if max_characters is not None:
+        schema["maxLength"] = max_characters
+    return Field(name, about, schema, lambda value, param: as_text(value, param, max_characters))
+
+
+def word(name: str, about: str, words: tuple[str, ...]) -> Field[str]:
+    """Declare a string that is one of ``words``."""
+
+    def read(value: Any, param: str) -> str:
+        if not isinstance(value, str) or value not in words:
+            refuse(param, "one of " + ", ".join(words), value)
+        return value
+
+    return Field(name, about, {"type": "string", "enum": list(words)}, read)
+
+
+def members(name: str, about: str, schema: Schema | None = None) -> Field[dict[str, Any]]:
+    """Declare an object; ``schema`` says more of it than its type."""
+    return Field(name, about, {"type": "object", **(schema or {})}, as_object)
+
+
+def array(name: str, about: str, schema: Schema | None = None) -> Field[list[Any]]:
+    """Declare an array; ``schema`` says more of it than its type."""
+    return Field(name, about, {"type": "array", **(schema or {})}, as_array)
+
+
+def anything(name: str, about: str, schema: Schema) -> Field[Any]:
+    """Declare a member of several types, whose reader looks at the value itself."""
+    return Field(name, about, schema, lambda value, _: value)
 
 
 class Fields:
@@ -19,9 +123,12 @@ class Fields:
     ``path`` leads every name in errors: ``messages[2].`` for a message, empty for the request.
     """
 
-    def __init__(self, members: dict[str, Any], path: str = "") -> None:
+    def __init__(self, members: dict[str, Any], path: str = "", shape: Shape | None = None) -> None:
+        """Raise INVALID_REQUEST for a member that ``shape`` refuses."""
         self._members = {name: value for name, value in members.items() if value is not None}
         self._path = path
+        if shape is not None and not shape.refused.keys().isdisjoint(self._members):
+            self._refuse_first(shape)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -34,9 +141,25 @@ class Fields:
         """Return the full name of a member, as errors write it."""
         return self._path + name
 
-    def take(self, name: str) -> Any:
-        """Take a member of any type; None when it is absent."""
-        return self._members.pop(name, None)
+    @overload
+    def take(self, field: Field[T]) -> T | None: ...
+
+    @overload
+    def take(self, field: str) -> Any: ...
+
+    def take(self, field: Field[Any] | str) -> Any:
+        """Take a member, or None when it is absent; by a bare name it may be of any type."""
+        if isinstance(field, str):
+            return self._members.pop(field, None)
+        value = self._members.pop(field.name, None)
+        return None if value is None else field.read(value, self.param(field.name))
+
+    def _refuse_first(self, shape: Shape) -> NoReturn:
+        name = next(name for name in self._members if name in shape.refused)
+        refused, param = shape.refused[name], self.param(name)
+        raise RunnerError(
+            Kind.INVALID_REQUEST, f"{param} {refused.about}", hint=refused.hint, param=param
+        )
 
     def drop(self, names: Iterable[str]) -> None:
         """Take members whose values do not matter."""

@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from runner.api import faults
-from runner.api.call import Call, EventStream, while_wanted
+from runner.api.call import EventStream
 from runner.api.faults import Header
-from runner.api.openai import render, sampling
+from runner.api.openai import sampling
 from runner.errors import Kind, RunnerError
 from runner.service import Lease
 from runner.wire.messages import Begun, Ended, Event, Failed, Piece, Ready, Sampling, Submit
@@ -53,7 +53,7 @@ class Choice(Protocol):
 class Chunks(Protocol):
     """What renders one choice of a stream."""
 
-    def first(self) -> bytes:
+    def first(self, begun: Begun) -> bytes:
         """Render what comes before the first text."""
 
     def piece(self, piece: Piece) -> bytes:
@@ -81,35 +81,6 @@ def ignored_header(names: tuple[str, ...]) -> list[Header]:
     if len(names) > MAX_IGNORED:
         shown.append(f"... and {len(names) - MAX_IGNORED} more")
     return [("X-Ignored-Fields", ", ".join(shown))] if shown else []
-
-
-async def stream(
-    call: Call,
-    headers: list[Header],
-    relay: Callable[[EventStream], Awaitable[bytes]],
-    *,
-    patience_s: float,
-) -> None:
-    """Answer with what ``relay`` sends and at last returns, and with an error that comes midway.
-
-    An error that comes before the head is raised.
-    """
-    events = EventStream(call, headers)
-    try:
-        async with while_wanted(call.exchange), events.opened_after(patience_s):
-            tail = await relay(events)
-        await events.finish(tail)
-    except RunnerError as error:
-        if not events.is_open or call.exchange.is_gone:
-            raise
-        await events.finish(render.error_event(error))
-    except asyncio.CancelledError:
-        if events.is_open:
-            await events.finish(render.error_event(_STOPPING))
-        raise
-
-
-_STOPPING = RunnerError(Kind.UNAVAILABLE, "the server is being stopped")
 
 
 async def each(
@@ -155,11 +126,12 @@ async def fold(completion: Completion, choice: C) -> tuple[C, Ended]:
 
 async def relay(completion: Completion, chunks: Chunks, events: EventStream) -> tuple[bytes, Ended]:
     """Send a choice as it comes; return its last chunk, not sent yet."""
-    opening = chunks.first()
+    opening = b""
+    is_open = False
 
     def write(piece: Piece) -> bool:
         """Send a piece from where it was read: a step costs one turn of the event loop."""
-        if opening or not events.takes_more:
+        if not is_open or not events.takes_more:
             return False
         if chunk := chunks.piece(piece):
             events.write(chunk)
@@ -169,12 +141,13 @@ async def relay(completion: Completion, chunks: Chunks, events: EventStream) -> 
     async with completion:
         async for event in completion:
             match event:
+                case Begun():
+                    await events.open()
+                    opening = chunks.first(event)
                 case Piece():
                     if chunk := chunks.piece(event):
                         await events.send(opening + chunk)
-                        opening = b""
-                case Begun():
-                    await events.open()
+                        opening, is_open = b"", True
                 case Ended():
                     return opening + chunks.last(event), event
                 case Failed():
