@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from runner import places
+from runner.durations import parse_duration, parse_keep_alive
 from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT, clean, parse_key, parse_port
 
@@ -39,7 +40,7 @@ class Settings(NamedTuple):
     allowed_hosts: tuple[str, ...] = ()  # added to the loopback names; "*" allows all
     allowed_origins: tuple[str, ...] = ()  # added to the loopback origins; "*" allows all
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    keep_alive_s: float | None = 300.0  # idle time before a model is unloaded; None: never
+    keep_alive_s: float = 300.0  # idle time before a model is unloaded; math.inf: never
     max_loaded_models: int | None = None
     max_transfers: int = 4  # pulls and pushes at a time; more wait
     # how registries are reached, each in the grammar of its variable; None: as the environment says
@@ -132,16 +133,6 @@ def default_models_path(env: Mapping[str, str], platform: str = sys.platform) ->
     return Path(places.models_folder(env, platform))
 
 
-def parse_duration(text: str) -> float | None:
-    """Parse ``30s``, ``1h30m`` or plain seconds into seconds, and ``-1`` (for ever) into None."""
-    if text == "-1":
-        return None
-    if not re.fullmatch(rf"{_NUMBER}|(?:{_NUMBER}[smhd])+", text, re.ASCII):
-        raise ValueError("a time such as 30s, 5m or 1h, or -1 for ever")
-    parts = re.findall(rf"({_NUMBER})([smhd]?)", text, re.ASCII)
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-
-
 def parse_size(text: str) -> int:
     """Parse ``512M``, ``2GiB`` or plain bytes, in units of 1024 as Docker does; ``off`` is 0."""
     if text.lower() == "off":
@@ -152,7 +143,6 @@ def parse_size(text: str) -> int:
     return int(float(parts[1]) * 1024 ** " kmgt".index(parts[2].lower() or " "))
 
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
@@ -267,7 +257,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("allowed_hosts", ("RUNNER_ALLOWED_HOSTS",), _parse_list),
     Option("allowed_origins", ("RUNNER_ORIGINS", "DMR_ORIGINS"), _parse_list),
     Option("log_level", ("RUNNER_LOG_LEVEL", "LOG_LEVEL"), _parse_level),
-    Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_duration),
+    Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_keep_alive),
     Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
     Option("max_transfers", ("RUNNER_MAX_TRANSFERS",), _count(1)),
     Option("registry_mirrors", (), str),

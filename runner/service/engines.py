@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from time import monotonic
 
@@ -21,18 +19,18 @@ from runner.service.backoff import Failures, after_failure, refusal
 from runner.service.catalogue import spellings
 from runner.service.lease import Lease, Spawn
 from runner.service.loads import Loads, Models
-from runner.service.refusals import busy, closing, refused
+from runner.service.refusals import closing, refused
 from runner.service.residency import (
     ModelKey,
     Phase,
     Room,
     Ticket,
-    TicketId,
     memory_need,
     plan,
 )
 from runner.service.resident import ModelSettings, Resident, RunningModel
 from runner.service.tuning import WORTH_RELOADING, Record, Tuning
+from runner.service.waiting import Waiter, Waiting
 from runner.store import StoredModel
 from runner.supervise import Death
 from runner.wire.messages import EngineWishes, Measured, Tuned
@@ -48,16 +46,6 @@ class EngineLimits:
     max_waiting: int = 1024  # requests without a model, over all models
     wait_s: float = 300.0  # for a place; a load that has begun has limits of its own
     linger_s: float = 5.0  # how long a load goes on that nobody waits for any more
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiter:
-    """A queued request."""
-
-    ticket: Ticket
-    name: str
-    model: StoredModel
-    lease: asyncio.Future[Lease]
 
 
 class Engines:
@@ -89,16 +77,19 @@ class Engines:
         self._available_bytes = available_bytes
         self._clock = clock
         self._residents: dict[ModelKey, Resident] = {}
-        self._queue: dict[TicketId, _Waiter] = {}  # in order of arrival
+        self._queue = Waiting(self._limits.max_waiting)
         self._failures: dict[ModelKey, Failures] = {}
-        self._ticket_ids = map(TicketId, count(1))
         self._stops: set[asyncio.Task[Death]] = set()
         self._chores: set[asyncio.Task[None]] = set()  # of tuning
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def lease(self, name: str) -> Lease:
+    async def lease(self, name: str, *, keep_alive_s: float | None = None) -> Lease:
         """Wait until ``name`` is loaded and lease it.
+
+        With ``keep_alive_s`` the model is kept so long after its last use, from this lease on until
+        another asks otherwise: 0 unloads it when it falls idle, math.inf keeps it until it is
+        unloaded by name. None changes nothing.
 
         Raises RunnerError: MODEL_NOT_FOUND or INVALID_REFERENCE from the catalogue; LOAD_FAILED,
         INVALID_MODEL, TIMEOUT or ENGINE_CRASHED from the load; UNAVAILABLE (``retry_after_s``)
@@ -108,7 +99,7 @@ class Engines:
         Cancelling the caller leaves the queue; a load goes on for those who still wait.
         """
         model = await self._models.obtain(name)
-        waiter = self._enqueue(name, model)
+        waiter = self._enqueue(name, model, keep_alive_s)
         self.tick()
         try:
             return await waiter.lease
@@ -118,7 +109,7 @@ class Engines:
 
     def running(self) -> list[RunningModel]:
         """List resident models, in the order they were loaded."""
-        waiting = Counter(waiter.ticket.key for waiter in self._queue.values())
+        waiting = self._queue.counts()
         now_s = self._clock()
         return [
             resident.show(waiting=waiting[key], now_s=now_s)
@@ -133,7 +124,7 @@ class Engines:
         RunnerError(INVALID_REFERENCE).
         """
         called = None if names is None else await self._called(names)
-        wanted = {waiter.ticket.key for waiter in self._queue.values()}
+        wanted = self._queue.counts()
         idle = [
             resident
             for resident in self._residents.values()
@@ -149,8 +140,7 @@ class Engines:
     async def close(self, grace_s: float) -> None:
         """Refuse new leases, let workers finish for ``grace_s`` seconds, end and reap them all."""
         self._is_closed = True
-        for waiter in list(self._queue.values()):
-            self._answer(waiter, closing())
+        self._queue.refuse(closing())
         residents = list(self._residents.values())
         for resident in residents:
             if not resident.is_stopping:
@@ -165,21 +155,19 @@ class Engines:
         if self._is_closed:
             return
         now_s = self._clock()
-        for waiter in [each for each in self._queue.values() if each.lease.cancelled()]:
-            self._forget(waiter)  # its caller has not run yet; it shall cause nothing more
-        tickets = [waiter.ticket for waiter in self._queue.values()]
+        for waiter in self._queue.cancelled():
+            self._forget(waiter)  # it shall cause nothing more
+        tickets = self._queue.tickets()
         stays = [resident.stay for resident in self._residents.values()]
-        todo = plan(stays, tickets, room=self._room(), now_s=now_s)
+        todo = plan(stays, tickets, room=self._room(tickets), now_s=now_s)
         for ticket_id in todo.grant:
             waiter = self._queue[ticket_id]
-            self._answer(waiter, self._grant(self._residents[waiter.ticket.key], now_s))
+            self._queue.answer(waiter, self._grant(waiter, now_s))
         limits = self._limits
         for ticket_id, reason in todo.refuse:
             waiter = self._queue[ticket_id]
-            self._answer(
-                waiter,
-                refused(reason, waiter.name, wait_s=limits.wait_s, max_loaded=limits.max_loaded),
-            )
+            error = refused(reason, waiter.name, wait_s=limits.wait_s, max_loaded=limits.max_loaded)
+            self._queue.answer(waiter, error)
         for key in renewable(self._residents.values(), tickets):
             self._renew(self._residents[key])
         for key in todo.evict:
@@ -202,33 +190,19 @@ class Engines:
 
     # ---- the queue ---------------------------------------------------------------------------
 
-    def _enqueue(self, name: str, model: StoredModel) -> _Waiter:
+    def _enqueue(self, name: str, model: StoredModel, keep_alive_s: float | None) -> Waiter:
         if self._is_closed:
             raise closing()
         key, now_s = ModelKey(str(model.id)), self._clock()
         error = refusal(self._failures.get(key), name=name, now_s=now_s)
         if error is not None and key not in self._residents:
             raise error
-        if len(self._queue) >= self._limits.max_waiting:
-            raise busy(f"{len(self._queue)} requests wait for a model already")
-        id = next(self._ticket_ids)
-        ticket = Ticket(id, key, need_bytes=memory_need(model.size_bytes), since_s=now_s)
-        lease = asyncio.get_running_loop().create_future()
-        waiter = self._queue[id] = _Waiter(ticket, name, model, lease)
-        return waiter
+        need_bytes = memory_need(model.size_bytes)
+        return self._queue.enter(
+            name, model, need_bytes=need_bytes, keep_alive_s=keep_alive_s, now_s=now_s
+        )
 
-    def _answer(self, waiter: _Waiter, answer: Lease | RunnerError) -> None:
-        del self._queue[waiter.ticket.id]
-        if isinstance(answer, Lease):
-            waiter.lease.set_result(answer)
-        elif not waiter.lease.cancelled():
-            waiter.lease.set_exception(answer)
-
-    def _answer_all(self, key: ModelKey, error: RunnerError) -> None:
-        for waiter in [each for each in self._queue.values() if each.ticket.key == key]:
-            self._answer(waiter, error)
-
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
         """Forget a waiter whose caller was cancelled, perhaps after it was answered."""
         self._forget(waiter)
         answer = waiter.lease
@@ -236,28 +210,30 @@ class Engines:
             answer.result().release()
         self.tick()
 
-    def _forget(self, waiter: _Waiter) -> None:
-        was_queued = self._queue.pop(waiter.ticket.id, None) is not None
+    def _forget(self, waiter: Waiter) -> None:
+        was_queued = self._queue.forget(waiter)
         resident = self._residents.get(waiter.ticket.key)
         if was_queued and resident is not None:
             resident.used_s = self._clock()  # it was wanted until now
 
     # ---- residents ---------------------------------------------------------------------------
 
-    def _grant(self, resident: Resident, now_s: float) -> Lease:
+    def _grant(self, waiter: Waiter, now_s: float) -> Lease:
+        resident = self._residents[waiter.ticket.key]
+
         def release(lease: Lease) -> None:
             resident.leases.discard(lease)
             resident.used_s = self._clock()
             self.tick()
 
-        return resident.grant(now_s=now_s, on_release=release)
+        return resident.grant(keep_alive_s=waiter.keep_alive_s, now_s=now_s, on_release=release)
 
     def _load(self, key: ModelKey, now_s: float) -> None:
         """Begin a stay for the first who waits."""
-        waiter = next(each for each in self._queue.values() if each.ticket.key == key)
+        waiter = self._queue.first(key)
         error = refusal(self._failures.get(key), name=waiter.name, now_s=now_s)
         if error is not None:
-            self._answer_all(key, error)
+            self._queue.refuse(error, key)
             return
         settings = self._settings_for(waiter.model)
         resident = Resident(waiter.name, waiter.model, settings=settings, now_s=now_s)
@@ -312,7 +288,7 @@ class Engines:
         async def load_again() -> None:
             await resident.gone.wait()
             try:
-                (await self.lease(resident.name)).release()
+                (await self.lease(resident.name, keep_alive_s=resident.keep_alive_s)).release()
             except RunnerError as error:
                 LOG.warning("%s was not loaded anew: %s", resident.name, error)
 
@@ -342,7 +318,7 @@ class Engines:
             LOG.warning("the engine of %s is gone: %s", resident.name, error)
             self._count_failure(resident, error)
             if resident.loaded_s is None:
-                self._answer_all(resident.key, error)
+                self._queue.refuse(error, resident.key)
         self.tick()
 
     def _count_failure(self, resident: Resident, error: RunnerError) -> None:
@@ -353,9 +329,9 @@ class Engines:
         earlier = self._failures.get(resident.key)
         self._failures[resident.key] = after_failure(earlier, error, up_s=up_s, now_s=now_s)
 
-    def _room(self) -> Room:
+    def _room(self, tickets: Sequence[Ticket]) -> Room:
         """See what there is to share; memory is looked at only when someone wants some."""
-        absent = any(each.ticket.key not in self._residents for each in self._queue.values())
+        absent = any(ticket.key not in self._residents for ticket in tickets)
         engines = [each.engine for each in self._residents.values() if each.engine is not None]
         return Room(
             max_loaded=self._limits.max_loaded,

@@ -49,7 +49,7 @@ class Stay:
     need_bytes: int
     used_s: float  # when it last was in use or waited for
     granted_s: float | None  # when someone last got it; None: nobody yet
-    keep_alive_s: float | None  # None: kept until unloaded by name
+    keep_alive_s: float  # math.inf: kept until unloaded by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class _Seat:
 
     @property
     def is_pinned(self) -> bool:
-        return self.stay.keep_alive_s is None and not self.is_leaving
+        return self.stay.keep_alive_s == math.inf and not self.is_leaving
 
     @property
     def accepts(self) -> bool:
@@ -250,6 +250,6 @@ class _Books:
             return None
         if seat.stay.phase is Phase.LOADING:
             return seat.stay.used_s + self._room.linger_s
-        if seat.stay.keep_alive_s is None:
+        if seat.is_pinned:
             return None
         return seat.stay.used_s + seat.stay.keep_alive_s

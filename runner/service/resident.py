@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class ModelSettings:
     """How one model is to be run."""
 
     wishes: EngineWishes
-    keep_alive_s: float | None = 300.0  # idle seconds before it is unloaded; None keeps it
+    keep_alive_s: float = 300.0  # idle seconds before it is unloaded; math.inf keeps it
     draft_model: str | None = None  # name of the stored model that guesses for it
 
 
@@ -35,7 +36,7 @@ class RunningModel:
     waiting: int  # requests queued for it
     idle_s: float | None  # seconds since its last use; None while in use or loading
     expires_in_s: float | None  # seconds to its unloading; None while in use, loading or kept
-    keep_alive_s: float | None  # None: kept until unloaded by name
+    keep_alive_s: float  # math.inf: kept until unloaded by name
     size_bytes: int  # of its files
     pid: int | None  # None until ready
     ready: Ready | None
@@ -67,6 +68,7 @@ class Resident:
         self.model = model
         self.key = ModelKey(str(model.id))
         self.settings = settings
+        self.keep_alive_s = settings.keep_alive_s  # or as a request asked since
         self.fraction = 0.0
         self.engine: Engine | None = None
         self.leases: set[Lease] = set()
@@ -96,7 +98,7 @@ class Resident:
             need_bytes=memory_need(self.model.size_bytes),
             used_s=self.used_s,
             granted_s=self.granted_s,
-            keep_alive_s=self.settings.keep_alive_s,
+            keep_alive_s=self.keep_alive_s,
         )
 
     def progressed(self, fraction: float) -> None:
@@ -108,9 +110,13 @@ class Resident:
         id = self.model.id
         return not names.isdisjoint({self.name, str(id), id.hex, id.short, *self.model.tags})
 
-    def grant(self, *, now_s: float, on_release: Callable[[Lease], None]) -> Lease:
-        """Lease it."""
+    def grant(
+        self, *, keep_alive_s: float | None, now_s: float, on_release: Callable[[Lease], None]
+    ) -> Lease:
+        """Lease it; with ``keep_alive_s`` it is kept so long from now on."""
         assert self.engine is not None, "a model is leased before it is loaded"
+        if keep_alive_s is not None:
+            self.keep_alive_s = keep_alive_s
         lease = Lease(self.key, self.engine, on_release=on_release)
         self.leases.add(lease)
         self.granted_s = self.used_s = now_s
@@ -118,10 +124,9 @@ class Resident:
 
     def show(self, *, waiting: int, now_s: float) -> RunningModel:
         """Picture it for ``ps``."""
-        engine, keep_alive_s = self.engine, self.settings.keep_alive_s
+        engine = self.engine
         is_idle = self.phase is Phase.READY and not self.leases
         idle_s = max(0.0, now_s - self.used_s) if is_idle else None
-        kept = idle_s is None or keep_alive_s is None
         return RunningModel(
             name=self.name,
             id=self.key,
@@ -131,10 +136,15 @@ class Resident:
             leases=len(self.leases),
             waiting=waiting,
             idle_s=idle_s,
-            expires_in_s=None if kept else max(0.0, (keep_alive_s or 0.0) - (idle_s or 0.0)),
-            keep_alive_s=keep_alive_s,
+            expires_in_s=self._expires_in_s(idle_s),
+            keep_alive_s=self.keep_alive_s,
             size_bytes=self.model.size_bytes,
             pid=engine.pid if engine else None,
             ready=engine.ready if engine else None,
             beat=engine.beat if engine else None,
         )
+
+    def _expires_in_s(self, idle_s: float | None) -> float | None:
+        if idle_s is None or self.keep_alive_s == math.inf:
+            return None
+        return max(0.0, self.keep_alive_s - idle_s)

@@ -18,7 +18,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "binding": set(),
     "logs": set(),
     "places": set(),
-    "config": {"places"},
+    "durations": set(),
+    "config": {"places", "durations"},
     "net": {"http"},
     # A file is hashed and its structure read through one descriptor, so the store reads GGUF heads.
     "store": {"oci", "gguf"},
@@ -27,8 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "supervise": {"wire"},
     "transfer": {"oci", "gguf", "registry", "store"},
     "service": {"oci", "gguf", "transfer", "store", "supervise", "wire"},
-    "api": {"http", "net", "oci", "wire", "service"},
-    "cli": {"config", "places", "logs", "http"},
+    "api": {"durations", "http", "net", "oci", "wire", "service"},
+    "cli": {"config", "durations", "places", "logs", "http"},
     "__main__": {"cli"},
 }
 EVERYTHING = {"daemon"}

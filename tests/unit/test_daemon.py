@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,10 @@ def packaged(context_size: int | None) -> StoredModel:
 
 
 def test_wishes_are_settings() -> None:
-    wished = settings(flash_attention=False, keep_alive_s=None)
+    wished = settings(flash_attention=False, keep_alive_s=math.inf)
     chosen = daemon.choose_settings(wished, packaged(None))
     assert (chosen.wishes.context_size, chosen.wishes.flash_attention) == (None, False)
-    assert (chosen.wishes.threads, chosen.keep_alive_s) == (None, None)
+    assert (chosen.wishes.threads, chosen.keep_alive_s) == (None, math.inf)
     assert chosen.draft_model is None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runner.durations import render_keep_alive
 from runner.service import RunningModel
 from runner.wire.messages import EngineSettings, Measured, ModelFacts, Tuned
 
@@ -73,17 +74,6 @@ def _engine(model: RunningModel) -> dict[str, Any]:
 def render_time(unix_s: float) -> str:
     """Write a time as Go's JSON does (RFC 3339, UTC)."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def render_keep_alive(seconds: float | None) -> str:
-    """Write a time span as Go does (``5m0s``); ``-1`` keeps a model for ever."""
-    if seconds is None:
-        return "-1"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 # ---- progress of tuning ----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from runner.cli.output import decimal_size, display_name, printable, render_json
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S
-from runner.config import parse_duration
+from runner.durations import parse_duration
 from runner.errors import Kind, RunnerError
 
 
@@ -47,14 +47,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _seconds(text: str) -> int:
     try:
-        seconds = parse_duration(text)
+        return int(parse_duration(text))
     except ValueError:
-        seconds = None
-    if seconds is None:
         raise RunnerError(
             Kind.USAGE, f"--unused-since: expected a time such as 30d or 12h, got {text!r}"
-        )
-    return int(seconds)
+        ) from None
 
 
 def _name(model: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Scene:
         *,
         max_loaded: int = 4,
         at_once: bool = True,
-        keep_alive_s: float | None = 300.0,
+        keep_alive_s: float = 300.0,
         max_waiting: int = 1024,
         draft_model: str | None = None,
         tuning: Tuning | None = None,
@@ -322,7 +323,7 @@ def test_a_timer_looks_by_itself_when_the_keep_alive_is_over() -> None:
 
 def test_a_model_kept_for_ever_is_neither_expired_nor_evicted() -> None:
     async def scene() -> None:
-        s = Scene(keep_alive_s=None, max_loaded=1)
+        s = Scene(keep_alive_s=math.inf, max_loaded=1)
         (await s.engines.lease("a")).release()
         await s.pass_time(10**6)
         assert s.loaded == ["a"]
@@ -330,6 +331,40 @@ def test_a_model_kept_for_ever_is_neither_expired_nor_evicted() -> None:
             await s.engines.lease("b")
         assert caught.value.kind is Kind.UNAVAILABLE
         assert await s.engines.unload(["a"]) == 1
+
+    play(scene)
+
+
+def test_a_request_says_how_long_its_model_is_kept_until_another_says_otherwise() -> None:
+    async def scene() -> None:
+        s = Scene(keep_alive_s=300)
+        (await s.engines.lease("a", keep_alive_s=10)).release()
+        (await s.engines.lease("a")).release()  # says nothing, and changes nothing
+        assert s.engines.running()[0].expires_in_s == 10
+        (await s.engines.lease("a", keep_alive_s=math.inf)).release()
+        await s.pass_time(10**6)
+        assert s.loaded == ["a"]
+        (await s.engines.lease("a", keep_alive_s=0)).release()
+        await settle()
+        assert s.loaded == []
+        (await s.engines.lease("a")).release()
+        assert s.engines.running()[0].keep_alive_s == 300  # a new stay begins as it is set
+
+    play(scene)
+
+
+def test_a_keep_alive_that_was_asked_for_while_loading_is_kept() -> None:
+    async def scene() -> None:
+        s = Scene(at_once=False)
+        asked = asyncio.create_task(s.engines.lease("a", keep_alive_s=0))
+        other = s.ask("a")
+        await settle()
+        s.spawn.finish("a")
+        (await asked).release()
+        assert s.loaded == ["a"]  # the other still uses it
+        (await other).release()
+        await settle()
+        assert s.loaded == []
 
     play(scene)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -102,24 +103,24 @@ def decide(stays: list[Stay], tickets: list[Ticket], *, places: int, now_s: floa
             id="only the model granted longest ago is reserved",
         ),
         pytest.param(
-            [ready(A, keep_alive_s=None)],
+            [ready(A, keep_alive_s=math.inf)],
             [B],
             1,
             Plan(refuse=((TicketId(1), Refusal.PINNED),)),
             id="a pinned model keeps its place",
         ),
         pytest.param(
-            [ready(A, keep_alive_s=None), busy(B)], [C], 2, Plan(), id="pinned and busy: wait"
+            [ready(A, keep_alive_s=math.inf), busy(B)], [C], 2, Plan(), id="pinned and busy: wait"
         ),
         pytest.param(
-            [ready(A, keep_alive_s=None), ready(B, used_s=NOW)],
+            [ready(A, keep_alive_s=math.inf), ready(B, used_s=NOW)],
             [C],
             2,
             Plan(evict=(B,)),
             id="pinned is passed over though used longest ago",
         ),
         pytest.param(
-            [stopping(A), ready(B, keep_alive_s=None)],
+            [stopping(A), ready(B, keep_alive_s=math.inf)],
             [C],
             2,
             Plan(),
@@ -185,7 +186,7 @@ def test_a_model_that_outlives_its_keep_alive_goes() -> None:
 
 @pytest.mark.parametrize(
     "stay",
-    [busy(A, used_s=0.0), ready(A, used_s=0.0, keep_alive_s=None), stopping(A)],
+    [busy(A, used_s=0.0), ready(A, used_s=0.0, keep_alive_s=math.inf), stopping(A)],
     ids=["busy", "kept for ever", "stopping"],
 )
 def test_keep_alive_does_not_end_what_is_busy_kept_or_gone(stay: Stay) -> None:
@@ -239,7 +240,7 @@ def test_a_wait_for_a_load_has_no_such_limit() -> None:
             [ready(A, need_bytes=1)], GB // 2, Plan(load=(D,)), id="nobody is evicted in vain"
         ),
         pytest.param(
-            [ready(A, keep_alive_s=None)],
+            [ready(A, keep_alive_s=math.inf)],
             GB // 2,
             Plan(load=(D,)),
             id="pinned models hold the memory: the engine may try",

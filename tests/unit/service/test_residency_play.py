@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from hypothesis import given
@@ -28,7 +29,7 @@ ACTIONS = st.tuples(
 class Day:
     """A world that carries out each plan and checks what must always hold."""
 
-    def __init__(self, places: int, needs: list[int], keep_alive_s: list[float | None]) -> None:
+    def __init__(self, places: int, needs: list[int], keep_alive_s: list[float]) -> None:
         self.places, self.needs, self.keep_alive_s = places, needs, keep_alive_s
         self.now_s = 0.0
         self.stays: dict[ModelKey, Stay] = {}
@@ -132,13 +133,13 @@ class Day:
 @given(
     places=st.integers(1, 3),
     needs=st.lists(st.integers(1, 60), min_size=4, max_size=4),
-    keep_alive_s=st.lists(st.sampled_from([0.0, 5.0, 300.0, None]), min_size=4, max_size=4),
+    keep_alive_s=st.lists(st.sampled_from([0.0, 5.0, 300.0, math.inf]), min_size=4, max_size=4),
     actions=st.lists(ACTIONS, max_size=80),
 )
 def test_nobody_is_evicted_busy_answered_twice_or_left_waiting(
     places: int,
     needs: list[int],
-    keep_alive_s: list[float | None],
+    keep_alive_s: list[float],
     actions: list[tuple[str, int]],
 ) -> None:
     day = Day(places, needs, keep_alive_s)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from runner.api.management import render
 from runner.service import Phase, RunningModel
 from runner.wire.messages import Beat, Ready
@@ -68,18 +66,3 @@ def test_a_loading_model_tells_how_far_it_is() -> None:
     row = render.running_model(loading, now_s=NOW_S)
     assert (row["loading"], row["fraction"], row["pid"]) == (True, 0.25, None)
     assert "settings" not in row
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-1"),
-        (0.0, "0s"),
-        (59.9, "59s"),
-        (300.0, "5m0s"),
-        (3661.0, "1h1m1s"),
-        (86400.0, "24h0m0s"),
-    ],
-)
-def test_time_spans_are_written_as_go_does(seconds: float | None, text: str) -> None:
-    assert render.render_keep_alive(seconds) == text

@@ -1,0 +1,44 @@
+"""Time spans as people and Go programs write them: ``30s``, ``1h30m``, ``5m0s``. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+
+FOREVER = math.inf  # of a model that is kept: until it is unloaded by name
+
+
+def parse_duration(text: str) -> float:
+    """Parse ``30s``, ``1h30m``, ``300ms`` or plain seconds into seconds; raise ValueError."""
+    if not re.fullmatch(rf"{_NUMBER}|(?:{_NUMBER}{_UNIT})+", text, re.ASCII):
+        raise ValueError("a time such as 30s, 5m or 1h")
+    parts = re.findall(rf"({_NUMBER})({_UNIT})?", text, re.ASCII)
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def parse_keep_alive(text: str) -> float:
+    """Parse how long an idle model is kept, in seconds; any negative time is :data:`FOREVER`.
+
+    Docker Model Runner and Ollama both write ``-1`` for that. Raises ValueError.
+    """
+    try:
+        seconds = parse_duration(text.removeprefix("-"))
+    except ValueError:
+        raise ValueError("a time such as 30s, 5m or 1h, or -1 for ever") from None
+    return FOREVER if text.startswith("-") and seconds > 0 else seconds
+
+
+def render_keep_alive(seconds: float) -> str:
+    """Write a time span as Go does (``5m0s``); :data:`FOREVER` is ``-1``."""
+    if seconds == FOREVER:
+        return "-1"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+_NUMBER = r"\d+(?:\.\d+)?"
+_UNIT = r"(?:ms|[smhd])"
+_SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
