@@ -9,12 +9,11 @@ from typing import Any
 
 import msgspec
 
+from runner.api.jsontext import encode
 from runner.api.openai.render import DONE, FINISH_REASONS, LEAST_LOGPROB, Identity, render_timings
 from runner.wire.messages import Begun, Ended, Piece, TokenLogprob
 
 OBJECT = "text_completion"
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Logprobs:
@@ -158,11 +157,8 @@ def usage_chunk(identity: Identity, ended: Sequence[Ended], choices: int) -> byt
 
 
 def event(members: dict[str, Any]) -> bytes:
-    """Render one event, without what line readers take for the end of a line."""
-    data = _encode(members)
-    for character in ("\x85", "\u2028", "\u2029"):
-        data = data.replace(character.encode(), b"\\u%04x" % ord(character))
-    return b"data: %b\n\n" % data
+    """Render one event."""
+    return b"data: %b\n\n" % encode(members)
 
 
 # ---- whole -----------------------------------------------------------------------------------
@@ -200,7 +196,7 @@ def completion(
 ) -> bytes:
     """Render a whole answer: ``choices`` for each prompt, whose text is in ``echoes``."""
     ended = [last for _, last in made]
-    return _encode(
+    return msgspec.json.encode(
         {
             **identity.members(OBJECT),
             "choices": [

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from runner.api import faults
+from runner.api.jsontext import encode
 from runner.errors import RunnerError
 from runner.wire.messages import Begun, CallDelta, Ended, Piece, Ready, Timings, TokenLogprob
 from runner.wire.pieces import join
@@ -24,8 +25,6 @@ DONE = b"data: [DONE]\n\n"
 LEAST_LOGPROB = -9999.0
 
 FINISH_REASONS = {"eos": "stop", "stop": "stop", "length": "length", "context": "length"}
-
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Identity:
 
 def fingerprint(version: str, ready: Ready) -> str:
     """Name what decides an answer beside the request: code, kernels and settings of the engine."""
-    facts = _encode([version, ready.system_info, ready.devices, ready.settings])
+    facts = encode([version, ready.system_info, ready.devices, ready.settings])
     return "fp_" + hashlib.sha256(facts).hexdigest()[:12]
 
 
@@ -88,7 +87,7 @@ class Chunks:
     def __init__(self, identity: Identity, index: int, *, include_usage: bool) -> None:
         # OpenAI: with include_usage every chunk has the member, null in all but the last.
         usage = b',"usage":null' if include_usage else b""
-        head = _encode(identity.members("chat.completion.chunk"))[:-1]
+        head = encode(identity.members("chat.completion.chunk"))[:-1]
         self._head = b'data: %b,"choices":[{"index":%d,"delta":' % (head, index)
         self._content = self._head + b'{"content":'
         self._tail = b',"logprobs":null,"finish_reason":null}]%b}\n\n' % usage
@@ -104,15 +103,15 @@ class Chunks:
         if piece.reasoning or piece.calls:
             return self._channels(piece)
         if piece.logprobs:
-            return self._delta(b'{"content":%b}' % _text(piece.text), piece.logprobs)
+            return self._delta(b'{"content":%b}' % encode(piece.text), piece.logprobs)
         if not piece.text:
             return b""
-        return self._content + _text(piece.text) + b"}" + self._tail
+        return self._content + encode(piece.text) + b"}" + self._tail
 
     def last(self, ended: Ended) -> bytes:
         """Render the chunk that closes a choice, with llama-server's timings."""
         reason = finish_reason(ended, has_calls=self._has_calls).encode()
-        timings = _encode(render_timings(ended.timings))
+        timings = encode(render_timings(ended.timings))
         return self._head + b'{},"logprobs":null,"finish_reason":"%b"}],"timings":%b%b}\n\n' % (
             reason,
             timings,
@@ -123,12 +122,12 @@ class Chunks:
         """Render a chunk for each channel; the logprobs go with the first."""
         deltas = []
         if piece.reasoning:
-            deltas.append(b'{"reasoning_content":%b}' % _text(piece.reasoning))
+            deltas.append(b'{"reasoning_content":%b}' % encode(piece.reasoning))
         if piece.text:
-            deltas.append(b'{"content":%b}' % _text(piece.text))
+            deltas.append(b'{"content":%b}' % encode(piece.text))
         for call in piece.calls:
             self._has_calls = True
-            deltas += [b'{"tool_calls":[%b]}' % _encode(part) for part in _call_parts(call)]
+            deltas += [b'{"tool_calls":[%b]}' % encode(part) for part in _call_parts(call)]
         first, *rest = deltas
         chunks = [self._delta(first, piece.logprobs), *(self._delta(one, ()) for one in rest)]
         return b"".join(chunks)
@@ -136,7 +135,7 @@ class Chunks:
     def _delta(self, delta: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
         if not logprobs:
             return self._head + delta + self._tail
-        shown = _encode({"content": _logprobs(logprobs)})
+        shown = encode({"content": _logprobs(logprobs)})
         tail = b',"logprobs":%b,"finish_reason":null}]%b}\n\n' % (shown, self._usage)
         return self._head + delta + tail
 
@@ -159,31 +158,12 @@ def finish_reason(ended: Ended, *, has_calls: bool) -> str:
 def usage_chunk(identity: Identity, ended: Sequence[Ended]) -> bytes:
     """Render the chunk that ``stream_options.include_usage`` asks for."""
     members = identity.members("chat.completion.chunk")
-    return b"data: %b\n\n" % _encode({**members, "choices": [], "usage": render_usage(ended)})
+    return b"data: %b\n\n" % encode({**members, "choices": [], "usage": render_usage(ended)})
 
 
 def error_event(error: RunnerError) -> bytes:
     """Render the last event of a stream that failed after its head was sent."""
     return b"data: %b\n\n" % faults.render(error)
-
-
-def _text(text: str) -> bytes:
-    """Render new text as a JSON string without what line readers take for the end of a line.
-
-    Such a reader is Python's ``str.splitlines``, and with it the ``iter_lines`` of HTTP clients.
-    """
-    data = _encode(text)
-    if not text.isascii():
-        for character, escape in _LINE_ENDS:
-            data = data.replace(character, escape)
-    return data
-
-
-_LINE_ENDS = (
-    ("\x85".encode(), b"\\u0085"),
-    ("\u2028".encode(), b"\\u2028"),
-    ("\u2029".encode(), b"\\u2029"),
-)
 
 
 # ---- whole -----------------------------------------------------------------------------------
@@ -234,7 +214,7 @@ def completion(
 ) -> bytes:
     """Render a whole answer."""
     ended = [last for _, last in choices]
-    return _encode(
+    return msgspec.json.encode(
         {
             **identity.members("chat.completion"),
             "choices": [
