@@ -30,13 +30,6 @@ def run(daemon: Daemon, *command: str, stdin: str = "") -> str:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("name", ["chat_requests.py", "chat_openai.py"])
-def test_an_example_prints_an_answer_whole_and_streamed(daemon: Daemon, name: str) -> None:
-    whole, streamed = run(daemon, sys.executable, str(ROOT / "examples" / name)).rsplit("\n", 2)[:2]
-    assert whole.strip() and streamed.strip()
-
-
-@pytest.mark.model
 def test_curl_of_the_quick_start(daemon: Daemon) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     [block] = re.findall(r"```sh\n(curl .*?)```", readme, re.DOTALL)

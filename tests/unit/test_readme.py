@@ -29,6 +29,6 @@ def test_every_variable_is_told(readme: str) -> None:
     assert {variable for variable in variables if variable not in readme} == set()
 
 
-@pytest.mark.parametrize("name", ["chat_requests.py", "chat_openai.py"])
+@pytest.mark.parametrize("name", ["requests_chat.py", "openai_chat.py"])
 def test_an_example_is_shown_as_it_is(readme: str, name: str) -> None:
     assert (ROOT / "examples" / name).read_text(encoding="utf-8").strip() in readme
