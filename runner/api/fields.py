@@ -11,25 +11,35 @@ A member that is ``null`` counts as absent. ``true`` is never a number; ``256.0`
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from runner.errors import Kind, RunnerError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+W = TypeVar("W", bound=str)
 
-Schema = dict[str, Any]  # a JSON schema, as OpenAPI 3.1 has it
+# A JSON schema, as OpenAPI 3.1 has it; within it a Shape stands for the schema of its objects.
+Schema = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Field(Generic[T]):
+class Field(Generic[T_co]):
     """A member that is honoured. ``read`` takes the value and the name that errors call it by."""
 
     name: str
     about: str  # what it does, in a few words
-    schema: Schema
-    read: Callable[[Any, str], T]
+    schema: Schema | Shape
+    read: Callable[[Any, str], T_co]
+
+
+@dataclass(frozen=True, slots=True)
+class Required(Field[T_co]):
+    """A member that must be there."""
+
+    hint: str | None = None  # for whoever left it out
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +65,20 @@ class Shape:
 
     name: str  # as the table of fields calls it: "chat completion"
     members: tuple[Field[Any] | Ignored | Refused, ...]
-    refused: dict[str, Refused] = field(init=False)
+    honoured: dict[str, Field[Any]] = field(init=False, repr=False, compare=False)
+    refused: dict[str, Refused] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
         assert len(names) == len(set(names)), f"{self.name} names a member twice"
+        honoured = {one.name: one for one in self.members if isinstance(one, Field)}
         refused = {one.name: one for one in self.members if isinstance(one, Refused)}
+        object.__setattr__(self, "honoured", honoured)
         object.__setattr__(self, "refused", refused)
+
+    def open(self, value: Any, param: str) -> Fields:
+        """Return the members of an object of this shape, which is at ``param`` of the request."""
+        return Fields(as_object(value, param), f"{param}.", self)
 
 
 def boolean(name: str, about: str) -> Field[bool]:
@@ -77,7 +94,7 @@ def integer(name: str, about: str, low: int, high: int) -> Field[int]:
 
 def number(name: str, about: str, low: float, high: float) -> Field[float]:
     """Declare a number out of ``low``..``high``, both included."""
-    schema: Schema = {"type": "number", "minimum": low}
+    schema: dict[str, Any] = {"type": "number", "minimum": low}
     if high < NO_LIMIT:
         schema["maximum"] = high
     return Field(name, about, schema, lambda value, param: as_number(value, param, low, high))
@@ -85,26 +102,32 @@ def number(name: str, about: str, low: float, high: float) -> Field[float]:
 
 def text(name: str, about: str, *, max_characters: int | None = None) -> Field[str]:
     """Declare a string."""
-    schema: Schema = {"type": "string"}
+    schema: dict[str, Any] = {"type": "string"}
     if max_characters is not None:
         schema["maxLength"] = max_characters
     return Field(name, about, schema, lambda value, param: as_text(value, param, max_characters))
 
 
-def word(name: str, about: str, words: tuple[str, ...]) -> Field[str]:
+def word(name: str, about: str, words: tuple[W, ...]) -> Field[W]:
     """Declare a string that is one of ``words``."""
 
-    def read(value: Any, param: str) -> str:
-        if not isinstance(value, str) or value not in words:
-            refuse(param, "one of " + ", ".join(words), value)
-        return value
+    def read(value: Any, param: str) -> W:
+        for one in words:
+            if value == one:
+                return one
+        refuse(param, "one of " + ", ".join(words), value)
 
     return Field(name, about, {"type": "string", "enum": list(words)}, read)
 
 
 def members(name: str, about: str, schema: Schema | None = None) -> Field[dict[str, Any]]:
-    """Declare an object; ``schema`` says more of it than its type."""
+    """Declare an object with members of any name; ``schema`` says more of it than its type."""
     return Field(name, about, {"type": "object", **(schema or {})}, as_object)
+
+
+def nested(name: str, about: str, shape: Shape) -> Field[Fields]:
+    """Declare an object whose members have a shape of their own."""
+    return Field(name, about, shape, shape.open)
 
 
 def array(name: str, about: str, schema: Schema | None = None) -> Field[list[Any]]:
@@ -117,6 +140,11 @@ def anything(name: str, about: str, schema: Schema) -> Field[Any]:
     return Field(name, about, schema, lambda value, _: value)
 
 
+def required(field: Field[T], hint: str | None = None) -> Required[T]:
+    """Declare that a member must be there; ``hint`` is for whoever left it out."""
+    return Required(field.name, field.about, field.schema, field.read, hint)
+
+
 class Fields:
     """The members of one object, taken out one by one; what is left was not understood.
 
@@ -127,6 +155,7 @@ class Fields:
         """Raise INVALID_REQUEST for a member that ``shape`` refuses."""
         self._members = {name: value for name, value in members.items() if value is not None}
         self._path = path
+        self._shape = shape
         if shape is not None and not shape.refused.keys().isdisjoint(self._members):
             self._refuse_first(shape)
 
@@ -142,17 +171,29 @@ class Fields:
         return self._path + name
 
     @overload
+    def take(self, field: Required[T]) -> T: ...
+
+    @overload
     def take(self, field: Field[T]) -> T | None: ...
 
     @overload
     def take(self, field: str) -> Any: ...
 
     def take(self, field: Field[Any] | str) -> Any:
-        """Take a member, or None when it is absent; by a bare name it may be of any type."""
+        """Take a member, or None when it is absent; raise INVALID_REQUEST naming what is wrong."""
         if isinstance(field, str):
             return self._members.pop(field, None)
-        value = self._members.pop(field.name, None)
-        return None if value is None else field.read(value, self.param(field.name))
+        assert self._shape is None or self._shape.honoured.get(field.name) is field, (
+            f"{self._shape.name} does not declare {field.name}"
+        )
+        value, param = self._members.pop(field.name, None), self.param(field.name)
+        if value is not None:
+            return field.read(value, param)
+        if isinstance(field, Required):
+            raise RunnerError(
+                Kind.INVALID_REQUEST, f"{param} is required", hint=field.hint, param=param
+            )
+        return None
 
     def _refuse_first(self, shape: Shape) -> NoReturn:
         name = next(name for name in self._members if name in shape.refused)
@@ -161,35 +202,10 @@ class Fields:
             Kind.INVALID_REQUEST, f"{param} {refused.about}", hint=refused.hint, param=param
         )
 
-    def drop(self, names: Iterable[str]) -> None:
-        """Take members whose values do not matter."""
-        for name in names:
-            self._members.pop(name, None)
-
-    def boolean(self, name: str) -> bool | None:
-        """Take true or false."""
-        value = self.take(name)
-        return None if value is None else as_boolean(value, self.param(name))
-
-    def integer(self, name: str, low: int, high: int) -> int | None:
-        """Take an integer out of ``low``..``high``, both included."""
-        value = self.take(name)
-        return None if value is None else as_integer(value, self.param(name), low, high)
-
-    def number(self, name: str, low: float, high: float) -> float | None:
-        """Take a number out of ``low``..``high``, both included."""
-        value = self.take(name)
-        return None if value is None else as_number(value, self.param(name), low, high)
-
     def text(self, name: str, *, max_characters: int | None = None) -> str | None:
         """Take a string."""
         value = self.take(name)
         return None if value is None else as_text(value, self.param(name), max_characters)
-
-    def object(self, name: str) -> dict[str, Any] | None:
-        """Take an object."""
-        value = self.take(name)
-        return None if value is None else as_object(value, self.param(name))
 
     def array(self, name: str) -> list[Any] | None:
         """Take an array."""

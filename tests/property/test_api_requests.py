@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from runner import http
 from runner.api import faults, gate, jsonbody, routes
+from runner.api.asking import ChatRequest
 from runner.api.choosing import ignored_header
 from runner.api.gate import Policy
 from runner.api.keys import Scope, parse_keys
 from runner.api.llama import parse as llama
 from runner.api.openai import legacy_parse
-from runner.api.openai.generation import PRIVATE
-from runner.api.openai.parse import ChatRequest, parse
-from runner.api.openai.sampling import INTEGERS, NUMBERS
+from runner.api.openai import parse as chat
 from runner.api.routes import Route
 from runner.errors import RunnerError
 from tests.unit.api.heads import head
@@ -37,12 +36,15 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-OTHERS = """
-stream stream_options n stop max_tokens max_completion_tokens n_predict seed logit_bias logprobs
-top_logprobs n_probs response_format json_schema chat_template_kwargs tools tool_choice samplers
-dry_sequence_breakers continue_final_message add_generation_prompt cache_prompt
-"""
-KNOWN = sorted({*NUMBERS, *INTEGERS, *PRIVATE, *OTHERS.split()})
+CHAT_FIELDS = [member.name for member in chat.SHAPE.members]
+LEGACY_FIELDS = [member.name for member in legacy_parse.SHAPE.members]
+LLAMA_FIELDS = sorted(
+    {
+        member.name
+        for shape in (llama.TOKENIZE, llama.DETOKENIZE, llama.INFILL)
+        for member in shape.members
+    }
+)
 
 
 @given(st.binary(max_size=200))
@@ -65,11 +67,13 @@ def test_what_json_writes_we_read(value: dict[str, Any]) -> None:
         assert "digits" in error.message or "surrogate" in error.message
 
 
-@given(st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=8), VALUES, max_size=6), VALUES)
+@given(
+    st.dictionaries(st.sampled_from(CHAT_FIELDS) | st.text(max_size=8), VALUES, max_size=6), VALUES
+)
 def test_any_request_is_valid_or_refused_by_name(members: dict[str, Any], content: Any) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": content}], **members}
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]} | members
     try:
-        request = parse(body)
+        request = chat.parse(body)
     except RunnerError as error:
         assert error.row.status == 400
         assert error.param
@@ -83,16 +87,12 @@ def test_any_request_is_valid_or_refused_by_name(members: dict[str, Any], conten
 
 
 @given(
-    st.dictionaries(
-        st.sampled_from(["suffix", "echo", "best_of", *KNOWN]) | st.text(max_size=8),
-        VALUES,
-        max_size=6,
-    ),
+    st.dictionaries(st.sampled_from(LEGACY_FIELDS) | st.text(max_size=8), VALUES, max_size=6),
     VALUES,
 )
 def test_any_completion_is_valid_or_refused_by_name(members: dict[str, Any], prompt: Any) -> None:
     try:
-        request = legacy_parse.parse({"model": "m", "prompt": prompt, **members})
+        request = legacy_parse.parse({"model": "m", "prompt": prompt} | members)
     except RunnerError as error:
         assert error.row.status == 400
         assert error.param
@@ -102,14 +102,9 @@ def test_any_completion_is_valid_or_refused_by_name(members: dict[str, Any], pro
         assert len(submits) == len(request.prompts) * request.choices
 
 
-LLAMA_FIELDS = """
-content add_special parse_special with_pieces tokens input_prefix input_suffix input_extra prompt
-"""
-
-
 @given(
     st.sampled_from([llama.parse_tokenize, llama.parse_detokenize, llama.parse_infill]),
-    st.dictionaries(st.sampled_from([*LLAMA_FIELDS.split(), *KNOWN]), VALUES, max_size=6),
+    st.dictionaries(st.sampled_from(LLAMA_FIELDS), VALUES, max_size=6),
 )
 def test_any_question_is_valid_or_refused_by_name(
     parse: Callable[[dict[str, Any]], Any], members: dict[str, Any]

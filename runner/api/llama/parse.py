@@ -8,9 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.fields import Fields, as_integer, as_object, refuse
+from runner.api.fields import (
+    Fields,
+    Shape,
+    array,
+    as_integer,
+    boolean,
+    refuse,
+    required,
+    text,
+)
 from runner.api.openai import generation, sampling, structure
-from runner.errors import Kind, RunnerError
 from runner.wire.messages import Detokenize, InfillPrompt, Sampling, Snippet, Submit, Tokenize
 
 MAX_TOKENS = 2**20
@@ -63,77 +71,109 @@ class InfillRequest:
         ]
 
 
+# ---- fields ----------------------------------------------------------------------------------
+
+CONTENT = required(text("content", "the text"))
+ADD_SPECIAL = boolean("add_special", "whether the model's first and last tokens are added")
+PARSE_SPECIAL = boolean("parse_special", "whether names of special tokens are read as tokens")
+WITH_PIECES = boolean("with_pieces", "whether each token's text is told")
+TOKENIZE = Shape(
+    "tokenize", (generation.ANY_MODEL, CONTENT, ADD_SPECIAL, PARSE_SPECIAL, WITH_PIECES)
+)
+
+TOKENS = required(
+    array(
+        "tokens",
+        "the tokens",
+        {"items": {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN}, "maxItems": MAX_TOKENS},
+    )
+)
+DETOKENIZE = Shape("detokenize", (generation.ANY_MODEL, TOKENS))
+
+SNIPPET_TEXT = required(text("text", "what the file says"))
+SNIPPET_NAME = text("filename", "its name", max_characters=MAX_FILENAME_CHARACTERS)
+SNIPPET = Shape("snippet", (SNIPPET_TEXT, SNIPPET_NAME))
+PREFIX = required(text("input_prefix", "what comes before the gap"))
+SUFFIX = required(text("input_suffix", "what comes after it"))
+EXTRA = array("input_extra", "texts of other files", {"items": SNIPPET, "maxItems": MAX_SNIPPETS})
+START = text("prompt", "how the gap's text begins")
+INFILL = Shape(
+    "infill",
+    (
+        *generation.FIELDS,
+        PREFIX,
+        SUFFIX,
+        EXTRA,
+        START,
+        *structure.FIELDS,
+        *sampling.FIELDS,
+        sampling.LOGPROBS,
+        sampling.TOP_LOGPROBS,
+    ),
+)
+
+
+# ---- parsing ---------------------------------------------------------------------------------
+
+
 def parse_tokenize(body: dict[str, Any]) -> TokenizeRequest:
     """Read a body of ``/tokenize``; raise INVALID_REQUEST naming the field at fault."""
-    fields = Fields(body)
+    fields = Fields(body, shape=TOKENIZE)
     return TokenizeRequest(
-        model=parse_model(fields),
+        model=fields.take(generation.ANY_MODEL),
         question=Tokenize(
-            text=_required_text(fields, "content"),
-            add_special=fields.boolean("add_special") or False,
-            parse_special=fields.boolean("parse_special") is not False,
-            with_pieces=fields.boolean("with_pieces") or False,
+            text=fields.take(CONTENT),
+            add_special=fields.take(ADD_SPECIAL) or False,
+            parse_special=fields.take(PARSE_SPECIAL) is not False,
+            with_pieces=fields.take(WITH_PIECES) or False,
         ),
     )
 
 
 def parse_detokenize(body: dict[str, Any]) -> DetokenizeRequest:
     """Read a body of ``/detokenize``; raise INVALID_REQUEST naming the field at fault."""
-    fields = Fields(body)
-    tokens = fields.array("tokens")
-    if tokens is None:
-        raise RunnerError(Kind.INVALID_REQUEST, "tokens is required", param="tokens")
+    fields = Fields(body, shape=DETOKENIZE)
+    tokens = fields.take(TOKENS)
     if len(tokens) > MAX_TOKENS:
         refuse("tokens", f"at most {MAX_TOKENS} tokens", tokens)
     checked = (as_integer(each, f"tokens[{i}]", 0, MAX_TOKEN) for i, each in enumerate(tokens))
-    return DetokenizeRequest(model=parse_model(fields), question=Detokenize(tokens=tuple(checked)))
+    return DetokenizeRequest(
+        model=fields.take(generation.ANY_MODEL), question=Detokenize(tokens=tuple(checked))
+    )
 
 
 def parse_infill(body: dict[str, Any]) -> InfillRequest:
     """Read a body of ``/infill``; raise INVALID_REQUEST naming the field at fault."""
-    fields = Fields(body)
+    fields = Fields(body, shape=INFILL)
     ignored: dict[str, None] = {}
-    generation.refuse_private(fields)
     return InfillRequest(
-        model=generation.parse_model(fields),
+        model=fields.take(generation.MODEL),
         prompt=InfillPrompt(
-            prefix=_required_text(fields, "input_prefix"),
-            suffix=_required_text(fields, "input_suffix"),
+            prefix=fields.take(PREFIX),
+            suffix=fields.take(SUFFIX),
             extra=_parse_extra(fields),
-            start=fields.text("prompt") or "",
+            start=fields.take(START) or "",
         ),
-        sampling=sampling.parse(fields, json_schema=structure.parse(fields, ignored)),
+        sampling=sampling.parse(
+            fields,
+            json_schema=structure.parse(fields, ignored),
+            top_logprobs=sampling.parse_logprobs(fields),
+        ),
         max_tokens=generation.parse_max_tokens(fields),
-        stop=generation.parse_stop(fields),
-        stream=fields.boolean("stream") or False,
-        cache_prompt=fields.boolean("cache_prompt") is not False,
+        stop=fields.take(generation.STOP) or (),
+        stream=fields.take(generation.STREAM) or False,
+        cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 
 
-def parse_model(fields: Fields) -> str | None:
-    """Take the name of the model, if there is one."""
-    return generation.parse_model(fields) if "model" in fields else None
-
-
-def _required_text(fields: Fields, name: str) -> str:
-    text = fields.text(name)
-    if text is None:
-        raise RunnerError(Kind.INVALID_REQUEST, f"{name} is required", param=name)
-    return text
-
-
 def _parse_extra(fields: Fields) -> tuple[Snippet, ...]:
-    snippets = fields.array("input_extra") or []
+    snippets = fields.take(EXTRA) or []
     if len(snippets) > MAX_SNIPPETS:
         refuse("input_extra", f"at most {MAX_SNIPPETS} texts", snippets)
     return tuple(_parse_snippet(each, f"input_extra[{i}]") for i, each in enumerate(snippets))
 
 
 def _parse_snippet(value: Any, param: str) -> Snippet:
-    fields = Fields(as_object(value, param), f"{param}.")
-    text = fields.text("text")
-    if text is None:
-        refuse(f"{param}.text", "a string", None)
-    filename = fields.text("filename", max_characters=MAX_FILENAME_CHARACTERS)
-    return Snippet(filename=filename or "file", text=text)
+    fields = SNIPPET.open(value, param)
+    return Snippet(text=fields.take(SNIPPET_TEXT), filename=fields.take(SNIPPET_NAME) or "file")

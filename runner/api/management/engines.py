@@ -11,7 +11,17 @@ from typing import Any
 import msgspec
 
 from runner.api.call import Call, while_wanted
-from runner.api.fields import Fields, as_text
+from runner.api.fields import (
+    Fields,
+    Ignored,
+    Shape,
+    array,
+    as_text,
+    boolean,
+    refuse,
+    required,
+    text,
+)
 from runner.api.management import render
 from runner.errors import Kind, RunnerError
 from runner.service import Engines as Service
@@ -71,18 +81,30 @@ class Engines:
         await call.reply_json({"unloaded_runners": await self._engines.unload(names)})
 
 
+MODEL = required(
+    text("model", "the model's name", max_characters=MAX_NAME_CHARACTERS), 'send {"model": NAME}'
+)
+TUNING = Shape("tuning", (MODEL,))
+
+ALL = boolean("all", "whether all models are unloaded")
+MODELS = array("models", "which models are", {"items": {"type": "string"}, "maxItems": MAX_NAMES})
+UNLOADING = Shape(
+    "unloading", (ALL, MODELS, Ignored("backend", "all models have the same backend"))
+)
+
+
 def _parse_name(body: dict[str, Any]) -> str:
-    name = Fields(body).text("model", max_characters=MAX_NAME_CHARACTERS)
+    name = Fields(body, shape=TUNING).take(MODEL)
     if not name:
-        raise RunnerError(Kind.INVALID_REQUEST, 'expected {"model": NAME}', param="model")
+        refuse("model", "the name of a model", name)
     return name
 
 
 def _parse_unload(body: dict[str, Any]) -> list[str] | None:
     """Return the names, or None for all."""
-    fields = Fields(body)
-    wants_all = fields.boolean("all") or False
-    names = fields.array("models") or []
+    fields = Fields(body, shape=UNLOADING)
+    wants_all = fields.take(ALL) or False
+    names = fields.take(MODELS) or []
     if not wants_all and not names:
         raise RunnerError(Kind.INVALID_REQUEST, 'expected {"all": true} or {"models": [NAME]}')
     if len(names) > MAX_NAMES:

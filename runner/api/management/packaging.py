@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.call import Call, while_wanted
-from runner.api.fields import Fields, as_text
+from runner.api.fields import Field, Fields, Shape, as_text, integer, refuse, required, text, word
 from runner.api.management.answers import Outcome, ProgressAnswer
-from runner.errors import Kind, RunnerError
 from runner.service import Format, PackageRequest, Transfers
 
 MAX_CONTEXT = 2**31 - 1
@@ -51,29 +50,79 @@ class _Repackage:
     context_size: int | None
 
 
+# ---- fields ----------------------------------------------------------------------------------
+
+
+def _read_file(value: Any, param: str) -> Path:
+    path = Path(as_text(value, param, MAX_PATH_CHARACTERS))
+    if not path.is_absolute() or "\0" in str(path):
+        refuse(param, "the absolute path of a file", value)
+    return path
+
+
+def _read_files(value: Any, param: str) -> tuple[Path, ...]:
+    """Read one path, or a list of them."""
+    if not isinstance(value, list):
+        return (_read_file(value, param),)
+    if len(value) > MAX_FILES:
+        refuse(param, f"at most {MAX_FILES} files", value)
+    return tuple(_read_file(path, f"{param}[{i}]") for i, path in enumerate(value))
+
+
+def _file(name: str, about: str) -> Field[Path]:
+    return Field(name, about, {"type": "string", "maxLength": MAX_PATH_CHARACTERS}, _read_file)
+
+
+def _files(name: str, about: str) -> Field[tuple[Path, ...]]:
+    schema = {"type": ["string", "array"], "items": {"type": "string"}, "maxItems": MAX_FILES}
+    return Field(name, about, schema, _read_files)
+
+
+CONTEXT_SIZE = integer("context_size", "how many tokens its context has", 1, MAX_CONTEXT)
+TARGET = required(text("target", "the new model's name", max_characters=MAX_PATH_CHARACTERS))
+REPACKAGE = Shape("repackage", (TARGET, CONTEXT_SIZE))
+
+NAME = required(text("name", "the model's name", max_characters=MAX_PATH_CHARACTERS))
+GGUF = _files("gguf", "the files of a GGUF model")
+SAFETENSORS = _file("safetensors_dir", "the folder of a safetensors model")
+FROM = text("from", "a stored model that is changed", max_characters=MAX_PATH_CHARACTERS)
+LICENSES = _files("licenses", "texts of licenses")
+TEMPLATE = _file("chat_template", "a template of conversations")
+MMPROJ = _file("mmproj", "the projector of images")
+LORAS = _files("loras", "adapters")
+FORMAT = word("format", "the form of its manifest", tuple(Format))
+PACKAGE = Shape(
+    "package",
+    (NAME, GGUF, SAFETENSORS, FROM, LICENSES, TEMPLATE, MMPROJ, LORAS, CONTEXT_SIZE, FORMAT),
+)
+
+
+# ---- parsing ---------------------------------------------------------------------------------
+
+
 def _parse_repackage(body: dict[str, Any]) -> _Repackage:
-    fields = Fields(body)
-    target = fields.text("target", max_characters=MAX_PATH_CHARACTERS)
+    fields = Fields(body, shape=REPACKAGE)
+    target = fields.take(TARGET)
     if not target:
-        raise RunnerError(Kind.INVALID_REQUEST, "target is required", param="target")
-    return _Repackage(target, fields.integer("context_size", 1, MAX_CONTEXT))
+        refuse("target", "the name of a model", target)
+    return _Repackage(target, fields.take(CONTEXT_SIZE))
 
 
 def _parse_package(body: dict[str, Any]) -> tuple[str, PackageRequest]:
-    fields = Fields(body)
-    name = fields.text("name", max_characters=MAX_PATH_CHARACTERS)
+    fields = Fields(body, shape=PACKAGE)
+    name = fields.take(NAME)
     if not name:
-        raise RunnerError(Kind.INVALID_REQUEST, "expected a name for the model", param="name")
+        refuse("name", "a name for the model", name)
     wanted = PackageRequest(
-        gguf=_take_paths(fields, "gguf"),
-        safetensors_dir=_take_path(fields, "safetensors_dir"),
-        from_model=fields.text("from", max_characters=MAX_PATH_CHARACTERS),
-        licenses=_take_paths(fields, "licenses"),
-        chat_template=_take_path(fields, "chat_template"),
-        mmproj=_take_path(fields, "mmproj"),
-        loras=_take_paths(fields, "loras"),
-        context_size=fields.integer("context_size", 1, MAX_CONTEXT),
-        form=_take_format(fields),
+        gguf=fields.take(GGUF) or (),
+        safetensors_dir=fields.take(SAFETENSORS),
+        from_model=fields.take(FROM),
+        licenses=fields.take(LICENSES) or (),
+        chat_template=fields.take(TEMPLATE),
+        mmproj=fields.take(MMPROJ),
+        loras=fields.take(LORAS) or (),
+        context_size=fields.take(CONTEXT_SIZE),
+        form=fields.take(FORMAT),
     )
     return name, wanted
 
@@ -82,43 +131,3 @@ def _names_files(wanted: PackageRequest) -> bool:
     lists = (*wanted.gguf, *wanted.licenses, *wanted.loras)
     single = (wanted.safetensors_dir, wanted.chat_template, wanted.mmproj)
     return bool(lists) or any(path is not None for path in single)
-
-
-def _take_format(fields: Fields) -> Format | None:
-    text = fields.text("format")
-    if text is None:
-        return None
-    try:
-        return Format(text)
-    except ValueError:
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            f"format: expected {' or '.join(Format)}, got {text!r}",
-            param="format",
-        ) from None
-
-
-def _take_path(fields: Fields, name: str) -> Path | None:
-    value = fields.take(name)
-    return None if value is None else _as_path(value, name)
-
-
-def _take_paths(fields: Fields, name: str) -> tuple[Path, ...]:
-    """Take one path, or a list of them."""
-    value = fields.take(name)
-    if not isinstance(value, list):
-        return () if value is None else (_as_path(value, name),)
-    if len(value) > MAX_FILES:
-        raise RunnerError(
-            Kind.INVALID_REQUEST, f"{name}: expected at most {MAX_FILES} files", param=name
-        )
-    return tuple(_as_path(path, f"{name}[{i}]") for i, path in enumerate(value))
-
-
-def _as_path(value: Any, param: str) -> Path:
-    path = Path(as_text(value, param, MAX_PATH_CHARACTERS))
-    if not path.is_absolute() or "\0" in str(path):
-        raise RunnerError(
-            Kind.INVALID_REQUEST, f"{param}: expected the absolute path of a file", param=param
-        )
-    return path

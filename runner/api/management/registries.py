@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api.call import Call
-from runner.api.fields import Fields
+from runner.api.fields import Fields, Shape, text
 from runner.errors import Kind, RunnerError
 from runner.service import Diagnosis, Found, Transfers
 
@@ -54,7 +54,7 @@ class Registries:
     async def log_out(self, call: Call) -> None:
         """Forget a login."""
         _require_local(call)
-        host = await call.read(lambda body: Fields(body).text("host", max_characters=255))
+        host = await call.read(lambda body: Fields(body, shape=LOGOUT).take(HOST))
         await call.reply_json({"removed": await self._transfers.log_out(host or "")})
 
 
@@ -63,12 +63,16 @@ def _require_local(call: Call) -> None:
     call.require_local("logins can be changed", hint=hint)
 
 
+HOST = text("host", "the registry's host; empty: Docker Hub's", max_characters=255)
+USERNAME = text("username", "who logs in", max_characters=MAX_LOGIN_CHARACTERS)
+PASSWORD = text("password", "a password or a token", max_characters=MAX_LOGIN_CHARACTERS)
+LOGIN = Shape("login", (HOST, USERNAME, PASSWORD))
+LOGOUT = Shape("logout", (HOST,))
+
+
 def _parse_login(body: dict[str, Any]) -> tuple[str, str, str]:
-    fields = Fields(body)
-    host, username, password = (
-        fields.text(name, max_characters=MAX_LOGIN_CHARACTERS) or ""
-        for name in ("host", "username", "password")
-    )
+    fields = Fields(body, shape=LOGIN)
+    host, username, password = (fields.take(field) or "" for field in (HOST, USERNAME, PASSWORD))
     return host, username, password
 
 

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.call import Call, while_wanted
-from runner.api.fields import Fields
+from runner.api.fields import (
+    Field,
+    Fields,
+    Shape,
+    as_text,
+    boolean,
+    integer,
+    refuse,
+    required,
+    text,
+    word,
+)
 from runner.api.management import chores
 from runner.api.management.engines import Backend
 from runner.api.management.telling import tell
@@ -91,7 +102,7 @@ class Storage:
 
     async def check(self, call: Call) -> None:
         """Hash every blob and tell what is damaged, line by line. Who leaves ends it."""
-        repair = await call.read(lambda body: Fields(body).boolean("repair") or False)
+        repair = await call.read(lambda body: Fields(body, shape=CHECK).take(REPAIR) or False)
         async with while_wanted(call.exchange):
             await tell(
                 call,
@@ -120,7 +131,7 @@ class Storage:
     async def move(self, call: Call) -> None:
         """Move the store to another folder of this machine, telling progress line by line."""
         call.require_local("the store can be moved")
-        target = await call.read(lambda body: _parse_path(Fields(body)))
+        target = await call.read(lambda body: Fields(body, shape=MOVE).take(PATH))
         if any(model.phase is Phase.LOADING for model in self._engines.running()):
             raise RunnerError(
                 Kind.CONFLICT, "a model is being loaded", hint="try again in a moment"
@@ -150,31 +161,6 @@ class _Import:
     target: Reference | None
 
 
-def _parse_import(body: dict[str, Any]) -> _Import:
-    fields = Fields(body)
-    program = fields.text("from", max_characters=MAX_PATH_CHARACTERS)
-    if program is None or program not in {*Program}:
-        words = ", ".join(Program)
-        raise RunnerError(Kind.INVALID_REQUEST, f"from: expected one of {words}", param="from")
-    target = fields.text("target", max_characters=MAX_PATH_CHARACTERS)
-    return _Import(
-        program=Program(program),
-        path=_parse_path(fields),
-        name=fields.text("name", max_characters=MAX_PATH_CHARACTERS),
-        target=Reference.parse(target) if target else None,
-    )
-
-
-def _parse_path(fields: Fields) -> Path:
-    text = fields.text("path", max_characters=MAX_PATH_CHARACTERS) or ""
-    path = Path(text)
-    if not path.is_absolute() or "\0" in text or ".." in path.parts:
-        raise RunnerError(
-            Kind.INVALID_REQUEST, "path: expected the absolute path of a folder", param="path"
-        )
-    return path
-
-
 @dataclass(frozen=True, slots=True)
 class _Prune:
     unused_since_s: int | None
@@ -182,10 +168,53 @@ class _Prune:
     is_dry_run: bool
 
 
+# ---- fields ----------------------------------------------------------------------------------
+
+
+def _read_folder(value: Any, param: str) -> Path:
+    path = Path(as_text(value, param, MAX_PATH_CHARACTERS))
+    if not path.is_absolute() or "\0" in str(path) or ".." in path.parts:
+        refuse(param, "the absolute path of a folder", value)
+    return path
+
+
+REPAIR = boolean("repair", "whether damaged blobs are removed, to be pulled again")
+CHECK = Shape("check", (REPAIR,))
+
+PATH = required(Field("path", "the absolute path of a folder", {"type": "string"}, _read_folder))
+MOVE = Shape("move", (PATH,))
+
+PROGRAM = required(word("from", "the program that has it", tuple(Program)))
+NAME = text(
+    "name", "the model there; without it, all are listed", max_characters=MAX_PATH_CHARACTERS
+)
+TARGET = text("target", "what it is called here", max_characters=MAX_PATH_CHARACTERS)
+IMPORT = Shape("import", (PROGRAM, PATH, NAME, TARGET))
+
+UNUSED_S = integer("unused_since_s", "models not used for so many seconds", 0, MAX_UNUSED_S)
+UNTAGGED = boolean("untagged", "models that have no name")
+DRY_RUN = boolean("dry_run", "whether it is only told what would be removed")
+PRUNE = Shape("prune", (UNUSED_S, UNTAGGED, DRY_RUN))
+
+
+# ---- parsing ---------------------------------------------------------------------------------
+
+
+def _parse_import(body: dict[str, Any]) -> _Import:
+    fields = Fields(body, shape=IMPORT)
+    target = fields.take(TARGET)
+    return _Import(
+        program=fields.take(PROGRAM),
+        path=fields.take(PATH),
+        name=fields.take(NAME),
+        target=Reference.parse(target) if target else None,
+    )
+
+
 def _parse_prune(body: dict[str, Any]) -> _Prune:
-    fields = Fields(body)
+    fields = Fields(body, shape=PRUNE)
     return _Prune(
-        unused_since_s=fields.integer("unused_since_s", 0, MAX_UNUSED_S),
-        untagged=fields.boolean("untagged") or False,
-        is_dry_run=fields.boolean("dry_run") or False,
+        unused_since_s=fields.take(UNUSED_S),
+        untagged=fields.take(UNTAGGED) or False,
+        is_dry_run=fields.take(DRY_RUN) or False,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.api import blocking, jsonbody
 from runner.api.call import Call, while_wanted
-from runner.api.fields import Fields
+from runner.api.fields import Fields, Shape, refuse, required, text
 from runner.api.management.answers import ArchiveAnswer, Outcome, ProgressAnswer
 from runner.errors import Kind, RunnerError
 from runner.service import Layout, Pulled
@@ -76,22 +76,35 @@ def _parse_layout(text: str | None) -> Layout:
         ) from None
 
 
+FROM = required(
+    text("from", "the model's name, or where it is", max_characters=MAX_SOURCE_CHARACTERS),
+    'send {"from": MODEL}',
+)
+TOKEN = text(
+    "bearer-token",
+    "what the registry is shown instead of a login",
+    max_characters=MAX_TOKEN_CHARACTERS,
+)
+PULL = Shape("pull", (FROM, TOKEN))
+PUSH = Shape("push", (TOKEN,))
+
+
 def _parse_pull(body: dict[str, Any]) -> tuple[str, str | None]:
-    fields = Fields(body)
-    source = (fields.text("from", max_characters=MAX_SOURCE_CHARACTERS) or "").strip()
+    fields = Fields(body, shape=PULL)
+    source = fields.take(FROM).strip()
     if not source:
-        raise RunnerError(Kind.INVALID_REQUEST, 'expected {"from": MODEL}', param="from")
+        refuse("from", "the name of a model", source)
     return source, _take_token(fields)
 
 
 async def _read_token(call: Call) -> str | None:
     """Read a body that may hold a token, or be missing."""
     body = await call.exchange.read_body(call.max_body_bytes)
-    return _take_token(Fields(jsonbody.decode_object(body))) if body else None
+    return _take_token(Fields(jsonbody.decode_object(body), shape=PUSH)) if body else None
 
 
 def _take_token(fields: Fields) -> str | None:
-    token = fields.text("bearer-token", max_characters=MAX_TOKEN_CHARACTERS)
+    token = fields.take(TOKEN)
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise RunnerError(  # it goes into a header as it is; it stays out of errors
             Kind.INVALID_REQUEST, "bearer-token: expected visible ASCII", param="bearer-token"

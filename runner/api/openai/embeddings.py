@@ -12,7 +12,16 @@ import msgspec
 from runner.api import faults
 from runner.api.call import INLINE_BYTES, Call
 from runner.api.choosing import ignored_header
-from runner.api.fields import Fields, as_integer, refuse
+from runner.api.fields import (
+    Fields,
+    Ignored,
+    Shape,
+    anything,
+    as_integer,
+    integer,
+    refuse,
+    word,
+)
 from runner.api.openai import generation, pooling
 from runner.service import Engines
 from runner.wire.messages import Embed, Pooled
@@ -51,19 +60,44 @@ class Embeddings:
         await call.reply(body, headers=headers)
 
 
+INPUT, CONTENT = (
+    anything(
+        name,
+        f"a text, tokens, or an array of either{more}",
+        {"type": ["string", "array"], "minLength": 1, "minItems": 1},
+    )
+    for name, more in (("input", ""), ("content", " (llama-server's name)"))
+)
+ENCODING = word("encoding_format", "how numbers are written", ("float", "base64"))
+DIMENSIONS = integer(
+    "dimensions", "how many numbers a vector has, where the model allows fewer", 1, MAX_DIMENSIONS
+)
+NORM = integer("embd_normalize", "the norm that vectors get: 2 is Euclid's, -1 none", -1, MAX_NORM)
+SHAPE = Shape(
+    "embeddings",
+    (
+        generation.MODEL,
+        INPUT,
+        CONTENT,
+        ENCODING,
+        DIMENSIONS,
+        NORM,
+        Ignored("user", "clients are told apart by address and key"),
+    ),
+)
+
+
 def parse(body: dict[str, Any]) -> EmbeddingsRequest:
     """Read a request; raise INVALID_REQUEST naming the field at fault."""
-    fields = Fields(body)
-    encoding = fields.take("encoding_format")
-    if encoding not in (None, "float", "base64"):
-        refuse("encoding_format", '"float" or "base64"', encoding)
-    norm = fields.integer("embd_normalize", -1, MAX_NORM)
+    fields = Fields(body, shape=SHAPE)
+    encoding = fields.take(ENCODING)
+    norm = fields.take(NORM)
     return EmbeddingsRequest(
-        model=generation.parse_model(fields),
+        model=fields.take(generation.MODEL),
         embed=Embed(
             id=0,
             inputs=_parse_inputs(fields),
-            dimensions=fields.integer("dimensions", 1, MAX_DIMENSIONS),
+            dimensions=fields.take(DIMENSIONS),
             norm=2 if norm is None else norm,
         ),
         is_base64=encoding == "base64",
@@ -97,8 +131,8 @@ def render(request: EmbeddingsRequest, pooled: Pooled) -> bytes:
 
 def _parse_inputs(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
     """Read a text, a list of tokens, or a list of either; ``content`` is llama-server's name."""
-    name = "input" if "input" in fields or "content" not in fields else "content"
-    value = fields.take(name)
+    field = CONTENT if CONTENT.name in fields and INPUT.name not in fields else INPUT
+    name, value = field.name, fields.take(field)
     if isinstance(value, str):
         return (_parse_input(value, name),)
     expected = f"a string, tokens, or an array of at most {MAX_INPUTS} of them"

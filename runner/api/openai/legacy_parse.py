@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from runner.api.asking import sampling_of
-from runner.api.fields import Fields, as_array, as_integer, as_text, refuse
+from runner.api.fields import (
+    Fields,
+    Shape,
+    anything,
+    as_array,
+    as_integer,
+    as_text,
+    boolean,
+    integer,
+    refuse,
+    required,
+    text,
+)
 from runner.api.openai import generation, sampling, structure
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import InfillPrompt, Sampling, Submit, TextPrompt, TokenPrompt
@@ -54,30 +64,64 @@ class CompletionRequest:
         ]
 
 
+PROMPT = required(
+    anything(
+        "prompt",
+        "what is continued: a text, tokens, or an array of either",
+        {"type": ["string", "array"], "minItems": 1, "maxItems": MAX_TOKENS},
+    )
+)
+SUFFIX = text("suffix", "what follows the gap that is filled, where the model can fill gaps")
+ECHO = boolean("echo", "whether the answer begins with the prompt")
+LOGPROBS = integer(
+    "logprobs", "tell so many likely tokens at each place", 0, sampling.MAX_TOP_LOGPROBS
+)
+BEST_OF = integer("best_of", "only what n is: all that is made is given", 1, generation.MAX_CHOICES)
+
+SHAPE = Shape(
+    "completion",
+    (
+        *generation.FIELDS,
+        *generation.CHOICES,
+        generation.STREAM_OPTIONS,
+        PROMPT,
+        SUFFIX,
+        ECHO,
+        LOGPROBS,
+        BEST_OF,
+        *structure.FIELDS,
+        *sampling.FIELDS,
+    ),
+)
+
+
 def parse(body: dict[str, Any]) -> CompletionRequest:
     """Read a request; raise INVALID_REQUEST naming the field at fault."""
-    fields = Fields(body)
+    fields = Fields(body, shape=SHAPE)
     ignored: dict[str, None] = {}
-    model = generation.parse_model(fields)
-    generation.refuse_private(fields)
-    prompts = _with_suffix(_parse_prompts(fields), fields)
+    model = fields.take(generation.MODEL)
+    prompts = _with_suffix(_parse_prompts(fields.take(PROMPT)), fields.take(SUFFIX))
     choices = generation.parse_choices(fields)
     if len(prompts) * choices > MAX_CHOICES:
         refuse("prompt", f"at most {MAX_CHOICES} completions of all prompts", list(prompts))
-    _check_best_of(fields, choices)
-    echo = fields.boolean("echo") or False
-    stream = fields.boolean("stream") or False
+    _check_best_of(fields.take(BEST_OF), choices)
+    echo = fields.take(ECHO) or False
+    stream = fields.take(generation.STREAM) or False
     return CompletionRequest(
         model=model,
         prompts=prompts,
-        sampling=_parse_sampling(fields, ignored, echo=echo),
+        sampling=sampling.parse(
+            fields,
+            json_schema=structure.parse(fields, ignored),
+            top_logprobs=_parse_logprobs(fields, echo=echo),
+        ),
         max_tokens=generation.parse_max_tokens(fields),
-        stop=generation.parse_stop(fields),
+        stop=fields.take(generation.STOP) or (),
         choices=choices,
         echo=echo,
         stream=stream,
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
-        cache_prompt=fields.boolean("cache_prompt") is not False,
+        cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 
@@ -85,11 +129,8 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
 # ---- prompts ---------------------------------------------------------------------------------
 
 
-def _parse_prompts(fields: Fields) -> tuple[TextPrompt | TokenPrompt, ...]:
+def _parse_prompts(value: Any) -> tuple[TextPrompt | TokenPrompt, ...]:
     """Read a text, an array of texts, an array of tokens, or an array of arrays of tokens."""
-    value = fields.take("prompt")
-    if value is None:
-        raise RunnerError(Kind.INVALID_REQUEST, "prompt is required", param="prompt")
     if isinstance(value, str):
         return (TextPrompt(text=value),)
     array = as_array(value, "prompt")
@@ -118,8 +159,9 @@ def _parse_tokens(array: list[Any], param: str) -> TokenPrompt:
     )
 
 
-def _with_suffix(prompts: Sequence[TextPrompt | TokenPrompt], fields: Fields) -> tuple[Prompt, ...]:
-    suffix = fields.text("suffix")
+def _with_suffix(
+    prompts: Sequence[TextPrompt | TokenPrompt], suffix: str | None
+) -> tuple[Prompt, ...]:
     if not suffix:
         return tuple(prompts)
     made: list[Prompt] = []
@@ -135,8 +177,8 @@ def _with_suffix(prompts: Sequence[TextPrompt | TokenPrompt], fields: Fields) ->
 # ---- sampling --------------------------------------------------------------------------------
 
 
-def _parse_sampling(fields: Fields, ignored: dict[str, None], *, echo: bool) -> Sampling:
-    logprobs = fields.integer("logprobs", 0, sampling.MAX_TOP_LOGPROBS)
+def _parse_logprobs(fields: Fields, *, echo: bool) -> int | None:
+    logprobs = fields.take(LOGPROBS)
     if echo and logprobs is not None:
         raise RunnerError(
             Kind.INVALID_REQUEST,
@@ -144,15 +186,11 @@ def _parse_sampling(fields: Fields, ignored: dict[str, None], *, echo: bool) -> 
             hint="send echo or logprobs",
             param="echo",
         )
-    parsed = sampling.parse(fields, json_schema=structure.parse(fields, ignored))
-    if logprobs is None:
-        return parsed
-    return msgspec.structs.replace(parsed, top_logprobs=logprobs)
+    return logprobs
 
 
-def _check_best_of(fields: Fields, choices: int) -> None:
+def _check_best_of(best_of: int | None, choices: int) -> None:
     """Nothing is computed to be thrown away: every completion that is made is given."""
-    best_of = fields.integer("best_of", 1, generation.MAX_CHOICES)
     if best_of not in (None, choices):
         raise RunnerError(
             Kind.INVALID_REQUEST,

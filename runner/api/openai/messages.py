@@ -8,7 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api import jsonbody
-from runner.api.fields import Fields, as_array, as_object, describe, refuse
+from runner.api.fields import (
+    Field,
+    Fields,
+    Ignored,
+    Shape,
+    anything,
+    array,
+    describe,
+    nested,
+    refuse,
+    required,
+    text,
+    word,
+)
 from runner.errors import Kind, RunnerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -25,17 +38,84 @@ MEDIA_PARTS = frozenset(
 Message = dict[str, Any]
 
 
+# ---- fields ----------------------------------------------------------------------------------
+
+CALL_NAME = text("name", "the name of the function", max_characters=MAX_NAME_CHARACTERS)
+ARGUMENTS = text("arguments", "its arguments: a JSON object, as text")
+CALL_FUNCTION = required(
+    nested("function", "what is called", Shape("called function", (CALL_NAME, ARGUMENTS)))
+)
+CALL_TYPE = word("type", "what is called", ("function",))
+CALL_ID = text("id", "what the call's result names it by")
+TOOL_CALL = Shape(
+    "tool call",
+    (CALL_ID, CALL_TYPE, CALL_FUNCTION, Ignored("index", "calls are in their order")),
+)
+
+PART_TYPE = required(text("type", '"text", or "refusal" for what the assistant refused with'))
+PART_TEXT = text("text", "the text")
+PART_REFUSAL = text("refusal", "the words of a refusal")
+PART = Shape("content part", (PART_TYPE, PART_TEXT, PART_REFUSAL))
+
+ROLE = required(word("role", "who speaks", ROLES))
+CONTENT = anything(
+    "content",
+    "what is said: a text, or an array of parts",
+    {"type": ["string", "array"], "items": PART, "minItems": 1, "maxItems": MAX_PARTS},
+)
+REFUSAL = text("refusal", "the words of a refusal; only of the assistant")
+TOOL_CALLS = array(
+    "tool_calls",
+    "the calls of the assistant",
+    {"items": TOOL_CALL, "maxItems": MAX_TOOL_CALLS},
+)
+NAME = text("name", "what the speaker is called")
+REASONING = text("reasoning_content", "what the assistant thought before")
+TOOL_CALL_ID = text("tool_call_id", "the call that a tool's message is the result of")
+MESSAGE = Shape(
+    "message",
+    (
+        ROLE,
+        CONTENT,
+        NAME,
+        TOOL_CALLS,
+        TOOL_CALL_ID,
+        REASONING,
+        REFUSAL,
+        Ignored("annotations", "the model does not read them"),
+        Ignored("audio", "what was said is read as text"),
+        Ignored("cache_control", "all prompts are cached"),
+        Ignored("function_call", "the old form of tool_calls"),
+    ),
+)
+MESSAGES = required(
+    array(
+        "messages",
+        "the conversation; a last message of the assistant is continued",
+        {"items": MESSAGE, "minItems": 1, "maxItems": MAX_MESSAGES},
+    )
+)
+# Members besides content that templates know, by role.
+_TEXTS_OF_ROLE: dict[str, tuple[Field[str], ...]] = {
+    "system": (NAME,),
+    "developer": (NAME,),
+    "user": (NAME,),
+    "assistant": (NAME, REASONING),
+    "tool": (NAME, TOOL_CALL_ID),
+}
+
+
+# ---- messages --------------------------------------------------------------------------------
+
+
 def parse(fields: Fields, ignored: dict[str, None]) -> list[Message]:
     """Take ``messages``; names of members not understood are added to ``ignored``."""
-    value = fields.take("messages")
-    if value is None:
-        raise RunnerError(Kind.INVALID_REQUEST, "messages is required", param="messages")
-    array = as_array(value, "messages")
-    if not array:
-        refuse("messages", "at least one message", array)
-    if len(array) > MAX_MESSAGES:
-        refuse(f"messages[{MAX_MESSAGES}]", f"at most {MAX_MESSAGES} messages", array)
-    messages = [_parse_message(item, f"messages[{i}]", ignored) for i, item in enumerate(array)]
+    items = fields.take(MESSAGES)
+    if not items:
+        refuse("messages", "at least one message", items)
+    if len(items) > MAX_MESSAGES:
+        refuse(f"messages[{MAX_MESSAGES}]", f"at most {MAX_MESSAGES} messages", items)
+    messages = [_parse_message(item, f"messages[{i}]", ignored) for i, item in enumerate(items)]
     _check_end(messages)
     return messages
 
@@ -52,20 +132,18 @@ def _check_end(messages: list[Message]) -> None:
 def _parse_message(value: Any, param: str, ignored: dict[str, None]) -> Message:
     if _is_plain(value):
         return {"role": value["role"], "content": value["content"]}
-    fields = Fields(as_object(value, param), f"{param}.")
-    role = fields.take("role")
-    if role not in ROLES:
-        refuse(f"{param}.role", "one of " + ", ".join(ROLES), role)
+    fields = MESSAGE.open(value, param)
+    role = fields.take(ROLE)
     message: Message = {"role": role}
     calls = _parse_tool_calls(fields, param) if role == "assistant" else []
-    refusal = fields.text("refusal") if role == "assistant" else None
+    refusal = fields.take(REFUSAL) if role == "assistant" else None
     content = _parse_content(fields, f"{param}.content")
     if content is None and not calls and refusal is None:
         refuse(f"{param}.content", "a string or an array of text parts", None)
     message["content"] = refusal if content is None else content
-    for name in _TEXTS_OF_ROLE[role]:
-        if (text := fields.text(name)) is not None:
-            message[name] = text
+    for field in _TEXTS_OF_ROLE[role]:
+        if (said := fields.take(field)) is not None:
+            message[field.name] = said
     if calls:
         message["tool_calls"] = calls
     ignored.update(dict.fromkeys(f"messages[].{name}" for name in fields))
@@ -83,21 +161,11 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-# Members besides content that templates know, by role.
-_TEXTS_OF_ROLE: dict[str, tuple[str, ...]] = {
-    "system": ("name",),
-    "developer": ("name",),
-    "user": ("name",),
-    "assistant": ("name", "reasoning_content"),
-    "tool": ("name", "tool_call_id"),
-}
-
-
 # ---- content ---------------------------------------------------------------------------------
 
 
 def _parse_content(fields: Fields, param: str) -> str | list[Message] | None:
-    value = fields.take("content")
+    value = fields.take(CONTENT)
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list):
@@ -108,9 +176,9 @@ def _parse_content(fields: Fields, param: str) -> str | list[Message] | None:
 
 
 def _parse_part(value: Any, param: str) -> Message:
-    fields = Fields(as_object(value, param), f"{param}.")
-    kind = fields.take("type")
-    if isinstance(kind, str) and kind in MEDIA_PARTS:
+    fields = PART.open(value, param)
+    kind = fields.take(PART_TYPE)
+    if kind in MEDIA_PARTS:
         raise RunnerError(
             Kind.MODEL_NOT_SUPPORTED,
             f"{param}: this server takes text only, got {describe(kind)}",
@@ -118,36 +186,35 @@ def _parse_part(value: Any, param: str) -> Message:
         )
     if kind not in ("text", "refusal"):
         refuse(f"{param}.type", '"text"', kind)
-    text = fields.text(kind)
-    if text is None:
+    said = fields.take(PART_TEXT if kind == "text" else PART_REFUSAL)
+    if said is None:
         refuse(f"{param}.{kind}", "a string", None)
-    return {"type": "text", "text": text}
+    return {"type": "text", "text": said}
 
 
 # ---- tool calls of earlier turns -------------------------------------------------------------
 
 
 def _parse_tool_calls(fields: Fields, param: str) -> list[Message]:
-    array = fields.array("tool_calls") or []
-    if len(array) > MAX_TOOL_CALLS:
-        refuse(f"{param}.tool_calls", f"at most {MAX_TOOL_CALLS} calls", array)
-    return [_parse_tool_call(call, f"{param}.tool_calls[{i}]") for i, call in enumerate(array)]
+    calls = fields.take(TOOL_CALLS) or []
+    if len(calls) > MAX_TOOL_CALLS:
+        refuse(f"{param}.tool_calls", f"at most {MAX_TOOL_CALLS} calls", calls)
+    return [_parse_tool_call(call, f"{param}.tool_calls[{i}]") for i, call in enumerate(calls)]
 
 
 def _parse_tool_call(value: Any, param: str) -> Message:
-    fields = Fields(as_object(value, param), f"{param}.")
-    if (kind := fields.take("type")) not in (None, "function"):
-        refuse(f"{param}.type", '"function"', kind)
-    function = Fields(fields.object("function") or {}, f"{param}.function.")
-    name = function.text("name", max_characters=MAX_NAME_CHARACTERS)
+    fields = TOOL_CALL.open(value, param)
+    fields.take(CALL_TYPE)
+    function = fields.take(CALL_FUNCTION)
+    name = function.take(CALL_NAME)
     if not name:
         refuse(f"{param}.function.name", "a function's name", name)
-    arguments = function.text("arguments")
+    arguments = function.take(ARGUMENTS)
     if arguments == "":
         arguments = "{}"  # how several servers write a call without arguments
     _check_arguments(arguments, f"{param}.function.arguments")
     call: Message = {"type": "function", "function": {"name": name, "arguments": arguments}}
-    if (identity := fields.text("id")) is not None:
+    if (identity := fields.take(CALL_ID)) is not None:
         call["id"] = identity
     return call
 

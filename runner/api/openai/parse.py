@@ -8,20 +8,31 @@ engine's inside are refused by name.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from runner.api.asking import ChatRequest
-from runner.api.fields import Fields, as_boolean, as_text, refuse
+from runner.api.fields import (
+    Field,
+    Fields,
+    Ignored,
+    Refused,
+    Shape,
+    array,
+    as_boolean,
+    as_text,
+    boolean,
+    members,
+    refuse,
+    word,
+)
 from runner.api.openai import generation, messages, sampling, structure, tools
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 
 MAX_TEMPLATE_ARGUMENTS = 32
 MAX_TEMPLATE_CHARACTERS = 4096
-
-REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 # Names the template gets from us.
 RESERVED_ARGUMENTS = frozenset(
@@ -40,32 +51,116 @@ RESERVED_ARGUMENTS = frozenset(
 )
 
 
+def _read_continue(value: Any, param: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("auto", "content"):
+        refuse(param, 'true, false, "auto" or "content"', value)
+    return True
+
+
+# ---- fields ----------------------------------------------------------------------------------
+
+ReasoningFormat = Literal["none", "auto", "deepseek", "deepseek-legacy"]
+
+REASONING_FORMAT: Field[ReasoningFormat] = word(
+    "reasoning_format", "where thoughts are told", get_args(ReasoningFormat)
+)
+REASONING_EFFORT = word(
+    "reasoning_effort",
+    'how much to think, for templates that know degrees; "none": not at all',
+    ("none", "minimal", "low", "medium", "high", "xhigh"),
+)
+TEMPLATE_ARGUMENTS = members(
+    "chat_template_kwargs",
+    "arguments for the model's template, such as enable_thinking",
+    {"additionalProperties": {"type": ["string", "number", "boolean"]}},
+)
+CONTINUE = Field(
+    "continue_final_message",
+    "whether a last message of the assistant is continued",
+    {"enum": [True, False, "auto", "content"]},
+    _read_continue,
+)
+GENERATION_PROMPT = boolean(
+    "add_generation_prompt", "whether the prompt ends with the beginning of an answer"
+)
+MODALITIES = array(
+    "modalities", 'what the answer is made of: only ["text"]', {"items": {"const": "text"}}
+)
+
+SHAPE = Shape(
+    "chat completion",
+    (
+        *generation.FIELDS,
+        *generation.CHOICES,
+        generation.STREAM_OPTIONS,
+        messages.MESSAGES,
+        *tools.FIELDS,
+        *structure.FIELDS,
+        *sampling.FIELDS,
+        sampling.LOGPROBS,
+        sampling.TOP_LOGPROBS,
+        REASONING_EFFORT,
+        REASONING_FORMAT,
+        TEMPLATE_ARGUMENTS,
+        CONTINUE,
+        GENERATION_PROMPT,
+        MODALITIES,
+        Refused("audio", "asks for speech, which no model here makes"),
+        Refused("web_search_options", "asks for a search of the web, which is not done"),
+        Ignored("metadata", "answers are not kept"),
+        Ignored("moderation", "nothing is moderated"),
+        Ignored("prediction", "it only could make the answer faster"),
+        Ignored("prompt_cache_key", "all prompts are cached"),
+        Ignored("prompt_cache_retention", "all prompts are cached while there is room"),
+        Ignored("safety_identifier", "nothing is reported about users"),
+        Ignored("service_tier", "all requests are served alike"),
+        Ignored("store", "answers are not kept"),
+        Ignored("verbosity", "the model is not told how much to say"),
+    ),
+)
+
+
+# ---- parsing ---------------------------------------------------------------------------------
+
+
 def parse(body: dict[str, Any]) -> ChatRequest:
     """Read a request; raise INVALID_REQUEST or MODEL_NOT_SUPPORTED naming the field at fault."""
-    fields = Fields(body)
+    fields = Fields(body, shape=SHAPE)
     ignored: dict[str, None] = {}
-    model = generation.parse_model(fields)
-    generation.refuse_private(fields)
+    model = fields.take(generation.MODEL)
     asked_tools = tools.parse(fields, ignored)
     conversation = messages.parse(fields, ignored)
-    stream = fields.boolean("stream") or False
+    stream = fields.take(generation.STREAM) or False
+    _check_modalities(fields)
     return ChatRequest(
         model=model,
         prompt=_parse_prompt(fields, conversation, asked_tools),
-        sampling=sampling.parse(fields, json_schema=structure.parse(fields, ignored)),
+        sampling=sampling.parse(
+            fields,
+            json_schema=structure.parse(fields, ignored),
+            top_logprobs=sampling.parse_logprobs(fields),
+        ),
         max_tokens=generation.parse_max_tokens(fields),
-        stop=generation.parse_stop(fields),
+        stop=fields.take(generation.STOP) or (),
         choices=generation.parse_choices(fields),
         stream=stream,
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
-        cache_prompt=fields.boolean("cache_prompt") is not False,
+        cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 
 
 def parse_model_name(body: dict[str, Any]) -> str:
     """Read the model's name alone out of a request."""
-    return generation.parse_model(Fields(body))
+    return Fields(body).take(generation.MODEL)
+
+
+def _check_modalities(fields: Fields) -> None:
+    modalities = fields.take(MODALITIES)
+    if modalities not in (None, ["text"]):
+        refuse("modalities", '["text"]', modalities)
 
 
 # ---- prompt ----------------------------------------------------------------------------------
@@ -76,8 +171,8 @@ def _parse_prompt(
 ) -> ChatPrompt:
     """Decide, as llama-server does, whether the last message is answered or continued."""
     is_prefill = conversation[-1]["role"] == "assistant"
-    wanted = _parse_continue(fields)
-    generation_prompt = fields.boolean("add_generation_prompt")
+    wanted = fields.take(CONTINUE)
+    generation_prompt = fields.take(GENERATION_PROMPT)
     if wanted and generation_prompt:
         raise RunnerError(
             Kind.INVALID_REQUEST,
@@ -106,52 +201,23 @@ def _parse_prompt(
         tool_choice=asked.choice,
         tool_name=asked.name,
         parallel_tool_calls=asked.parallel,
-        reasoning_format=_parse_reasoning_format(fields),
+        reasoning_format=fields.take(REASONING_FORMAT) or "auto",
         enable_thinking=_parse_thinking(fields, arguments),
         template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
 
 
-def _parse_continue(fields: Fields) -> bool | None:
-    value = fields.take("continue_final_message")
-    if value is None or isinstance(value, bool):
-        return value
-    if value not in ("auto", "content"):
-        refuse("continue_final_message", 'true, false, "auto" or "content"', value)
-    return True
-
-
-def _parse_reasoning_format(
-    fields: Fields,
-) -> Literal["none", "auto", "deepseek", "deepseek-legacy"]:
-    match fields.take("reasoning_format"):
-        case None:
-            return "auto"
-        case "none":
-            return "none"
-        case "auto":
-            return "auto"
-        case "deepseek":
-            return "deepseek"
-        case "deepseek-legacy":
-            return "deepseek-legacy"
-        case value:
-            refuse("reasoning_format", '"none", "auto", "deepseek" or "deepseek-legacy"', value)
-
-
 def _parse_thinking(fields: Fields, arguments: dict[str, Any]) -> bool | None:
     """Read whether to think; an effort goes to the template too, which may know degrees."""
-    effort = fields.take("reasoning_effort")
+    effort = fields.take(REASONING_EFFORT)
     if effort is not None:
-        if effort not in REASONING_EFFORTS:
-            refuse("reasoning_effort", "one of " + ", ".join(REASONING_EFFORTS), effort)
         arguments.setdefault("reasoning_effort", effort)
     asked: bool | None = arguments.get("enable_thinking")
     return False if asked is None and effort == "none" else asked
 
 
 def _parse_template_arguments(fields: Fields) -> dict[str, Any]:
-    arguments = fields.object("chat_template_kwargs") or {}
+    arguments = fields.take(TEMPLATE_ARGUMENTS) or {}
     if len(arguments) > MAX_TEMPLATE_ARGUMENTS:
         refuse("chat_template_kwargs", f"at most {MAX_TEMPLATE_ARGUMENTS} members", arguments)
     for name, value in arguments.items():

@@ -18,7 +18,17 @@ import msgspec
 from runner.api import faults
 from runner.api.call import Call
 from runner.api.choosing import ignored_header
-from runner.api.fields import Fields, as_text, refuse
+from runner.api.fields import (
+    Field,
+    Fields,
+    Shape,
+    anything,
+    as_text,
+    boolean,
+    integer,
+    refuse,
+    text,
+)
 from runner.api.openai import generation, pooling
 from runner.errors import Kind, RunnerError
 from runner.service import Engines
@@ -70,17 +80,37 @@ class Reranking:
         await call.reply(render_scores(request, pooled, id=id, created_s=now_s), headers=headers)
 
 
+def _texts(name: str, about: str) -> Field[Any]:
+    schema = {"type": ["array", "string"], "minItems": 1, "maxItems": MAX_DOCUMENTS}
+    return anything(name, about, schema)
+
+
+QUERY = text("query", "what documents are ordered by")
+DOCUMENTS = _texts("documents", 'strings, or objects with a "text"')
+TEXTS = _texts("texts", "text-embeddings-inference's name of them, and its shape of answers")
+SHOWS_TEXT = (
+    boolean("return_documents", "whether the answer repeats the documents"),
+    boolean("return_text", "text-embeddings-inference's name of that"),
+)
+TOP = integer("top_n", "so many of the best are told", 1, MAX_DOCUMENTS)
+RANKING = Shape("ranking", (generation.MODEL, QUERY, DOCUMENTS, TEXTS, TOP, *SHOWS_TEXT))
+
+TEXT_1 = _texts("text_1", "one query, or one for each document")
+TEXT_2 = _texts("text_2", "the documents")
+SCORING = Shape("scoring", (generation.MODEL, TEXT_1, TEXT_2))
+
+
 def parse_ranking(body: dict[str, Any]) -> RankingRequest:
     """Read a request; raise INVALID_REQUEST naming the field at fault."""
-    fields = Fields(body)
-    model = generation.parse_model(fields)
-    query = fields.text("query")
+    fields = Fields(body, shape=RANKING)
+    model = fields.take(generation.MODEL)
+    query = fields.take(QUERY)
     if not query:
         refuse("query", "a string that is not empty", query)
-    is_tei = "texts" in fields and "documents" not in fields
-    documents = _parse_texts(fields, "texts" if is_tei else "documents")
-    shows = [fields.boolean(name) for name in ("return_documents", "return_text")]
-    top = fields.integer("top_n", 1, MAX_DOCUMENTS)
+    is_tei = TEXTS.name in fields and DOCUMENTS.name not in fields
+    documents = _parse_texts(fields, TEXTS if is_tei else DOCUMENTS)
+    shows = [fields.take(name) for name in SHOWS_TEXT]
+    top = fields.take(TOP)
     return RankingRequest(
         model=model,
         rank=Rank(id=0, queries=(query,), documents=documents),
@@ -93,9 +123,9 @@ def parse_ranking(body: dict[str, Any]) -> RankingRequest:
 
 def parse_scoring(body: dict[str, Any]) -> ScoringRequest:
     """Read a request of vLLM's: ``text_1`` is one query for all of ``text_2``, or one for each."""
-    fields = Fields(body)
-    model = generation.parse_model(fields)
-    queries, documents = (_parse_texts(fields, name) for name in ("text_1", "text_2"))
+    fields = Fields(body, shape=SCORING)
+    model = fields.take(generation.MODEL)
+    queries, documents = _parse_texts(fields, TEXT_1), _parse_texts(fields, TEXT_2)
     if len(queries) not in (1, len(documents)):
         raise RunnerError(
             Kind.INVALID_REQUEST,
@@ -155,9 +185,9 @@ def _scores(pooled: Pooled) -> Sequence[float]:
     return [row[0] for row in pooling.rows(pooled)]
 
 
-def _parse_texts(fields: Fields, name: str) -> tuple[str, ...]:
+def _parse_texts(fields: Fields, field: Field[Any]) -> tuple[str, ...]:
     """Read one text or several; each a string, or an object with a ``text``."""
-    value = fields.take(name)
+    name, value = field.name, fields.take(field)
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not 0 < len(value) <= MAX_DOCUMENTS:

@@ -8,7 +8,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runner.api.fields import Fields, as_object, refuse
+from runner.api.fields import (
+    Field,
+    Fields,
+    Ignored,
+    Shape,
+    anything,
+    boolean,
+    nested,
+    refuse,
+    required,
+    word,
+)
 from runner.api.openai import schema as schemas
 from runner.errors import Kind, RunnerError
 
@@ -16,10 +27,43 @@ MAX_SCHEMA_CHARACTERS = 256 * 1024
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
+STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
+SCHEMA = anything("schema", "the JSON schema", {"type": ["object", "boolean"]})
+NAMED_SCHEMA = required(
+    nested(
+        "json_schema",
+        "the structure of an answer",
+        Shape(
+            "named JSON schema",
+            (
+                SCHEMA,
+                STRICT,
+                Ignored("name", "the model does not read it"),
+                Ignored("description", "the model does not read it"),
+            ),
+        ),
+    )
+)
+KIND = required(
+    word("type", "free text, any JSON, or a structure", ("text", "json_object", "json_schema"))
+)
+RESPONSE_FORMAT = nested(
+    "response_format",
+    "the form that the answer must have; it is enforced while generating",
+    Shape("response format", (KIND, SCHEMA, NAMED_SCHEMA)),
+)
+JSON_SCHEMA = anything(
+    "json_schema",
+    "the JSON schema that the answer must fit (llama-server's name)",
+    {"type": ["object", "boolean"]},
+)
+FIELDS: tuple[Field[Any], ...] = (RESPONSE_FORMAT, JSON_SCHEMA)
+
+
 def parse(fields: Fields, ignored: dict[str, None]) -> str | None:
     """Take both fields; return the schema as JSON text, or None for free text."""
     formatted = _parse_response_format(fields, ignored)
-    direct = fields.take("json_schema")
+    direct = fields.take(JSON_SCHEMA)
     if direct is None:
         return formatted
     if formatted is not None:
@@ -32,31 +76,19 @@ def parse(fields: Fields, ignored: dict[str, None]) -> str | None:
 
 
 def _parse_response_format(fields: Fields, ignored: dict[str, None]) -> str | None:
-    value = fields.object("response_format")
-    if value is None:
+    form = fields.take(RESPONSE_FORMAT)
+    if form is None:
         return None
-    param = "response_format"
-    format_fields = Fields(value, f"{param}.")
-    kind = format_fields.take("type")
+    kind = form.take(KIND)
     if kind == "text":
         return None
-    if kind == "json_object":
-        # llama-server's addition: a schema beside the type.
-        schema = format_fields.take("schema")
-        return _render(
-            ANY_OBJECT if schema is None else schema,
-            f"{param}.schema",
-            is_strict=False,
-            ignored=ignored,
-        )
-    if kind != "json_schema":
-        refuse(f"{param}.type", '"text", "json_object" or "json_schema"', kind)
-    inner = Fields(as_object(format_fields.take("json_schema"), f"{param}.json_schema"))
-    is_strict = inner.boolean("strict") or False
-    schema = inner.take("schema")
+    # llama-server's addition: a schema beside the type json_object.
+    holder = form if kind == "json_object" else form.take(NAMED_SCHEMA)
+    is_strict = kind == "json_schema" and (holder.take(STRICT) or False)
+    schema = holder.take(SCHEMA)
     return _render(
         ANY_OBJECT if schema is None else schema,
-        f"{param}.json_schema.schema",
+        holder.param(SCHEMA.name),
         is_strict=is_strict,
         ignored=ignored,
     )

@@ -7,7 +7,20 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner.api.fields import Fields, as_object, refuse
+from runner.api.fields import (
+    Field,
+    Fields,
+    Shape,
+    anything,
+    array,
+    boolean,
+    members,
+    nested,
+    refuse,
+    required,
+    text,
+    word,
+)
 from runner.api.openai import schema as schemas
 from runner.errors import Kind, RunnerError
 
@@ -28,29 +41,52 @@ class Tools:
     parallel: bool | None = None
 
 
+TYPE = required(word("type", "what it is", ("function",)))
+NAME = text("name", "what the model calls it by")
+DESCRIPTION = text("description", "what it does; the model reads this")
+STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
+PARAMETERS = members("parameters", "the JSON schema of its arguments, which are an object")
+FUNCTION = required(
+    nested("function", "the function", Shape("function", (NAME, DESCRIPTION, PARAMETERS, STRICT)))
+)
+TOOL = Shape("tool", (TYPE, FUNCTION))
+TOOLS = array("tools", "functions that the model may call", {"items": TOOL, "maxItems": MAX_TOOLS})
+TOOL_CHOICE = anything(
+    "tool_choice",
+    'whether it must: "auto", "none", "required", or the function that it must call',
+    {"type": ["string", "object"]},
+)
+PARALLEL = boolean("parallel_tool_calls", "whether one answer may hold several calls")
+FUNCTIONS = array("functions", 'the old form of tools: only with function_call "none"')
+FUNCTION_CALL = anything(
+    "function_call", 'the old form of tool_choice: "auto" or "none"', {"type": ["string", "object"]}
+)
+FIELDS: tuple[Field[Any], ...] = (TOOLS, TOOL_CHOICE, PARALLEL, FUNCTIONS, FUNCTION_CALL)
+
+
 def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
     """Take all of a request's fields about tools."""
     _refuse_functions(fields, ignored)
     tools = [
         _parse_tool(value, f"tools[{index}]", ignored)
-        for index, value in enumerate(fields.array("tools") or [])
+        for index, value in enumerate(fields.take(TOOLS) or [])
     ]
     names = [tool["function"]["name"] for tool in tools]
     _check(tools, names)
-    choice, name = _parse_choice(fields.take("tool_choice"), names)
-    parallel = fields.boolean("parallel_tool_calls")
+    choice, name = _parse_choice(fields.take(TOOL_CHOICE), names)
+    parallel = fields.take(PARALLEL)
     if not tools:
         return Tools()
-    text = json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > MAX_CHARACTERS:
-        refuse("tools", f"at most {MAX_CHARACTERS} characters of JSON", text)
-    return Tools(text, choice, name, parallel)
+    written = json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
+    if len(written) > MAX_CHARACTERS:
+        refuse("tools", f"at most {MAX_CHARACTERS} characters of JSON", written)
+    return Tools(written, choice, name, parallel)
 
 
 def _refuse_functions(fields: Fields, ignored: dict[str, None]) -> None:
     """``functions`` were what tools are now, with answers of another shape."""
-    choice = fields.take("function_call")
-    functions = fields.array("functions")
+    choice = fields.take(FUNCTION_CALL)
+    functions = fields.take(FUNCTIONS)
     asks = choice not in (None, "none", "auto")
     if asks or (functions and choice != "none"):
         param = "function_call" if asks else "functions"
@@ -73,18 +109,17 @@ def _check(tools: list[Tool], names: list[str]) -> None:
 
 
 def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
-    fields = Fields(as_object(value, param), f"{param}.")
-    if (kind := fields.take("type")) != "function":
-        refuse(f"{param}.type", '"function"', kind)
-    function = Fields(as_object(fields.take("function"), f"{param}.function"), f"{param}.function.")
-    name = function.text("name")
+    fields = TOOL.open(value, param)
+    fields.take(TYPE)
+    function = fields.take(FUNCTION)
+    name = function.take(NAME)
     if name is None or not _NAME.fullmatch(name):
         refuse(f"{param}.function.name", "1 to 64 letters, digits, or any of _ - . :", name)
     described: Tool = {"name": name}
-    if (description := function.text("description")) is not None:
+    if (description := function.take(DESCRIPTION)) is not None:
         described["description"] = description
-    is_strict = function.boolean("strict") or False
-    parameters = function.object("parameters")
+    is_strict = function.take(STRICT) or False
+    parameters = function.take(PARAMETERS)
     described["parameters"] = _parse_parameters(
         parameters, f"{param}.function.parameters", is_strict=is_strict, ignored=ignored
     )

@@ -4,29 +4,88 @@ from typing import Any
 
 import pytest
 
-from runner.api.fields import NO_LIMIT, Fields, describe, span
+from runner.api.fields import (
+    NO_LIMIT,
+    Field,
+    Fields,
+    Ignored,
+    Refused,
+    Shape,
+    array,
+    boolean,
+    describe,
+    integer,
+    members,
+    nested,
+    number,
+    required,
+    span,
+    text,
+    word,
+)
 from runner.errors import RunnerError
+
+A = integer("a", "", 0, 9)
+B = text("b", "")
+INNER = Shape("inner", (A, Ignored("i", "why")))
+OUTER = Shape(
+    "outer", (A, required(B, "send b"), nested("n", "", INNER), Refused("r", "is not", "do not"))
+)
 
 
 def test_what_is_taken_is_gone_and_null_was_never_there() -> None:
-    fields = Fields({"a": 1, "b": None, "c": "x", "d": []}, "m[0].")
-    assert fields.integer("a", 0, 9) == 1
-    assert fields.integer("a", 0, 9) is None
-    assert fields.text("b") is None
+    fields = Fields({"a": 1, "b": None, "c": "x", "d": []})
+    assert fields.take(A) == 1
+    assert fields.take(A) is None
+    assert fields.take(B) is None
     assert "c" in fields
     assert list(fields) == ["c", "d"]
-    fields.drop(["c", "zzz"])
-    assert list(fields) == ["d"]
 
 
 @pytest.mark.parametrize(
-    ("method", "wrong"), [("boolean", 1), ("text", 1), ("object", []), ("array", {})]
+    ("field", "wrong"),
+    [
+        (boolean("a", ""), 1),
+        (integer("a", "", 0, 9), 10),
+        (integer("a", "", 0, 9), True),
+        (number("a", "", 0, 9), -1),
+        (text("a", ""), 1),
+        (text("a", "", max_characters=1), "xx"),
+        (word("a", "", ("x",)), "y"),
+        (word("a", "", ("x",)), []),
+        (members("a", ""), []),
+        (array("a", ""), {}),
+        (nested("a", "", INNER), 1),
+    ],
 )
-def test_the_whole_name_is_in_the_error(method: str, wrong: Any) -> None:
+def test_the_whole_name_is_in_the_error(field: Field[Any], wrong: Any) -> None:
     with pytest.raises(RunnerError) as caught:
-        getattr(Fields({"a": wrong}, "m[0]."), method)("a")
+        Fields({"a": wrong}, "m[0].").take(field)
     assert caught.value.param == "m[0].a"
     assert caught.value.message.startswith("m[0].a: expected ")
+
+
+def test_a_required_member_is_asked_for_and_a_refused_one_is_named() -> None:
+    with pytest.raises(RunnerError) as caught:
+        OUTER.open({}, "o").take(OUTER.honoured["b"])
+    with pytest.raises(RunnerError) as refused:
+        OUTER.open({"r": 1}, "o")
+    assert (caught.value.message, caught.value.hint) == ("o.b is required", "send b")
+    assert (refused.value.message, refused.value.hint) == ("o.r is not", "do not")
+    assert (caught.value.param, refused.value.param) == ("o.b", "o.r")
+
+
+def test_a_nested_object_knows_where_it_is() -> None:
+    inner = OUTER.open({"n": {"a": 10, "i": 1}}, "o[1]").take(OUTER.honoured["n"])
+    with pytest.raises(RunnerError) as caught:
+        inner.take(A)
+    assert caught.value.param == "o[1].n.a"
+    assert list(inner) == ["i"]
+
+
+def test_only_what_a_shape_declares_is_taken_of_its_objects() -> None:
+    with pytest.raises(AssertionError, match="inner does not declare b"):
+        INNER.open({}, "o").take(B)
 
 
 @pytest.mark.parametrize(

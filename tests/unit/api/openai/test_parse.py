@@ -173,6 +173,7 @@ def test_what_has_no_effect_is_reported() -> None:
     assert parsed.ignored == (
         "messages[].cache_control",
         "stream_options.continuous_usage_stats",
+        "stream_options.include_obfuscation",
         "user",
         "metadata",
         "store",

@@ -15,7 +15,7 @@ from runner.wire.messages import Sampling
 
 def parse(**members: Any) -> Sampling:
     fields = Fields(members)
-    parsed = sampling.parse(fields, json_schema=None)
+    parsed = sampling.parse(fields, json_schema=None, top_logprobs=sampling.parse_logprobs(fields))
     assert list(fields) == []
     return parsed
 
@@ -24,7 +24,7 @@ def test_nothing_asked_leaves_all_to_the_engine() -> None:
     assert parse() == Sampling()
 
 
-@pytest.mark.parametrize("name", [*sampling.NUMBERS, *sampling.INTEGERS])
+@pytest.mark.parametrize("name", [field.name for field in sampling.FIELDS])
 def test_null_counts_as_absent(name: str) -> None:
     assert parse(**{name: None}) == Sampling()
 
