@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     keep_alive_s: float = 300.0  # idle time before a model is unloaded; math.inf: never
     max_loaded_models: int | None = None
+    model_aliases: tuple[tuple[str, str], ...] = ()  # (pattern, name of the model it stands for)
     max_transfers: int = 4  # pulls and pushes at a time; more wait
     # how registries are reached, each in the grammar of its variable; None: as the environment says
     registry_mirrors: str | None = None
@@ -169,6 +170,7 @@ _FLAG_NAMES = {
     "shared_paths": "models-path-ro",
     "api_keys_file": "api-key-file",
     "keep_alive_s": "keep-alive",
+    "model_aliases": "model-alias",
     "prefix_ram_bytes": "prefix-ram",
     "prefix_disk_bytes": "prefix-disk",
     "registry_mirrors": "registry-mirror",
@@ -215,6 +217,17 @@ def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
+def _parse_aliases(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(map(_parse_alias, _parse_list(text)))
+
+
+def _parse_alias(text: str) -> tuple[str, str]:
+    pattern, _, model = (part.strip() for part in text.partition("="))
+    if not pattern or not model:
+        raise ValueError("NAME=MODEL,NAME=MODEL such as claude-*=ai/smollm2")
+    return pattern, model
+
+
 def _parse_seconds(text: str) -> float:
     seconds = parse_duration(text)
     if not seconds:
@@ -259,6 +272,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("log_level", ("RUNNER_LOG_LEVEL", "LOG_LEVEL"), _parse_level),
     Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_keep_alive),
     Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
+    Option("model_aliases", ("RUNNER_MODEL_ALIASES",), _parse_aliases),
     Option("max_transfers", ("RUNNER_MAX_TRANSFERS",), _count(1)),
     Option("registry_mirrors", (), str),
     Option("insecure_registries", (), str),

@@ -24,6 +24,7 @@ from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord, Limits, Server
 from runner.registry.network import Network, read_network
 from runner.service import (
+    Aliases,
     Catalogue,
     EngineLimits,
     Engines,
@@ -96,7 +97,7 @@ async def _service(
     """Open what serves requests, and close it: workers first, then the store's threads."""
     client = TransferClient(store, network, memory_bytes=partial(available_bytes, ()))
     transfers = Transfers(client, max_running=settings.max_transfers)
-    catalogue = Catalogue(store, transfers)
+    catalogue = Catalogue(store, transfers, aliases=Aliases(settings.model_aliases))
     engines = Engines(
         catalogue,
         build_spawn(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.service.aliases import Aliases
 from runner.service.catalogue import DEFAULT_MODEL, Catalogue
 from runner.service.engines import EngineLimits, Engines
 from runner.service.jobs import Watch
@@ -30,6 +31,7 @@ __all__ = [
     "PackageRequest",
     "SearchResult",
     "DEFAULT_MODEL",
+    "Aliases",
     "Catalogue",
     "Checkup",
     "Diagnosis",

