@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api import faults, gate, routes
 from runner.api.call import Call
 from runner.api.gate import Policy
-from runner.api.keys import Scope
 from runner.api.llama.handlers import Llama
 from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
@@ -23,20 +22,10 @@ from runner.api.openai.chat import Chat
 from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
-from runner.api.openai.preloading import preloading
 from runner.api.openai.reranking import Reranking
-from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
 from runner.service import Catalogue, Engines, Transfers, Upkeep
-
-Handler = Callable[[Call], Awaitable[None]]
-
-# The same API under each of them: Docker Model Runner's two, and what SDKs are usually given.
-OPENAI_PREFIXES = ("/engines/llama.cpp/v1", "/engines/v1", "/v1")
-LLAMA_PREFIXES = ("/engines/llama.cpp", "/engines", "")
-# Docker Model Runner ranks without a version in the path, others with one.
-RANKING_PREFIXES = (*LLAMA_PREFIXES, *OPENAI_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +54,23 @@ class App:
     ) -> None:
         self._policy = policy
         self._max_body_bytes = about.max_body_bytes
-        reranking = Reranking(engines)
-        self._routes = [
-            *_openai_routes(
-                preloading(
-                    engines, Chat(engines, version=about.version, patience_s=about.patience_s)
-                ),
-                preloading(
-                    engines,
-                    Completions(engines, version=about.version, patience_s=about.patience_s),
-                ),
-                OpenAIModels(catalogue, engines),
-            ),
-            *_llama_routes(Llama(engines, version=about.version, patience_s=about.patience_s)),
-            *_pooling_routes(
-                preloading(engines, Embeddings(engines)),
-                preloading(engines, reranking.rerank),
-                preloading(engines, reranking.score),
-            ),
-            *_transfer_routes(
-                TransferRoutes(transfers), Packaging(transfers), Registries(transfers)
-            ),
-            *_storage_routes(Storage(catalogue, engines, upkeep, survey=about.survey)),
-            *_model_routes(ModelRoutes(catalogue, transfers)),
-            *_engine_routes(EngineRoutes(engines, survey=about.survey)),
-            *_system_routes(System(catalogue, version=about.version, log_path=about.log_path)),
-        ]
+        handlers = (
+            Chat(engines, version=about.version, patience_s=about.patience_s),
+            Completions(engines, version=about.version, patience_s=about.patience_s),
+            OpenAIModels(catalogue, engines),
+            Llama(engines, version=about.version, patience_s=about.patience_s),
+            Embeddings(engines),
+            Reranking(engines),
+            TransferRoutes(transfers),
+            Packaging(transfers),
+            Registries(transfers),
+            Storage(catalogue, engines, upkeep, survey=about.survey),
+            ModelRoutes(catalogue, transfers),
+            EngineRoutes(engines, survey=about.survey),
+            System(catalogue, version=about.version, log_path=about.log_path),
+        )
+        # In this order: the first that fits a path has it.
+        self.routes = [route for handler in handlers for route in handler.routes()]
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request; a RunnerError that comes out of here is :meth:`on_error`'s."""
@@ -99,7 +79,7 @@ class App:
         if request.method == "OPTIONS":
             await self._answer_options(exchange)
             return
-        match = routes.find(self._routes, request.method, request.raw_path)
+        match = routes.find(self.routes, request.method, request.raw_path)
         if match.route.scope is not None:
             allowed.require(match.route.scope)
         call = Call(
@@ -126,89 +106,7 @@ class App:
             return
         methods = [*gate.ALLOWED_METHODS.split(", ")]
         if request.raw_path != "*":
-            methods = routes.allowed_methods(self._routes, request.raw_path)
+            methods = routes.allowed_methods(self.routes, request.raw_path)
         if not methods:
             raise RunnerError(Kind.NOT_FOUND, f"there is no {request.raw_path[:200]}")
         await exchange.respond(204, [("Allow", ", ".join(methods))])
-
-
-def _openai_routes(
-    chat: Handler, completions: Handler, models: OpenAIModels
-) -> Iterator[Route[Handler]]:
-    for prefix in OPENAI_PREFIXES:
-        yield Route("POST", f"{prefix}/chat/completions", Scope.INFER, chat)
-        yield Route("POST", f"{prefix}/completions", Scope.INFER, completions)
-        yield Route("GET", f"{prefix}/models", Scope.INFER, models.list)
-        yield Route("GET", f"{prefix}/models/{{name}}", Scope.INFER, models.show)
-
-
-def _llama_routes(llama: Llama) -> Iterator[Route[Handler]]:
-    for prefix in OPENAI_PREFIXES:
-        yield Route("POST", f"{prefix}/chat/completions/input_tokens", Scope.INFER, llama.count)
-        yield Route("POST", f"{prefix}/responses/input_tokens", Scope.INFER, llama.count_response)
-    for prefix in LLAMA_PREFIXES:
-        yield Route("POST", f"{prefix}/tokenize", Scope.INFER, llama.tokenize)
-        yield Route("POST", f"{prefix}/detokenize", Scope.INFER, llama.detokenize)
-        yield Route("POST", f"{prefix}/apply-template", Scope.INFER, llama.apply_template)
-        yield Route("POST", f"{prefix}/infill", Scope.INFER, llama.infill)
-        yield Route("GET", f"{prefix}/props", Scope.INFER, llama.props)
-        yield Route("GET", f"{prefix}/slots", Scope.INFER, llama.slots)
-
-
-def _pooling_routes(
-    embeddings: Handler, rerank: Handler, score: Handler
-) -> Iterator[Route[Handler]]:
-    for prefix in OPENAI_PREFIXES:
-        yield Route("POST", f"{prefix}/embeddings", Scope.INFER, embeddings)
-    for prefix in RANKING_PREFIXES:
-        yield Route("POST", f"{prefix}/rerank", Scope.INFER, rerank)
-        yield Route("POST", f"{prefix}/score", Scope.INFER, score)
-
-
-def _model_routes(models: ModelRoutes) -> Iterator[Route[Handler]]:
-    yield Route("GET", "/models", Scope.INFER, models.list)
-    yield Route("POST", "/models/{name}/tag", Scope.MANAGE, models.tag)
-    yield Route("GET", "/models/{name}", Scope.INFER, models.show)
-    yield Route("POST", "/models/{name}", Scope.MANAGE, models.refuse)
-
-
-def _storage_routes(storage: Storage) -> Iterator[Route[Handler]]:
-    yield Route("GET", "/engines/df", Scope.INFER, storage.usage)
-    yield Route("POST", "/models/check", Scope.MANAGE, storage.check)
-    yield Route("POST", "/models/prune", Scope.MANAGE, storage.prune)
-    yield Route("POST", "/models/import", Scope.ADMIN, storage.import_model)
-    yield Route("POST", "/models/move", Scope.ADMIN, storage.move)
-    yield Route("DELETE", "/models/purge", Scope.MANAGE, storage.purge)
-    yield Route("DELETE", "/models/{name}", Scope.MANAGE, storage.remove)
-
-
-def _transfer_routes(
-    transfers: TransferRoutes, packaging: Packaging, registries: Registries
-) -> Iterator[Route[Handler]]:
-    yield Route("POST", "/models/create", Scope.MANAGE, transfers.pull)
-    yield Route("POST", "/models/load", Scope.MANAGE, transfers.load)
-    yield Route("POST", "/models/package", Scope.MANAGE, packaging.package)
-    yield Route("POST", "/models/{name}/repackage", Scope.MANAGE, packaging.repackage)
-    yield Route("POST", "/models/{name}/push", Scope.MANAGE, transfers.push)
-    yield Route("GET", "/models/{name}/export", Scope.MANAGE, transfers.export)
-    yield Route("GET", "/registries/search", Scope.MANAGE, registries.search)
-    yield Route("GET", "/registries/doctor", Scope.MANAGE, registries.diagnose)
-    yield Route("POST", "/registries/login", Scope.ADMIN, registries.log_in)
-    yield Route("POST", "/registries/logout", Scope.ADMIN, registries.log_out)
-
-
-def _engine_routes(engines: EngineRoutes) -> Iterator[Route[Handler]]:
-    yield Route("GET", "/engines/ps", Scope.INFER, engines.running)
-    yield Route("GET", "/engines/status", Scope.INFER, engines.status)
-    yield Route("POST", "/engines/tune", Scope.MANAGE, engines.tune)
-    yield Route("GET", "/engines/tuned/{name}", Scope.INFER, engines.tuned)
-    yield Route("POST", "/engines/unload", Scope.MANAGE, engines.unload)
-
-
-def _system_routes(system: System) -> Iterator[Route[Handler]]:
-    yield Route("GET", "/", None, system.welcome)
-    yield Route("GET", "/version", None, system.version)
-    yield Route("GET", "/health", None, system.health)
-    yield Route("GET", "/livez", None, system.health)
-    yield Route("GET", "/readyz", None, system.ready)
-    yield Route("GET", "/logs", Scope.ADMIN, system.logs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from runner.api import faults, jsonbody
 from runner.api.faults import Header
+from runner.api.fields import Field
 from runner.api.gate import Allowed
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange, Stream
@@ -37,19 +38,11 @@ class Call:
         """Who asks, for fairness: an address without its port, or ``unix``."""
         return self.exchange.peer.rpartition(":")[0] or self.exchange.peer
 
-    def query(self, name: str) -> str | None:
-        """Return a parameter of the query; None when it is absent."""
+    def query(self, field: Field[T]) -> T | None:
+        """Return a parameter of the query, or None when it is absent."""
         pairs = parse_qsl(self.exchange.request.query, keep_blank_values=True)
-        return next((value for key, value in pairs if key == name), None)
-
-    def query_flag(self, name: str) -> bool:
-        """Return a parameter that is true or false; given without a value it is true."""
-        value = self.query(name)
-        if value is None or value.lower() in ("false", "0"):
-            return False
-        if value.lower() in ("", "true", "1"):
-            return True
-        raise RunnerError(Kind.INVALID_REQUEST, f"{name}: expected true or false", param=name)
+        value = next((value for name, value in pairs if name == field.name), None)
+        return None if value is None else field.read(value, field.name)
 
     def require_local(self, what: str, *, hint: str | None = None) -> None:
         """Raise FORBIDDEN, with ``what`` is not done, unless the client is on this machine."""
@@ -86,6 +79,9 @@ class Call:
             *self.headers,
         ]
         return await self.exchange.open_stream(200, fields, heartbeat=heartbeat)
+
+
+Handler = Callable[[Call], Awaitable[None]]
 
 
 class EventStream:

@@ -120,6 +120,20 @@ def word(name: str, about: str, words: tuple[W, ...]) -> Field[W]:
     return Field(name, about, {"type": "string", "enum": list(words)}, read)
 
 
+def flag(name: str, about: str) -> Field[bool]:
+    """Declare a parameter of a query that is true or false; given without a value it is true."""
+
+    def read(value: Any, param: str) -> bool:
+        match as_text(value, param).lower():
+            case "" | "true" | "1":
+                return True
+            case "false" | "0":
+                return False
+        refuse(param, "true or false", value)
+
+    return Field(name, about, {"type": "boolean"}, read)
+
+
 def members(name: str, about: str, schema: Schema | None = None) -> Field[dict[str, Any]]:
     """Declare an object with members of any name; ``schema`` says more of it than its type."""
     return Field(name, about, {"type": "object", **(schema or {})}, as_object)

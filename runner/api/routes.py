@@ -12,13 +12,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from runner.api.fields import Field, Shape
 from runner.api.keys import Scope
 from runner.errors import Kind, RunnerError
 
 T = TypeVar("T")
+
+# The same API under each of them: Docker Model Runner's two, and what SDKs are usually given.
+OPENAI_PREFIXES = ("/engines/llama.cpp/v1", "/engines/v1", "/v1")
+LLAMA_PREFIXES = ("/engines/llama.cpp", "/engines", "")
 
 MAX_NAME_BYTES = 512  # a host, a repository of 255, a tag of 128 or a digest
 
@@ -31,6 +36,9 @@ class Route(Generic[T]):
     template: str
     scope: Scope | None
     target: T
+    about: str  # what it does, in a few words
+    body: Shape | None = None  # None: no JSON object is read
+    query: tuple[Field[Any], ...] = ()
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:

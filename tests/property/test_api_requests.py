@@ -117,9 +117,9 @@ def test_any_question_is_valid_or_refused_by_name(
 
 
 ROUTES = [
-    Route("GET", "/v1/models", Scope.INFER, 1),
-    Route("GET", "/v1/models/{name}", Scope.INFER, 2),
-    Route("POST", "/models/{name}/tag", Scope.MANAGE, 3),
+    Route("GET", "/v1/models", Scope.INFER, 1, ""),
+    Route("GET", "/v1/models/{name}", Scope.INFER, 2, ""),
+    Route("POST", "/models/{name}/tag", Scope.MANAGE, 3, ""),
 ]
 PATHS = st.text(alphabet="/abv1models.%2fF5C\\:@-", max_size=40).map("/".__add__)
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from runner.api.answering import Answering, Form
 from runner.api.asking import ChatRequest
-from runner.api.call import Call, while_wanted
+from runner.api.call import Call, Handler, while_wanted
+from runner.api.fields import Shape, flag, text
+from runner.api.keys import Scope
 from runner.api.llama import parse, render
 from runner.api.openai import parse as chat_parse
 from runner.api.openai.render import error_event
 from runner.api.openai.response_input import chat_body
 from runner.api.questions import ask, name_or_only, only_name
+from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
 from runner.errors import Kind, RunnerError
 from runner.service import Engines, Lease, RunningModel
 from runner.wire.messages import Answered
+
+MODEL = text("model", "the model; without it, the only one in memory")
+FAIL_ON_NO_SLOT = flag("fail_on_no_slot", "whether a model without a free slot is an error")
 
 
 class Llama:
@@ -27,6 +33,36 @@ class Llama:
         self._engines = engines
         self._answering = Answering(engines, Form(error_event=error_event), patience_s=patience_s)
         self._version = version
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+
+        def post(path: str, handler: Handler, about: str, body: Shape) -> Route[Handler]:
+            return Route("POST", path, Scope.INFER, handler, about, body)
+
+        chat, response = "count the tokens of a conversation", "count the tokens of an input"
+        for prefix in OPENAI_PREFIXES:
+            counts = f"{prefix}/chat/completions/input_tokens"
+            yield post(counts, self.count, chat, chat_parse.SHAPE)
+            counts = f"{prefix}/responses/input_tokens"
+            yield Route("POST", counts, Scope.INFER, self.count_response, response)
+        for prefix in LLAMA_PREFIXES:
+            yield post(f"{prefix}/tokenize", self.tokenize, "tell a text's tokens", parse.TOKENIZE)
+            yield post(
+                f"{prefix}/detokenize", self.detokenize, "tell tokens' text", parse.DETOKENIZE
+            )
+            yield post(
+                f"{prefix}/apply-template",
+                self.apply_template,
+                "tell what the model reads of a conversation",
+                chat_parse.SHAPE,
+            )
+            yield post(f"{prefix}/infill", self.infill, "fill the gap in a text", parse.INFILL)
+            about = "tell of a model in memory"
+            yield Route("GET", f"{prefix}/props", Scope.INFER, self.props, about, query=(MODEL,))
+            about = "tell how busy a model in memory is"
+            query = (MODEL, FAIL_ON_NO_SLOT)
+            yield Route("GET", f"{prefix}/slots", Scope.INFER, self.slots, about, query=query)
 
     async def tokenize(self, call: Call) -> None:
         """Tell the tokens of a text."""
@@ -78,7 +114,7 @@ class Llama:
     async def slots(self, call: Call) -> None:
         """Tell how busy a model in memory is; with ``fail_on_no_slot`` 503 when all of it is."""
         shown = render.slots(self._running(call))
-        if call.query_flag("fail_on_no_slot") and all(slot["is_processing"] for slot in shown):
+        if call.query(FAIL_ON_NO_SLOT) and all(slot["is_processing"] for slot in shown):
             raise RunnerError(Kind.BUSY, "no slot is free", retry_after_s=1)
         await call.reply(msgspec.json.encode(shown))
 
@@ -88,7 +124,7 @@ class Llama:
         return body if only is None else {"model": only} | body
 
     def _running(self, call: Call) -> RunningModel:
-        name = name_or_only(call.query("model"), self._engines)
+        name = name_or_only(call.query(MODEL), self._engines)
         running: Sequence[RunningModel] = self._engines.running()
         for model in running:
             if name in (model.name, model.id, *model.tags):

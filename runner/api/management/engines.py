@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from runner.api.call import Call, while_wanted
+from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import (
     Fields,
     Ignored,
@@ -22,7 +22,9 @@ from runner.api.fields import (
     required,
     text,
 )
+from runner.api.keys import Scope
 from runner.api.management import render
+from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.service import Engines as Service
 
@@ -44,6 +46,17 @@ class Engines:
     def __init__(self, engines: Service, *, survey: Callable[[], Backend]) -> None:
         self._engines = engines
         self._survey = survey
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+        yield Route("GET", "/engines/ps", Scope.INFER, self.running, "list models in memory")
+        yield Route("GET", "/engines/status", Scope.INFER, self.status, "tell of the engine")
+        about = "measure a model on this machine, telling progress line by line"
+        yield Route("POST", "/engines/tune", Scope.MANAGE, self.tune, about, TUNING)
+        path, about = "/engines/tuned/{name}", "tell what was measured of a model"
+        yield Route("GET", path, Scope.INFER, self.tuned, about)
+        about = "unload models that are not in use"
+        yield Route("POST", "/engines/unload", Scope.MANAGE, self.unload, about, UNLOADING)
 
     async def running(self, call: Call) -> None:
         """List the models in memory."""

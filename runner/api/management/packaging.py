@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.api.call import Call, while_wanted
+from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import Field, Fields, Shape, as_text, integer, refuse, required, text, word
+from runner.api.keys import Scope
 from runner.api.management.answers import Outcome, ProgressAnswer
+from runner.api.routes import Route
 from runner.service import Format, PackageRequest, Transfers
 
 MAX_CONTEXT = 2**31 - 1
@@ -21,6 +24,13 @@ class Packaging:
 
     def __init__(self, transfers: Transfers) -> None:
         self._transfers = transfers
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+        about = "make a model of files, telling progress line by line"
+        yield Route("POST", "/models/package", Scope.MANAGE, self.package, about, PACKAGE)
+        path, about = "/models/{name}/repackage", "make a model of a stored one"
+        yield Route("POST", path, Scope.MANAGE, self.repackage, about, REPACKAGE)
 
     async def package(self, call: Call) -> None:
         """Make a model, telling progress line by line. Files are for clients of this machine."""

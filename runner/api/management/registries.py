@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from runner.api.call import Call
-from runner.api.fields import Fields, Shape, text
-from runner.errors import Kind, RunnerError
+from runner.api.call import Call, Handler
+from runner.api.fields import Field, Fields, Shape, as_text, refuse, text
+from runner.api.keys import Scope
+from runner.api.routes import Route
 from runner.service import Diagnosis, Found, Transfers
 
 DEFAULT_LIMIT = 32
 MAX_TERM_CHARACTERS = 200
 MAX_LOGIN_CHARACTERS = 16 * 1024
+
+
+def _read_limit(value: Any, param: str) -> int:
+    digits = as_text(value, param) or str(DEFAULT_LIMIT)
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 6):
+        refuse(param, "a number", value)
+    return int(digits)
+
+
+TERM = text("term", "what to look for", max_characters=MAX_TERM_CHARACTERS)
+LIMIT = Field("limit", "how many are told", {"type": "integer", "minimum": 0}, _read_limit)
+SOURCE = text("source", 'where: "all", or one of the places')
+NAME = text("name", "the model to reach; without it, Docker Hub and Hugging Face are")
 
 
 class Registries:
@@ -20,27 +35,32 @@ class Registries:
     def __init__(self, transfers: Transfers) -> None:
         self._transfers = transfers
 
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+        about, query = "list models that can be pulled", (TERM, LIMIT, SOURCE)
+        yield Route("GET", "/registries/search", Scope.MANAGE, self.search, about, query=query)
+        about = "try every step to a registry"
+        yield Route("GET", "/registries/doctor", Scope.MANAGE, self.diagnose, about, query=(NAME,))
+        about = "keep a login"
+        yield Route("POST", "/registries/login", Scope.ADMIN, self.log_in, about, LOGIN)
+        about = "forget a login"
+        yield Route("POST", "/registries/logout", Scope.ADMIN, self.log_out, about, LOGOUT)
+
     async def search(self, call: Call) -> None:
-        """List models that can be pulled: ``term``, ``limit``, ``source`` in the query."""
-        term = call.query("term") or ""
-        if len(term) > MAX_TERM_CHARACTERS:
-            raise RunnerError(
-                Kind.INVALID_REQUEST,
-                f"term: expected at most {MAX_TERM_CHARACTERS} characters",
-                param="term",
-            )
-        source = call.query("source") or "all"
+        """List models that can be pulled."""
+        source = call.query(SOURCE) or "all"
+        limit = call.query(LIMIT)
         result = await self._transfers.search(
-            term,
-            limit=_parse_limit(call.query("limit")),
+            call.query(TERM) or "",
+            limit=DEFAULT_LIMIT if limit is None else limit,
             source=None if source == "all" else source,
         )
         rows = [_found(row) for row in result.found]
         await call.reply_json({"models": rows, "warnings": list(result.warnings)})
 
     async def diagnose(self, call: Call) -> None:
-        """Try every step to the model ``name`` of the query, or to Docker Hub and Hugging Face."""
-        name = (call.query("name") or "").strip() or None
+        """Try every step to a model, or to Docker Hub and Hugging Face."""
+        name = (call.query(NAME) or "").strip() or None
         found = await self._transfers.diagnose(name)
         await call.reply_json([_diagnosis(one) for one in found])
 
@@ -74,16 +94,6 @@ def _parse_login(body: dict[str, Any]) -> tuple[str, str, str]:
     fields = Fields(body, shape=LOGIN)
     host, username, password = (fields.take(field) or "" for field in (HOST, USERNAME, PASSWORD))
     return host, username, password
-
-
-def _parse_limit(text: str | None) -> int:
-    if not text:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise RunnerError(
-            Kind.INVALID_REQUEST, f"limit: expected a number, got {text[:20]!r}", param="limit"
-        )
-    return int(text)
 
 
 def _found(row: Found) -> dict[str, Any]:

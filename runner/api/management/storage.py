@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.api.call import Call, while_wanted
+from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import (
     Field,
     Fields,
     Shape,
     as_text,
     boolean,
+    flag,
     integer,
     refuse,
     required,
     text,
     word,
 )
+from runner.api.keys import Scope
 from runner.api.management import chores
 from runner.api.management.engines import Backend
 from runner.api.management.telling import tell
+from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest, Reference
 from runner.service import Catalogue, Engines, Phase, Program, PruneWish, Upkeep, choose
@@ -32,6 +35,9 @@ MAX_PATH_CHARACTERS = 4096
 MAX_UNUSED_S = 100 * 365 * 86400
 
 PURGE = "purge"  # the one route of all models that could be a model's name
+
+
+FORCE = flag("force", "whether all names of a model go, and it though it is in use")
 
 
 class Storage:
@@ -50,6 +56,22 @@ class Storage:
         self._upkeep = upkeep
         self._survey = survey
 
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes; before those of models whose names begin alike."""
+        yield Route("GET", "/engines/df", Scope.INFER, self.usage, "count bytes on disk")
+        about = "hash every blob, telling progress line by line"
+        yield Route("POST", "/models/check", Scope.MANAGE, self.check, about, CHECK)
+        about = "remove what no model needs"
+        yield Route("POST", "/models/prune", Scope.MANAGE, self.prune, about, PRUNE)
+        about = "take a model over from another program, or list what it has"
+        yield Route("POST", "/models/import", Scope.ADMIN, self.import_model, about, IMPORT)
+        about = "move the store to another folder"
+        yield Route("POST", "/models/move", Scope.ADMIN, self.move, about, MOVE)
+        path, about = f"/models/{PURGE}", "remove all models"
+        yield Route("DELETE", path, Scope.MANAGE, self.purge, about, query=(FORCE,))
+        path, about = "/models/{name}", "take a name from a model; with the last the model goes"
+        yield Route("DELETE", path, Scope.MANAGE, self.remove, about, query=(FORCE,))
+
     async def usage(self, call: Call) -> None:
         """Count bytes on disk."""
         usage = await self._upkeep.usage()
@@ -63,7 +85,7 @@ class Storage:
         await self._remove(call, call.name)
 
     async def _remove(self, call: Call, name: str) -> None:
-        force = call.query_flag("force")
+        force = call.query(FORCE) or False
         model = await self._catalogue.resolve(name, partial=False)
         if not force and len(model.tags) <= 1 and str(model.id) in self._busy():
             raise RunnerError(
@@ -82,7 +104,7 @@ class Storage:
         With ``force`` in the query it is one model that somebody has called so: Docker's client
         and ours send it with every removal of a model, and never to purge.
         """
-        if call.query("force") is not None:
+        if call.query(FORCE) is not None:
             await self._remove(call, PURGE)
             return
         await self._upkeep.purge()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
-from runner.api.call import Call, while_wanted
+from runner.api.call import Call, Handler, while_wanted
 from runner.api.faults import Header
+from runner.api.fields import flag
+from runner.api.keys import Scope
+from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.service import Catalogue
 
@@ -29,6 +33,9 @@ Models in memory: /engines/ps   health: /health /livez /readyz   version: /versi
 """
 
 
+FOLLOW = flag("follow", "whether to go on until the client leaves")
+
+
 class System:
     """The handlers of ``/``, ``/version``, health and logs."""
 
@@ -36,6 +43,15 @@ class System:
         self._catalogue = catalogue
         self._version = version
         self._log_path = log_path
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+        yield Route("GET", "/", None, self.welcome, "say what this is and how to begin")
+        yield Route("GET", "/version", None, self.version, "tell the version")
+        yield Route("GET", "/health", None, self.health, "say that the process answers")
+        yield Route("GET", "/livez", None, self.health, "say that the process answers")
+        yield Route("GET", "/readyz", None, self.ready, "say that requests can be served")
+        yield Route("GET", "/logs", Scope.ADMIN, self.logs, "send the log", query=(FOLLOW,))
 
     async def welcome(self, call: Call) -> None:
         """Say what this is and how to begin."""
@@ -63,7 +79,7 @@ class System:
 
     async def logs(self, call: Call) -> None:
         """Send the daemon's log; with ``follow`` go on until the client leaves."""
-        follow = call.query_flag("follow")
+        follow = call.query(FOLLOW)
         if self._log_path is None or not await asyncio.to_thread(self._log_path.is_file):
             raise RunnerError(Kind.NOT_FOUND, "service log not found")
         stream = await call.open_stream(TEXT_TYPE[1])

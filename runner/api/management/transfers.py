@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from runner.api import blocking, jsonbody
-from runner.api.call import Call, while_wanted
-from runner.api.fields import Fields, Shape, refuse, required, text
+from runner.api.call import Call, Handler, while_wanted
+from runner.api.fields import Fields, Shape, refuse, required, text, word
+from runner.api.keys import Scope
 from runner.api.management.answers import ArchiveAnswer, Outcome, ProgressAnswer
+from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.service import Layout, Pulled
 from runner.service import Transfers as Service
@@ -16,11 +19,27 @@ MAX_SOURCE_CHARACTERS = 4096
 MAX_TOKEN_CHARACTERS = 16 * 1024
 
 
+LAYOUT = word("layout", "how the archive is laid out", tuple(Layout))
+
+
 class Transfers:
     """The handlers of the transfers' routes."""
 
     def __init__(self, transfers: Service) -> None:
         self._transfers = transfers
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+        about = "pull a model, telling progress line by line"
+        yield Route("POST", "/models/create", Scope.MANAGE, self.pull, about, PULL)
+        about = "store the models of a tar archive, which is the body"
+        yield Route("POST", "/models/load", Scope.MANAGE, self.load, about)
+        about = "push a model, telling progress line by line"
+        yield Route("POST", "/models/{name}/push", Scope.MANAGE, self.push, about, PUSH)
+        about = "give a model as a tar archive"
+        yield Route(
+            "GET", "/models/{name}/export", Scope.MANAGE, self.export, about, query=(LAYOUT,)
+        )
 
     async def pull(self, call: Call) -> None:
         """Bring a model into the store. A client that leaves ends it if no other waits for it."""
@@ -41,7 +60,7 @@ class Transfers:
 
         An archive that cannot be completed ends without its last chunk, which every client sees.
         """
-        layout = _parse_layout(call.query("layout"))
+        layout = call.query(LAYOUT) or Layout.DOCKER
         answer = ArchiveAnswer(call)
         async with while_wanted(call.exchange), answer.file() as file:
             async with self._transfers.save(call.name, file, layout=layout) as watch:
@@ -63,17 +82,6 @@ def _pulled(pulled: Pulled) -> Outcome:
     if pulled.is_cached:
         return Outcome(f"Using cached model: {pulled.model.config.size}")
     return Outcome("Model pulled successfully")
-
-
-def _parse_layout(text: str | None) -> Layout:
-    try:
-        return Layout(text or Layout.DOCKER)
-    except ValueError:
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            f"layout: expected {' or '.join(Layout)}, got {text!r}",
-            param="layout",
-        ) from None
 
 
 FROM = required(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
 
 from runner.api.answering import Answering, Form
-from runner.api.call import Call
+from runner.api.call import Call, Handler
+from runner.api.keys import Scope
 from runner.api.openai import parse, render
+from runner.api.openai.preloading import preloading
+from runner.api.routes import OPENAI_PREFIXES, Route
 from runner.service import Engines, Lease
 
 
@@ -15,9 +19,17 @@ class Chat:
     """The handler of chat completions."""
 
     def __init__(self, engines: Engines, *, version: str, patience_s: float) -> None:
+        self._engines = engines
         form = Form(error_event=render.error_event)
         self._answering = Answering(engines, form, patience_s=patience_s)
         self._version = version
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give its routes."""
+        handler = preloading(self._engines, self)
+        for prefix in OPENAI_PREFIXES:
+            path = f"{prefix}/chat/completions"
+            yield Route("POST", path, Scope.INFER, handler, "answer a conversation", parse.SHAPE)
 
     async def __call__(self, call: Call) -> None:
         """Answer one request."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from runner.api import faults
-from runner.api.call import INLINE_BYTES, Call
+from runner.api.call import INLINE_BYTES, Call, Handler
 from runner.api.choosing import ignored_header
 from runner.api.fields import (
     Fields,
@@ -22,7 +23,10 @@ from runner.api.fields import (
     refuse,
     word,
 )
+from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
+from runner.api.openai.preloading import preloading
+from runner.api.routes import OPENAI_PREFIXES, Route
 from runner.service import Engines
 from runner.wire.messages import Embed, Pooled
 
@@ -47,6 +51,13 @@ class Embeddings:
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give its routes."""
+        handler = preloading(self._engines, self)
+        for prefix in OPENAI_PREFIXES:
+            path = f"{prefix}/embeddings"
+            yield Route("POST", path, Scope.INFER, handler, "make vectors of texts", SHAPE)
 
     async def __call__(self, call: Call) -> None:
         """Answer one request."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runner.api import cards
-from runner.api.call import Call
+from runner.api.call import Call, Handler
+from runner.api.keys import Scope
+from runner.api.routes import OPENAI_PREFIXES, Route
 from runner.service import Catalogue, Engines
 
 
@@ -13,6 +17,13 @@ class Models:
     def __init__(self, catalogue: Catalogue, engines: Engines) -> None:
         self._catalogue = catalogue
         self._engines = engines
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes."""
+        for prefix in OPENAI_PREFIXES:
+            path = f"{prefix}/models"
+            yield Route("GET", path, Scope.INFER, self.list, "list the stored models")
+            yield Route("GET", f"{path}/{{name}}", Scope.INFER, self.show, "tell of one model")
 
     async def list(self, call: Call) -> None:
         """List every stored model once, under its first tag."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from runner.api import faults
-from runner.api.call import Call
+from runner.api.call import Call, Handler
 from runner.api.choosing import ignored_header
 from runner.api.fields import (
     Field,
@@ -29,7 +29,10 @@ from runner.api.fields import (
     refuse,
     text,
 )
+from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
+from runner.api.openai.preloading import preloading
+from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
 from runner.errors import Kind, RunnerError
 from runner.service import Engines
 from runner.wire.messages import Pooled, Rank
@@ -63,6 +66,13 @@ class Reranking:
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes; Docker Model Runner ranks without a version in the path."""
+        rerank, score = (preloading(self._engines, one) for one in (self.rerank, self.score))
+        for prefix in (*LLAMA_PREFIXES, *OPENAI_PREFIXES):
+            yield Route("POST", f"{prefix}/rerank", Scope.INFER, rerank, "order documents", RANKING)
+            yield Route("POST", f"{prefix}/score", Scope.INFER, score, "score pairs", SCORING)
 
     async def rerank(self, call: Call) -> None:
         """Order documents."""

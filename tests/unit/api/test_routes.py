@@ -9,13 +9,13 @@ from runner.api.routes import MethodNotAllowed, Route, allowed_methods, find
 from runner.errors import Kind, RunnerError
 
 ROUTES = [
-    Route("GET", "/", None, "welcome"),
-    Route("GET", "/v1/models", Scope.INFER, "list"),
-    Route("GET", "/v1/models/{name}", Scope.INFER, "show"),
-    Route("POST", "/v1/chat/completions", Scope.INFER, "chat"),
-    Route("POST", "/models/create", Scope.MANAGE, "create"),
-    Route("POST", "/models/{name}/tag", Scope.MANAGE, "tag"),
-    Route("DELETE", "/models/{name}", Scope.MANAGE, "remove"),
+    Route("GET", "/", None, "welcome", ""),
+    Route("GET", "/v1/models", Scope.INFER, "list", ""),
+    Route("GET", "/v1/models/{name}", Scope.INFER, "show", ""),
+    Route("POST", "/v1/chat/completions", Scope.INFER, "chat", ""),
+    Route("POST", "/models/create", Scope.MANAGE, "create", ""),
+    Route("POST", "/models/{name}/tag", Scope.MANAGE, "tag", ""),
+    Route("DELETE", "/models/{name}", Scope.MANAGE, "remove", ""),
 ]
 
 
