@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from runner.api import About, App, Backend, Keys, Policy, parse_keys
 from runner.config import Settings
 from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord, Limits, Server
+from runner.oci import ModelConfig
 from runner.registry.network import Network, read_network
 from runner.service import (
     Aliases,
@@ -38,7 +39,8 @@ from runner.service.lease import Spawn
 from runner.store import Store, StoredModel, find_store
 from runner.supervise import Worker, worker_command
 from runner.transfer.client import TransferClient
-from runner.wire.messages import EngineWishes, Load
+from runner.wire.messages import EngineWishes, Load, MemoryNeed
+from runner.worker import footprint
 from runner.worker.machine import describe_machine
 
 LAST_GRACE_S = 5.0  # for workers to exit, once every answer is complete or cut
@@ -98,14 +100,22 @@ async def _service(
     client = TransferClient(store, network, memory_bytes=partial(available_bytes, ()))
     transfers = Transfers(client, max_running=settings.max_transfers)
     catalogue = Catalogue(store, transfers, aliases=Aliases(settings.model_aliases))
+
+    async def settings_for(model: StoredModel) -> ModelSettings:
+        return choose_settings(settings, model)
+
+    async def estimate(model: StoredModel, wishes: EngineWishes) -> MemoryNeed:
+        return footprint.estimate(await catalogue.describe(model), wishes)
+
     engines = Engines(
         catalogue,
         build_spawn(),
-        settings_for=partial(choose_settings, settings),
+        settings_for=settings_for,
+        estimate=estimate,
         limits=build_engine_limits(settings),
         tuning=build_tuning(settings, os.environ),
         prefixes_path=settings.state_path / "prefixes",
-        available_bytes=available_bytes,
+        available_bytes=memory_meter(read_build()),
     )
     try:
         yield catalogue, engines, transfers
@@ -331,10 +341,27 @@ def library_key() -> str:
 def choose_settings(settings: Settings, model: StoredModel) -> ModelSettings:
     """Say how a model is to be run: as this daemon was told, else as it was packaged."""
     wishes = {name: getattr(settings, name, None) for name in EngineWishes.__struct_fields__}
-    wishes["context_size"] = wishes["context_size"] or model.config.context_size
+    wishes["context_size"] = wishes["context_size"] or packaged_context(model.config)
     return ModelSettings(
         EngineWishes(**wishes), settings.keep_alive_s, draft_model=settings.draft_model
     )
+
+
+def packaged_context(config: ModelConfig) -> int | None:
+    """Return the context that whoever packaged a model asks for, in tokens; None: no wish.
+
+    Docker Model Runner packages every model with the context it was trained for: the most it could
+    have, not what memory is to be taken for.
+    """
+    trained = config.gguf.get(f"{config.architecture}.context_length")
+    is_wish = config.context_size is not None and str(config.context_size) != trained
+    return config.context_size if is_wish else None
+
+
+def memory_meter(build: Any) -> Callable[[Iterable[int]], int | None]:
+    """Say how memory is counted: a GPU's can be told by the workers alone, so it is not known."""
+    on_cpu = isinstance(build, dict) and build.get("backend") == "cpu"
+    return available_bytes if on_cpu else lambda pids: None
 
 
 def survey_backend() -> Backend:

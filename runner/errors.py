@@ -40,6 +40,7 @@ class Kind(StrEnum):
     DISK_FULL = "disk_full"
     STORE = "store_error"
     LOAD_FAILED = "model_load_failed"
+    OUT_OF_MEMORY = "out_of_memory"
     ENGINE_CRASHED = "engine_crashed"
     CANCELLED = "cancelled"
     USAGE = "usage"
@@ -80,6 +81,7 @@ TABLE: dict[Kind, Row] = {
     Kind.TIMEOUT: Row(504, 1, "server_error"),
     Kind.DISK_FULL: Row(507, 1, "server_error"),
     Kind.STORE: Row(500, 1, "server_error"),
+    Kind.OUT_OF_MEMORY: Row(503, 1, "server_error"),
     Kind.LOAD_FAILED: Row(500, 1, "server_error"),
     Kind.ENGINE_CRASHED: Row(500, 1, "server_error"),
     Kind.CANCELLED: Row(499, 1, "cancelled"),

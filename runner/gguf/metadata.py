@@ -25,6 +25,7 @@ class ModelMetadata:
     context_length: int | None  # tokens the model was trained for
     block_count: int | None
     embedding_length: int | None
+    feed_forward_length: int | None
     head_count: int | tuple[int, ...] | None  # a tuple has one number for each block
     head_count_kv: int | tuple[int, ...] | None  # defaults to head_count
     key_length: int | None  # elements of one head's key
@@ -70,6 +71,7 @@ def describe(gguf: Gguf, *rest: Gguf) -> ModelMetadata:
         context_length=gguf.integer(f"{architecture}.context_length"),
         block_count=gguf.integer(f"{architecture}.block_count"),
         embedding_length=embedding,
+        feed_forward_length=gguf.integer(f"{architecture}.feed_forward_length"),
         head_count=heads,
         head_count_kv=heads if heads_kv is None else heads_kv,
         key_length=head_length if key_length is None else key_length,

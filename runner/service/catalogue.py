@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from runner.errors import Kind, RunnerError
+from runner.gguf import ModelMetadata
 from runner.oci import Digest, Reference
 from runner.service.aliases import Aliases
 from runner.service.transfers import Transfers
@@ -93,6 +94,10 @@ class Catalogue:
     async def engine_files(self, model: StoredModel) -> EngineFiles:
         """Say what an engine loads; makes the model's bundle if need be."""
         return await self._run(self._engine_files, model)
+
+    async def describe(self, model: StoredModel) -> ModelMetadata:
+        """Read a model's facts from its weights' headers."""
+        return await self._run(self._store.describe, model)
 
     async def tag(self, name: str, target: str) -> Reference:
         """Give a stored model one more name; return that in full. ``name`` may be partial."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,22 +18,26 @@ from runner.errors import Kind, RunnerError
 from runner.service.backoff import Failures, after_failure, refusal
 from runner.service.catalogue import spellings
 from runner.service.lease import Lease, Spawn
-from runner.service.loads import Loads, Models
-from runner.service.refusals import closing, refused
+from runner.service.loads import Estimate, Loads, Models
+from runner.service.refusals import closing, is_short_of_memory, refused
 from runner.service.residency import (
     ModelKey,
-    Phase,
     Room,
     Ticket,
-    memory_need,
     plan,
 )
-from runner.service.resident import ModelSettings, Resident, RunningModel
+from runner.service.resident import (
+    ModelSettings,
+    Resident,
+    RunningModel,
+    cause_of_end,
+    renewable,
+)
 from runner.service.tuning import WORTH_RELOADING, Record, Tuning
 from runner.service.waiting import Waiter, Waiting
 from runner.store import StoredModel
 from runner.supervise import Death
-from runner.wire.messages import EngineWishes, Measured, Tuned
+from runner.wire.messages import EngineWishes, Measured, MemoryNeed, Tuned
 
 LOG = logging.getLogger(__name__)
 
@@ -56,7 +60,8 @@ class Engines:
         models: Models,
         spawn: Spawn,
         *,
-        settings_for: Callable[[StoredModel], ModelSettings],
+        settings_for: Callable[[StoredModel], Awaitable[ModelSettings]],
+        estimate: Estimate,
         limits: EngineLimits | None = None,
         tuning: Tuning | None = None,
         library_path: Path | None = None,
@@ -73,11 +78,18 @@ class Engines:
         self._settings_for = settings_for
         self._limits = limits or EngineLimits()
         self._tuning = tuning
-        self._loads = Loads(models, tuning, library_path=library_path, prefixes_path=prefixes_path)
+        self._loads = Loads(
+            models,
+            tuning,
+            estimate=estimate,
+            library_path=library_path,
+            prefixes_path=prefixes_path,
+        )
         self._available_bytes = available_bytes
         self._clock = clock
         self._residents: dict[ModelKey, Resident] = {}
         self._queue = Waiting(self._limits.max_waiting)
+        self._squeezed: set[ModelKey] = set()  # whose last load ran out of memory
         self._failures: dict[ModelKey, Failures] = {}
         self._stops: set[asyncio.Task[Death]] = set()
         self._chores: set[asyncio.Task[None]] = set()  # of tuning
@@ -92,14 +104,17 @@ class Engines:
         unloaded by name. None changes nothing.
 
         Raises RunnerError: MODEL_NOT_FOUND or INVALID_REFERENCE from the catalogue; LOAD_FAILED,
-        INVALID_MODEL, TIMEOUT or ENGINE_CRASHED from the load; UNAVAILABLE (``retry_after_s``)
-        in a crash loop, while shutting down, or when pinned models hold every place; BUSY
+        INVALID_MODEL, OUT_OF_MEMORY, TIMEOUT or ENGINE_CRASHED from the load; UNAVAILABLE
+        (``retry_after_s``) in a crash loop, while shutting down, when pinned models hold every
+        place, or with numbers in ``details`` when the memory is not there; BUSY
         (``retry_after_s``) when too many wait or no place came free in time.
 
         Cancelling the caller leaves the queue; a load goes on for those who still wait.
         """
         model = await self._models.obtain(name)
-        waiter = self._enqueue(name, model, keep_alive_s)
+        settings = await self._settings_for(model)
+        need = await self._loads.need(model, settings)
+        waiter = self._enqueue(name, model, settings, need, keep_alive_s)
         self.tick()
         try:
             return await waiter.lease
@@ -158,15 +173,16 @@ class Engines:
         for waiter in self._queue.cancelled():
             self._forget(waiter)  # it shall cause nothing more
         tickets = self._queue.tickets()
+        self._squeezed.intersection_update(ticket.key for ticket in tickets)
         stays = [resident.stay for resident in self._residents.values()]
-        todo = plan(stays, tickets, room=self._room(tickets), now_s=now_s)
+        room = self._room(tickets)
+        todo = plan(stays, tickets, room=room, now_s=now_s)
         for ticket_id in todo.grant:
             waiter = self._queue[ticket_id]
             self._queue.answer(waiter, self._grant(waiter, now_s))
-        limits = self._limits
         for ticket_id, reason in todo.refuse:
             waiter = self._queue[ticket_id]
-            error = refused(reason, waiter.name, wait_s=limits.wait_s, max_loaded=limits.max_loaded)
+            error = refused(reason, waiter.name, waiter.need, room=room, stays=stays)
             self._queue.answer(waiter, error)
         for key in renewable(self._residents.values(), tickets):
             self._renew(self._residents[key])
@@ -190,16 +206,22 @@ class Engines:
 
     # ---- the queue ---------------------------------------------------------------------------
 
-    def _enqueue(self, name: str, model: StoredModel, keep_alive_s: float | None) -> Waiter:
+    def _enqueue(
+        self,
+        name: str,
+        model: StoredModel,
+        settings: ModelSettings,
+        need: MemoryNeed,
+        keep_alive_s: float | None,
+    ) -> Waiter:
         if self._is_closed:
             raise closing()
         key, now_s = ModelKey(str(model.id)), self._clock()
         error = refusal(self._failures.get(key), name=name, now_s=now_s)
         if error is not None and key not in self._residents:
             raise error
-        need_bytes = memory_need(model.size_bytes)
         return self._queue.enter(
-            name, model, need_bytes=need_bytes, keep_alive_s=keep_alive_s, now_s=now_s
+            name, model, settings=settings, need=need, keep_alive_s=keep_alive_s, now_s=now_s
         )
 
     def _leave(self, waiter: Waiter) -> None:
@@ -235,8 +257,9 @@ class Engines:
         if error is not None:
             self._queue.refuse(error, key)
             return
-        settings = self._settings_for(waiter.model)
-        resident = Resident(waiter.name, waiter.model, settings=settings, now_s=now_s)
+        resident = Resident(
+            waiter.name, waiter.model, settings=waiter.settings, need=waiter.need, now_s=now_s
+        )
         self._residents[key] = resident
         resident.life = asyncio.create_task(self._live(resident), name=f"model {waiter.name}")
         # A callback, for a task that is cancelled before its first step never runs at all.
@@ -248,7 +271,13 @@ class Engines:
         resident.engine = await self._spawn(load, resident.progressed)
         resident.engine.on_tuning = partial(self._note_tuning, resident, load.wishes)
         resident.loaded_s = resident.used_s = self._clock()
-        LOG.info("loaded %s in process %d", resident.name, resident.engine.pid)
+        context = resident.engine.ready.settings.context_size
+        LOG.info(
+            "loaded %s in process %d, with a context of %d tokens",
+            resident.name,
+            resident.engine.pid,
+            context,
+        )
         self.tick()
         death = await resident.engine.wait()
         return None if death.expected or resident.is_stopping else death.error()
@@ -258,7 +287,7 @@ class Engines:
     async def tuned(self, name: str) -> Record | None:
         """Return what was measured of a model here, with the wishes of today; None: nothing."""
         model = await self._models.obtain(name)
-        return await self._loads.tuned(model, self._settings_for(model))
+        return await self._loads.tuned(model, await self._settings_for(model))
 
     def _note_tuning(
         self, resident: Resident, wishes: EngineWishes, message: Measured | Tuned
@@ -316,10 +345,23 @@ class Engines:
             LOG.info("unloaded %s", resident.name)
         else:
             LOG.warning("the engine of %s is gone: %s", resident.name, error)
-            self._count_failure(resident, error)
-            if resident.loaded_s is None:
-                self._queue.refuse(error, resident.key)
+            if not self._squeeze(resident, error):
+                self._count_failure(resident, error)
+                if resident.loaded_s is None:
+                    self._queue.refuse(error, resident.key)
         self.tick()
+
+    def _squeeze(self, resident: Resident, error: RunnerError) -> bool:
+        """Whether a load is tried once more: it ran out of memory, and others can make room."""
+        was_squeezed = resident.key in self._squeezed
+        self._squeezed.discard(resident.key)
+        if was_squeezed or resident.loaded_s is not None or not is_short_of_memory(error):
+            return False
+        if not any(other.may_make_room for other in self._residents.values()):
+            return False
+        LOG.info("loading %s once more, in the place of idle models", resident.name)
+        self._squeezed.add(resident.key)
+        return True
 
     def _count_failure(self, resident: Resident, error: RunnerError) -> None:
         if error.row.status < 500:
@@ -340,6 +382,7 @@ class Engines:
             else None,
             wait_s=self._limits.wait_s,
             linger_s=self._limits.linger_s,
+            squeezed=frozenset(self._squeezed),
         )
 
     def _set_timer(self, delay_s: float | None) -> None:
@@ -348,28 +391,3 @@ class Engines:
             self._timer = None
         if delay_s is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), self.tick)
-
-
-def renewable(residents: Iterable[Resident], tickets: Sequence[Ticket]) -> list[ModelKey]:
-    """List the models that would be faster if they were loaded anew, and that nobody uses."""
-    wanted = {ticket.key for ticket in tickets}
-    return [
-        resident.key
-        for resident in residents
-        if resident.is_outdated
-        and resident.phase is Phase.READY
-        and not (resident.leases or resident.key in wanted)
-    ]
-
-
-def cause_of_end(resident: Resident, life: asyncio.Task[RunnerError | None]) -> RunnerError | None:
-    """Tell why a stay ended; None when we ended it."""
-    if life.cancelled():
-        return None
-    fault = life.exception()
-    if fault is None:
-        return life.result()
-    if isinstance(fault, RunnerError):
-        return fault
-    LOG.error("the load of %s failed by a fault of ours", resident.name, exc_info=fault)
-    return RunnerError(Kind.INTERNAL, f"loading {resident.name} failed; see the log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,9 @@ from runner.service.catalogue import EngineFiles
 from runner.service.resident import ModelSettings
 from runner.service.tuning import Record, Tuning
 from runner.store import StoredModel
-from runner.wire.messages import WIRE_VERSION, EngineWishes, Load
+from runner.wire.messages import WIRE_VERSION, EngineWishes, Load, MemoryNeed
+
+MAX_NEEDS = 256  # remembered estimates
 
 
 class Models(Protocol):
@@ -28,14 +31,19 @@ class Models(Protocol):
         """Say what an engine loads."""
 
 
+Estimate = Callable[[StoredModel, EngineWishes], Awaitable[MemoryNeed]]
+"""Tells the least memory that a model takes under some wishes. Raises RunnerError."""
+
+
 class Loads:
-    """Says what a worker is told: files, wishes, and what was measured before."""
+    """Says what a worker is told: files, wishes, what was measured; and what it will need."""
 
     def __init__(
         self,
         models: Models,
         tuning: Tuning | None,
         *,
+        estimate: Estimate,
         library_path: Path | None,
         prefixes_path: Path | None = None,
     ) -> None:
@@ -44,6 +52,31 @@ class Loads:
         self._prefixes_path = prefixes_path
         self._tuning = tuning
         self._library_path = library_path
+        self._estimate = estimate
+        self._needs: dict[tuple[str, ModelSettings], MemoryNeed] = {}
+
+    async def need(self, model: StoredModel, settings: ModelSettings) -> MemoryNeed:
+        """Estimate the least memory of a model, with the draft model that it is to have.
+
+        Raises RunnerError for a file that cannot be read.
+        """
+        asked = (str(model.id), settings)
+        if asked not in self._needs:
+            need = await self._estimate(model, settings.wishes)
+            if settings.draft_model is not None:
+                need = with_draft(need, await self._draft_need(settings))
+            if len(self._needs) >= MAX_NEEDS:
+                self._needs.clear()
+            self._needs[asked] = need
+        return self._needs[asked]
+
+    async def _draft_need(self, settings: ModelSettings) -> MemoryNeed:
+        assert settings.draft_model is not None
+        try:
+            model = await self._models.obtain(settings.draft_model)
+            return await self._estimate(model, settings.wishes)
+        except RunnerError as error:
+            raise _no_draft(settings.draft_model, error) from error
 
     async def describe(self, model: StoredModel, settings: ModelSettings) -> Load:
         """Build the message; raise RunnerError for files that are not there."""
@@ -82,8 +115,22 @@ class Loads:
         try:
             return await self._models.engine_files(await self._models.obtain(name))
         except RunnerError as error:
-            message = f"the draft model {name} cannot be used: {error.message}"
-            raise RunnerError(Kind.LOAD_FAILED, message, hint=error.hint) from error
+            raise _no_draft(name, error) from error
+
+
+def _no_draft(name: str, cause: RunnerError) -> RunnerError:
+    message = f"the draft model {name} cannot be used: {cause.message}"
+    return RunnerError(Kind.LOAD_FAILED, message, hint=cause.hint)
+
+
+def with_draft(need: MemoryNeed, draft: MemoryNeed) -> MemoryNeed:
+    """Add what a draft model takes beside its model, in a context of its own."""
+    return msgspec.structs.replace(
+        need,
+        weights_bytes=need.weights_bytes + draft.weights_bytes,
+        cache_bytes=need.cache_bytes + draft.cache_bytes,
+        compute_bytes=need.compute_bytes + draft.compute_bytes,
+    )
 
 
 def wishes_with(

@@ -9,6 +9,8 @@ The rules, for a queue in order of arrival:
    ago, else it reserves the busy model granted longest ago. A reserved model gets no new grants:
    it falls idle, is evicted, and nobody starves. A busy model is never evicted.
 4. What nobody waits for causes nothing: when a waiter leaves, its reservation was never made.
+5. A model that needs more memory than there would be without all others is refused at once.
+6. A model whose load ran out of memory is loaded once more, when every idle model has gone.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Phase(StrEnum):
 class Refusal(StrEnum):
     """Why a waiter is sent away."""
 
-    PINNED = "pinned"  # models that are kept for ever hold every place
+    PINNED = "pinned"  # models that are kept for ever hold every place, or the memory
+    TOO_LARGE = "too large"  # an empty machine would not have the memory
     WAITED = "waited"  # no place came free in time
 
 
@@ -70,6 +73,7 @@ class Room:
     available_bytes: int | None = None  # of memory, now; None: not known
     wait_s: float = 300.0  # for a place; a load that has begun is not counted
     linger_s: float = 5.0  # how long a load goes on that nobody waits for
+    squeezed: frozenset[ModelKey] = frozenset()  # whose last load ran out of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,12 @@ class Plan:
     wake_s: float | None = None
 
 
-def memory_need(size_bytes: int) -> int:
-    """Estimate what a model takes in memory: its weights and a tenth for cache and buffers.
+def most_bytes(stays: Iterable[Stay], available_bytes: int) -> int:
+    """Count the memory that a model could have at most, if all others went.
 
-    Decides whom to evict, never whether to try: the engine alone knows what it will take.
+    A load under way may have taken its part already, or not: the count is exact when it is over.
     """
-    return size_bytes + size_bytes // 10
+    return available_bytes + sum(stay.need_bytes for stay in stays)
 
 
 def plan(stays: Iterable[Stay], queue: Sequence[Ticket], *, room: Room, now_s: float) -> Plan:
@@ -151,11 +155,10 @@ class _Books:
         self._promised: set[ModelKey] = set()  # absent models that load or hold claims
         self._room, self._now_s = room, now_s
         self._places = room.max_loaded - len(stays)
-        needs = sum(stay.need_bytes for stay in stays)
         loading = sum(stay.need_bytes for stay in stays if stay.phase is Phase.LOADING)
         available = room.available_bytes  # not yet less what loads are going to take
         self._free_bytes = None if available is None else available - loading
-        self._whole_bytes = math.inf if available is None else available + needs - loading
+        self._most_bytes = math.inf if available is None else most_bytes(stays, available)
         wanted = Counter(ticket.key for ticket in queue)
         self._seats = {
             stay.key: _Seat(stay, wanted[stay.key], stay.leases, stay.phase is Phase.STOPPING)
@@ -191,28 +194,36 @@ class _Books:
         return min((at_s for at_s in due if at_s is not None), default=None)
 
     def _ask_for_room(self, ticket: Ticket) -> None:
-        claims, is_enough = self._claims(ticket.need_bytes)
-        others_pass = self.loads or any(not seat.is_pinned for seat in self._seats.values())
-        must_wait = claims or others_pass
-        if (is_enough and not claims) or (self._places > 0 and not must_wait):
-            # The second case: memory is short and pinned models hold it. The engine may try.
-            self.loads.append(ticket.key)
-        elif not must_wait:
-            self.refusals.append((ticket.id, Refusal.PINNED))
+        refusal = self._refusal(ticket.need_bytes)
+        if refusal is not None:
+            self.refusals.append((ticket.id, refusal))
             return
+        claims, is_enough = self._claims(ticket)
+        if is_enough and not claims:
+            self.loads.append(ticket.key)
         else:
             self._waiting.append(ticket)
         self._promised.add(ticket.key)
         self._take(claims, ticket.need_bytes)
 
-    def _claims(self, need_bytes: int) -> tuple[list[_Seat], bool]:
+    def _refusal(self, need_bytes: int) -> Refusal | None:
+        """Say why waiting would be in vain, if it would."""
+        pinned = [seat.stay for seat in self._seats.values() if seat.is_pinned]
+        held_bytes = sum(stay.need_bytes for stay in pinned)
+        if need_bytes > self._most_bytes:
+            return Refusal.TOO_LARGE
+        if len(pinned) >= self._room.max_loaded or need_bytes > self._most_bytes - held_bytes:
+            return Refusal.PINNED
+        return None
+
+    def _claims(self, ticket: Ticket) -> tuple[list[_Seat], bool]:
         """List whose places this model must get, and whether that is enough to load it."""
         places, free = self._places, self._free_bytes
-        if need_bytes > self._whole_bytes:
-            free = None  # would not fit an empty machine: evicting for memory's sake is in vain
+        need_bytes, is_squeezed = ticket.need_bytes, ticket.key in self._room.squeezed
         claims: list[_Seat] = []
         for seat in self._sources():
-            if places > 0 and (free is None or need_bytes <= free):
+            is_in_the_way = is_squeezed and (seat.is_leaving or seat.is_idle)
+            if places > 0 and (free is None or need_bytes <= free) and not is_in_the_way:
                 break
             claims.append(seat)
             places += 1

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from runner.errors import RunnerError
+from runner.errors import Kind, RunnerError
 from runner.service.lease import Engine, Lease
-from runner.service.residency import ModelKey, Phase, Stay, memory_need
+from runner.service.residency import ModelKey, Phase, Stay, Ticket
 from runner.store import StoredModel
-from runner.wire.messages import Beat, EngineSettings, EngineWishes, Measured, ModelFacts, Ready
+from runner.wire.messages import (
+    Beat,
+    EngineSettings,
+    EngineWishes,
+    Measured,
+    MemoryNeed,
+    ModelFacts,
+    Ready,
+)
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +73,17 @@ class Resident:
     """The mutable record of one stay. :class:`~runner.service.engines.Engines` alone changes it."""
 
     def __init__(
-        self, name: str, model: StoredModel, *, settings: ModelSettings, now_s: float
+        self,
+        name: str,
+        model: StoredModel,
+        *,
+        settings: ModelSettings,
+        need: MemoryNeed,
+        now_s: float,
     ) -> None:
         self.name = name
         self.model = model
+        self.need = need
         self.key = ModelKey(str(model.id))
         self.settings = settings
         self.keep_alive_s = settings.keep_alive_s  # or as a request asked since
@@ -95,11 +113,22 @@ class Resident:
             key=self.key,
             phase=self.phase,
             leases=len(self.leases),
-            need_bytes=memory_need(self.model.size_bytes),
+            need_bytes=self._need_bytes,
             used_s=self.used_s,
             granted_s=self.granted_s,
             keep_alive_s=self.keep_alive_s,
         )
+
+    @property
+    def _need_bytes(self) -> int:
+        """What comes free when it goes: what it holds, else what it is estimated to take."""
+        beat = self.engine.beat if self.engine else None
+        return beat.resident_bytes if beat and beat.resident_bytes else self.need.total_bytes
+
+    @property
+    def may_make_room(self) -> bool:
+        """Whether it will go, or could."""
+        return self.is_stopping or not (self.leases or self.keep_alive_s == math.inf)
 
     def progressed(self, fraction: float) -> None:
         """Note the share loaded."""
@@ -148,3 +177,28 @@ class Resident:
         if idle_s is None or self.keep_alive_s == math.inf:
             return None
         return max(0.0, self.keep_alive_s - idle_s)
+
+
+def renewable(residents: Iterable[Resident], tickets: Sequence[Ticket]) -> list[ModelKey]:
+    """List the models that would be faster if they were loaded anew, and that nobody uses."""
+    wanted = {ticket.key for ticket in tickets}
+    return [
+        resident.key
+        for resident in residents
+        if resident.is_outdated
+        and resident.phase is Phase.READY
+        and not (resident.leases or resident.key in wanted)
+    ]
+
+
+def cause_of_end(resident: Resident, life: asyncio.Task[RunnerError | None]) -> RunnerError | None:
+    """Tell why a stay ended; None when we ended it."""
+    if life.cancelled():
+        return None
+    fault = life.exception()
+    if fault is None:
+        return life.result()
+    if isinstance(fault, RunnerError):
+        return fault
+    LOG.error("the load of %s failed by a fault of ours", resident.name, exc_info=fault)
+    return RunnerError(Kind.INTERNAL, f"loading {resident.name} failed; see the log")

@@ -11,7 +11,9 @@ from runner.errors import RunnerError
 from runner.service.lease import Lease
 from runner.service.refusals import busy
 from runner.service.residency import ModelKey, Ticket, TicketId
+from runner.service.resident import ModelSettings
 from runner.store import StoredModel
+from runner.wire.messages import MemoryNeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Waiter:
     ticket: Ticket
     name: str  # as the request wrote it
     model: StoredModel
+    settings: ModelSettings  # to load it with
+    need: MemoryNeed
     keep_alive_s: float | None  # what the request asks for; None: nothing
     lease: asyncio.Future[Lease]
 
@@ -38,16 +42,18 @@ class Waiting:
         name: str,
         model: StoredModel,
         *,
-        need_bytes: int,
+        settings: ModelSettings,
+        need: MemoryNeed,
         keep_alive_s: float | None,
         now_s: float,
     ) -> Waiter:
         """Queue a request; raise RunnerError(BUSY) when too many wait already."""
         if len(self._waiters) >= self._max_waiting:
             raise busy(f"{len(self._waiters)} requests wait for a model already")
-        ticket = Ticket(next(self._ids), ModelKey(str(model.id)), need_bytes, since_s=now_s)
+        ticket = Ticket(next(self._ids), ModelKey(str(model.id)), need.total_bytes, since_s=now_s)
         lease = asyncio.get_running_loop().create_future()
-        waiter = self._waiters[ticket.id] = Waiter(ticket, name, model, keep_alive_s, lease)
+        waiter = Waiter(ticket, name, model, settings, need, keep_alive_s, lease)
+        self._waiters[ticket.id] = waiter
         return waiter
 
     def cancelled(self) -> list[Waiter]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
+from runner.gguf import ModelMetadata
 from runner.oci import Artifact, Descriptor, Digest, Manifest, Reference
 from runner.store import lookup
 from runner.store.blobs import broken, is_present, stored_s
@@ -197,6 +198,15 @@ class Store:
             bundle = open_bundle(self._layout, model.manifest, holder=self._holder(model))
             note_use(bundle.gguf_path.parent)
             return bundle
+
+    def describe(self, model: StoredModel) -> ModelMetadata:
+        """Read the facts of a model from its weights' headers.
+
+        Raises RunnerError: INTEGRITY for a damaged blob, INVALID_MODEL for a model without GGUF.
+        """
+        with storage_errors("reading a model's header", self.path):
+            weights = Artifact.of(model.manifest).runnable_weights
+            return read_facts(self._holder(model) or self._layout, weights)
 
     def open_blob(self, blob: Descriptor) -> AbstractContextManager[ReadRange]:
         """Open a blob for reading its parts; see :func:`runner.store.reading.open_blob`."""

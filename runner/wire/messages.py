@@ -20,6 +20,7 @@ from runner.wire.chat import CallDelta as CallDelta
 from runner.wire.chat import ChatPrompt as ChatPrompt
 from runner.wire.settings import EngineSettings as EngineSettings
 from runner.wire.settings import EngineWishes as EngineWishes
+from runner.wire.settings import MemoryNeed as MemoryNeed
 from runner.wire.settings import TunedSettings as TunedSettings
 from runner.wire.text import Detokenize as Detokenize
 from runner.wire.text import InfillPrompt as InfillPrompt

@@ -29,6 +29,20 @@ class EngineWishes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     chat_template: str | None = None  # Jinja text that replaces the model's own
 
 
+class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes of memory, estimated from its header."""
+
+    weights_bytes: int  # of all its files
+    cache_bytes: int  # KV of the cells that there are at least
+    compute_bytes: int  # of a step at its largest
+    context_size: int  # tokens that one sequence may hold for it
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.cache_bytes + self.compute_bytes
+
+
 class TunedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that are chosen by measurement; what they mean is said at EngineSettings."""
 

@@ -39,9 +39,10 @@ from runner.worker.machine import count_cpus, cpu_time, resident_bytes
 from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
 from runner.worker.parsing import Parsing
-from runner.worker.pooling import Packer, Texts, pass_rows
+from runner.worker.pooling import Packer, Texts
 from runner.worker.pooling_loop import Pool, PoolingLoop
 from runner.worker.pooling_prompts import asking_prompter, pooling_prompter
+from runner.worker.pooling_settings import pass_rows
 from runner.worker.prefix_files import PrefixFiles
 from runner.worker.prefix_tier import keep, open_prefix_files, stock, with_stored
 from runner.worker.preparer import Preparer

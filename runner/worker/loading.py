@@ -17,10 +17,11 @@ from runner import binding
 from runner.binding import Code, NativeError
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
-from runner.wire.messages import EngineSettings, Load, ModelFacts, Ready
-from runner.worker import plain_tools, pooling
+from runner.wire.messages import EngineSettings, EngineWishes, Load, ModelFacts, Ready
+from runner.worker import plain_tools, pooling_settings
 from runner.worker import settings as choosing
 from runner.worker.conversation import Conversations
+from runner.worker.footprint import estimate
 from runner.worker.machine import survey
 from runner.worker.model_file import check_model_file
 
@@ -75,7 +76,9 @@ def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> L
     try:
         loaded = _load(message, library, watch, path=path, metadata=metadata)
     except NativeError as error:
-        raise _explain(error) from error
+        raise _explain(error, message.wishes, metadata, library) from error
+    except MemoryError as error:
+        raise _no_memory() from error
     load_ms = (time.monotonic() - began_s) * 1000
     ready = structs.replace(loaded.ready, load_ms=load_ms)
     if isinstance(loaded, LoadedPool):
@@ -93,8 +96,7 @@ def _load(
 ) -> Loaded | LoadedPool:
     wishes = message.wishes
     system = library.system()
-    free = [device["free_bytes"] for device in system["devices"] if device["type"] == "gpu"]
-    machine = survey(device_free_bytes=sum(free) if free else None)
+    machine = _survey(system)
     layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
     model = binding.Model(library, path, gpu_layers=layers, watch=watch)
     info = model.info()
@@ -142,8 +144,8 @@ def _load_pool(
     info: dict[str, Any],
     metadata: ModelMetadata,
 ) -> LoadedPool:
-    wanted = pooling.choose(message.wishes, info["n_ctx_train"], machine)
-    embedder = binding.Embedder(model, pooling.embedder_options(wanted))
+    wanted = pooling_settings.choose(message.wishes, info["n_ctx_train"], machine)
+    embedder = binding.Embedder(model, pooling_settings.embedder_options(wanted))
     native = embedder.info
     embedder.embed([[info["bos"] if info["bos"] >= 0 else 0]])  # touches all weights
     reranks = info["pooling_type"] == "rank"
@@ -257,6 +259,27 @@ def _conversations(model: binding.Model, template: binding.Template) -> Conversa
     )
 
 
+def _is_too_large(wishes: EngineWishes, metadata: ModelMetadata, library: binding.Library) -> bool:
+    """Whether memory is the cause of a failure: llama.cpp tells of no causes but in words."""
+    machine = _survey(library.system())
+    on_gpu = wishes.gpu_layers != 0 and machine.device_free_bytes is not None
+    free = machine.device_free_bytes if on_gpu else machine.available_bytes
+    return estimate(metadata, wishes).total_bytes > (free or 0)
+
+
+def _no_memory(cause: str = "") -> RunnerError:
+    return RunnerError(
+        Kind.OUT_OF_MEMORY,
+        "not enough memory for the model" + (f": {cause}" if cause else ""),
+        hint="use a smaller model or a smaller context (--context-size 2048), or unload others",
+    )
+
+
+def _survey(system: dict[str, Any]) -> choosing.Machine:
+    free = [device["free_bytes"] for device in system["devices"] if device["type"] == "gpu"]
+    return survey(device_free_bytes=sum(free) if free else None)
+
+
 def _facts(info: dict[str, Any], metadata: ModelMetadata, template: dict[str, Any]) -> ModelFacts:
     return ModelFacts(
         architecture=info["architecture"],
@@ -273,13 +296,14 @@ def _facts(info: dict[str, Any], metadata: ModelMetadata, template: dict[str, An
     )
 
 
-def _explain(error: NativeError) -> RunnerError:
+def _explain(
+    error: NativeError, wishes: EngineWishes, metadata: ModelMetadata, library: binding.Library
+) -> RunnerError:
     match error.code:
         case Code.NO_MEMORY:
-            hint = (
-                "use a smaller model, or less context: python -m runner serve --context-size 2048"
-            )
-            return RunnerError(Kind.LOAD_FAILED, "not enough memory for the model", hint=hint)
+            return _no_memory()
+        case Code.EXCEPTION if _is_too_large(wishes, metadata, library):
+            return _no_memory(error.message)
         case Code.UNSUPPORTED:
             return RunnerError(Kind.INVALID_MODEL, f"this model cannot be served: {error.message}")
         case Code.CANCELLED:

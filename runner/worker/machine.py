@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import resource
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,7 +28,11 @@ def survey(*, device_free_bytes: int | None, root: Path = Path("/")) -> Machine:
         quota_cpus=min(_present(_quota(group) for group in groups), default=None),
         physical_cores=_physical_cores(root, cpus),
         available_bytes=min(
-            [_available_memory(root), *_present(_memory_left(group) for group in groups)]
+            [
+                _available_memory(root),
+                *_present(_memory_left(group) for group in groups),
+                *_present([_address_space_left()]),
+            ]
         ),
         device_free_bytes=device_free_bytes,
     )
@@ -40,6 +45,18 @@ def resident_bytes() -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _address_space_left() -> int | None:
+    """What a limit of this process (``ulimit -v``) leaves of its addresses; None: no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+    except OSError:
+        return limit
+    return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def cpu_time(root: Path = Path("/")) -> CpuTime | None:

@@ -19,13 +19,14 @@ from runner.wire.messages import EngineSettings, EngineWishes, TunedSettings
 T = TypeVar("T")
 Layout = Literal["unified", "streams"]
 
-DEFAULT_CONTEXT = 4096  # Docker Model Runner's; or what the model was trained for, if less
+USUAL_CONTEXT = 4096  # of models that do not say what they were trained for
+AMPLE_CONTEXT = 32_768  # enough for agents: a longer one is not worth giving up streams for
 LEAST_CONTEXT = 2048  # what even a small memory must allow
 DEFAULT_PARALLEL = 8
 MAX_PARALLEL = 128  # native sequence ids end at 256
 LEAST_STREAMS = 4  # slots: fewer, and two conversations in turn push out each other's prefix
 HOLDERS = 8  # slots of unified KV beyond the running ones, for cached prefixes
-MEMORY_SHARE = 0.25  # of what is free beside the model, for KV
+MEMORY_SHARE = 0.25  # of what is free beside the model, for KV and for attention's scores
 PAD = 256  # llama.cpp rounds KV sizes up to this
 CPU_BATCH = 512  # rows of one step: more is no faster, and cancels wait for the step
 GPU_BATCH = 2048
@@ -36,6 +37,7 @@ DRAFT_TOKENS = 8  # of one sequence in one step: few texts repeat more at a time
 MAX_OUTPUTS = 64  # rows of one step with logits: 200 KB and more each, with a large vocabulary
 PREFIX_RAM_SHARE = 8  # an eighth of what is free beside the model, for prefixes without a slot
 MAX_PREFIX_RAM_BYTES = 2 * 1024**3
+SCORE_BYTES = 4  # of one head's score of one cell for one row
 COPY_SHARE = 256  # copying a stream takes as long as computing a 256th of its tokens, or less
 
 BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
@@ -60,7 +62,8 @@ class Traits:
     context_train: int
     size_bytes: int
     cell_elements: int  # K and V elements of one token in all blocks
-    has_state: bool  # recurrent or hybrid: a sequence cannot be cut back
+    has_state: bool = False  # recurrent or hybrid: a sequence cannot be cut back
+    heads: int = 0  # of attention, in a block
     window: int = 0  # tokens that layers with a sliding window look back; 0: there are none
     window_share: float = 0.0  # of the layers
 
@@ -71,10 +74,12 @@ def traits(metadata: ModelMetadata, **known: Any) -> Traits:
     heads = metadata.head_count_kv
     heads_of_all = sum(heads) if isinstance(heads, tuple) else (heads or 1) * blocks
     lengths = (metadata.key_length or 128) + (metadata.value_length or 128)
+    asking = metadata.head_count
     return Traits(
-        context_train=metadata.context_length or DEFAULT_CONTEXT,
+        context_train=metadata.context_length or USUAL_CONTEXT,
         size_bytes=metadata.size_bytes,
         cell_elements=heads_of_all * lengths,
+        heads=max(asking, default=0) if isinstance(asking, tuple) else asking or 0,
         **known,
     )
 
@@ -95,12 +100,13 @@ def choose(
     flash = _given(wishes.flash_attention, on_gpu or kv_type in QUANTISED)
     _refuse_contradictions(wishes, kv_type, flash)
     parallel = wishes.parallel or DEFAULT_PARALLEL
-    room = _room_tokens(model, machine, kv_type, on_gpu=on_gpu)
-    context = wishes.context_size or _default_context(model, room)
     ubatch = wishes.ubatch_size or UBATCH
+    room = _room(model, machine, kv_type, on_gpu=on_gpu, scores=0 if flash else ubatch)
+    shared = wishes.kv_layout == "unified" or (wishes.kv_layout is None and on_gpu)
+    context = wishes.context_size or _auto_context(model, room, 1 if shared else parallel)
     prefix_ram = _given(wishes.prefix_ram_bytes, _prefix_ram(model, machine))
     stream = _stream_tokens(model, context, ubatch=ubatch, prefix_ram=prefix_ram)
-    fits = parallel * stream <= room
+    fits = room.holds(parallel * stream, context)
     layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=fits)
     slots, cells = _slots_and_cells(layout, parallel, context=context, room=room, stream=stream)
     batch = max(wishes.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH), slots, 2)
@@ -129,14 +135,15 @@ def choose(
 def streams_fit(settings: EngineSettings, model: Traits, machine: Machine) -> bool:
     """Whether there is room for a KV stream of each sequence that runs."""
     on_gpu = machine.device_free_bytes is not None and settings.gpu_layers != 0
-    room = _room_tokens(model, machine, settings.kv_type, on_gpu=on_gpu)
+    scores = 0 if settings.flash_attention else settings.ubatch_size
+    room = _room(model, machine, settings.kv_type, on_gpu=on_gpu, scores=scores)
     stream = _stream_tokens(
         model,
         settings.context_size,
         ubatch=settings.ubatch_size,
         prefix_ram=settings.prefix_ram_bytes,
     )
-    return settings.parallel * stream <= room
+    return room.holds(settings.parallel * stream, settings.context_size)
 
 
 def threads(machine: Machine) -> int:
@@ -200,12 +207,16 @@ def policy(settings: EngineSettings) -> Policy:
 def _with(
     wishes: EngineWishes, tuned: TunedSettings, model: Traits, machine: Machine
 ) -> EngineWishes:
-    """Fill what was not wished with what was measured. Memory may have become too short for it."""
+    """Fill what was not wished with what was measured. Memory may have become too short for it.
+
+    The context stays what the rule gives: a text that was answered once is answered again.
+    """
     ruled = choose(wishes, model, machine)
     threads_batch = wishes.threads_batch or wishes.threads or tuned.threads_batch
     is_layout_possible = tuned.kv_layout == "unified" or streams_fit(ruled, model, machine)
     return structs.replace(
         wishes,
+        context_size=ruled.context_size,
         flash_attention=_given(wishes.flash_attention, tuned.flash_attention),
         kv_layout=wishes.kv_layout or (tuned.kv_layout if is_layout_possible else None),
         ubatch_size=wishes.ubatch_size or tuned.ubatch_size,
@@ -234,13 +245,41 @@ def _refuse_contradictions(wishes: EngineWishes, kv_type: str, flash: bool) -> N
         )
 
 
-def _room_tokens(model: Traits, machine: Machine, kv_type: str, *, on_gpu: bool) -> int:
-    """Tokens whose KV fits the share of memory that is ours to take unasked."""
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Memory that is ours to take unasked: for cells, and for the scores of attention over them.
+
+    Scores are held for every cell of one context at a time.
+    """
+
+    budget_bytes: float
+    cell_bytes: float
+    score_bytes: int
+
+    def holds(self, cells: int, context: int) -> bool:
+        """Whether so many cells fit, of contexts that long."""
+        return cells * self.cell_bytes + context * self.score_bytes <= self.budget_bytes
+
+    def context(self, sequences: int) -> int:
+        """Tokens that each of so many sequences may hold at once."""
+        return int(self.budget_bytes / (sequences * self.cell_bytes + self.score_bytes))
+
+
+def _room(model: Traits, machine: Machine, kv_type: str, *, on_gpu: bool, scores: int) -> _Room:
+    """See what there is for KV; ``scores`` rows of a step keep theirs, without flash attention."""
     free = machine.available_bytes
     if on_gpu and machine.device_free_bytes is not None:
         free = machine.device_free_bytes
-    budget = max(0, free - model.size_bytes) * MEMORY_SHARE
-    return int(budget / (model.cell_elements * BYTES_PER_ELEMENT[kv_type]))
+    return _Room(
+        budget_bytes=max(0, free - model.size_bytes) * MEMORY_SHARE,
+        cell_bytes=cell_bytes(model, kv_type),
+        score_bytes=scores * model.heads * SCORE_BYTES,
+    )
+
+
+def cell_bytes(model: Traits, kv_type: str) -> float:
+    """Count what one token takes in the KV cache."""
+    return model.cell_elements * BYTES_PER_ELEMENT[kv_type]
 
 
 def _prefix_ram(model: Traits, machine: Machine) -> int:
@@ -248,9 +287,16 @@ def _prefix_ram(model: Traits, machine: Machine) -> int:
     return min(free // PREFIX_RAM_SHARE, MAX_PREFIX_RAM_BYTES)
 
 
-def _default_context(model: Traits, room: int) -> int:
-    wanted = min(model.context_train, DEFAULT_CONTEXT)
-    return min(wanted, max(LEAST_CONTEXT, room // PAD * PAD))
+def _auto_context(model: Traits, room: _Room, sequences: int) -> int:
+    """Choose the largest context that fits, up to the model's.
+
+    Where every sequence can have an ample one at once, as large as all can have: streams compute
+    faster. Else as large as one can have, in a buffer that all share.
+    """
+    for_each = room.context(sequences)
+    is_ample = for_each >= min(model.context_train, AMPLE_CONTEXT)
+    most = for_each if is_ample else room.context(1)
+    return min(model.context_train, max(LEAST_CONTEXT, most // PAD * PAD))
 
 
 def _layout(model: Traits, *, on_gpu: bool, fits: bool) -> Layout:
@@ -273,11 +319,12 @@ def _stream_tokens(model: Traits, context: int, *, ubatch: int, prefix_ram: int)
 
 
 def _slots_and_cells(
-    layout: Layout, parallel: int, *, context: int, room: int, stream: int
+    layout: Layout, parallel: int, *, context: int, room: _Room, stream: int
 ) -> tuple[int, int]:
     padded = -(-context // PAD) * PAD
     if layout == "streams":
-        slots = max(parallel, LEAST_STREAMS if LEAST_STREAMS * stream <= room else 1)
+        least = LEAST_STREAMS if room.holds(LEAST_STREAMS * stream, context) else 1
+        slots = max(parallel, least)
         return slots, slots * padded
-    cells = min(parallel * padded, max(padded, room // PAD * PAD))
+    cells = min(parallel * padded, max(padded, room.context(1) // PAD * PAD))
     return parallel + HOLDERS, cells

@@ -14,10 +14,9 @@ from pathlib import Path
 from runner.errors import Kind
 from runner.service.engines import EngineLimits, Engines
 from runner.service.lease import Lease
-from runner.service.resident import ModelSettings
 from runner.supervise import Command, Patience, Worker
-from runner.wire.messages import Ended, EngineWishes, Event, Failed, Sampling, Submit, TextPrompt
-from tests.support.fake_engine import FakeModels
+from runner.wire.messages import Ended, Event, Failed, Sampling, Submit, TextPrompt
+from tests.support.fake_engine import FakeModels, as_usual, estimate
 
 ROOT = Path(__file__).parents[2]
 FAKE = str(ROOT / "tests" / "support" / "fake_worker.py")
@@ -30,7 +29,8 @@ async def running(*, max_loaded: int = 2) -> AsyncIterator[Engines]:
     engines = Engines(
         FakeModels("a", "b", "c"),
         lambda load, on_progress: START(load, on_progress=on_progress),
-        settings_for=lambda model: ModelSettings(EngineWishes()),
+        settings_for=as_usual,
+        estimate=estimate,
         limits=EngineLimits(max_loaded=max_loaded),
     )
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig
 from runner.service.catalogue import EngineFiles
+from runner.service.resident import ModelSettings
 from runner.store import StoredModel
 from runner.supervise import Completion, Death
 from runner.supervise.death import stopped
@@ -17,8 +18,10 @@ from runner.wire.messages import (
     Ask,
     Beat,
     EngineSettings,
+    EngineWishes,
     Load,
     Measured,
+    MemoryNeed,
     ModelFacts,
     Ready,
     RequestId,
@@ -55,6 +58,22 @@ SETTINGS = EngineSettings(
     target_gap_ms=100,
     max_queue=1,
 )
+
+
+def beat(*, resident_bytes: int) -> Beat:
+    """An idle worker's numbers."""
+    return Beat(
+        step_running_s=0.0,
+        running=0,
+        waiting=0,
+        cells_used=0,
+        cells_total=64,
+        prompt_tokens=0,
+        cached_tokens=0,
+        completion_tokens=0,
+        steps=0,
+        resident_bytes=resident_bytes,
+    )
 
 
 class FakeEngine:
@@ -165,6 +184,21 @@ class FakeModels:
     async def engine_files(self, model: StoredModel) -> EngineFiles:
         name = model.config.architecture
         return self.files.get(name, EngineFiles(model_path=Path("/models") / name))
+
+
+async def as_usual(model: StoredModel) -> ModelSettings:
+    """Nothing is set."""
+    return ModelSettings(EngineWishes())
+
+
+async def estimate(model: StoredModel, wishes: EngineWishes) -> MemoryNeed:
+    """A model needs its size and a tenth."""
+    return MemoryNeed(
+        weights_bytes=model.size_bytes,
+        cache_bytes=model.size_bytes // 10,
+        compute_bytes=0,
+        context_size=wishes.context_size or 64,
+    )
 
 
 def stored(name: str, *, size_bytes: int = 1000) -> StoredModel:

@@ -17,7 +17,7 @@ from runner.api import About, App, Backend, Policy
 from runner.errors import RunnerError
 from runner.net import Limits, Server
 from runner.oci import Reference
-from runner.service import Engines, ModelSettings, Transfers, Upkeep, Usage
+from runner.service import Engines, Transfers, Upkeep, Usage
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
 from runner.wire.messages import (
@@ -27,7 +27,6 @@ from runner.wire.messages import (
     ChatPrompt,
     Detokenize,
     Ended,
-    EngineWishes,
     Event,
     Failed,
     InfillPrompt,
@@ -42,7 +41,7 @@ from runner.wire.messages import (
     TokenLogprob,
     TokenPrompt,
 )
-from tests.support.fake_engine import FakeEngine, FakeModels
+from tests.support.fake_engine import FakeEngine, FakeModels, as_usual, estimate
 from tests.support.fake_transfers import FakeTransferClient
 
 TIMINGS = Timings(cache_n=2, prompt_n=5, prompt_ms=1.0, predicted_n=2, predicted_ms=1.0)
@@ -316,9 +315,7 @@ async def serving(
 ) -> AsyncIterator[Site]:
     """Serve scripted models on a free port of loopback."""
     catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
-    engines = Engines(
-        catalogue, spawn, settings_for=lambda model: ModelSettings(EngineWishes(), 300.0)
-    )
+    engines = Engines(catalogue, spawn, settings_for=as_usual, estimate=estimate)
     about = About(
         version="9.9",
         survey=lambda: Backend("Running: llama.cpp test", 77),

@@ -15,6 +15,7 @@ from runner.config import Settings
 from runner.errors import Kind, RunnerError
 from runner.net import AccessRecord
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig
+from runner.service import available_bytes
 from runner.store import Store, StoredModel, remember_store
 
 
@@ -207,3 +208,22 @@ def test_registries_are_reached_as_flags_say_then_as_the_environment_says(tmp_pa
     network = daemon.build_network(wanted._replace(registry_mirrors="https://m.example"), env)
     assert network.insecure_registries == frozenset({"b.example"})
     assert (network.mirrors, network.is_offline) == (("https://m.example",), True)
+
+
+@pytest.mark.parametrize(("wish", "expected"), [(8192, None), (4096, 4096), (None, None)])
+def test_a_package_that_asks_for_the_context_of_the_training_asks_for_nothing(
+    wish: int | None, expected: int | None
+) -> None:
+    config = ModelConfig(
+        architecture="llama", context_size=wish, gguf={"llama.context_length": "8192"}
+    )
+    assert daemon.packaged_context(config) == expected
+
+
+@pytest.mark.parametrize("build", [None, {}, {"backend": "cuda"}])
+def test_memory_is_not_told_where_a_gpu_may_hold_the_models(build: Any) -> None:
+    assert daemon.memory_meter(build)(()) is None
+
+
+def test_memory_is_told_where_only_processors_compute() -> None:
+    assert daemon.memory_meter({"backend": "cpu"}) is available_bytes

@@ -43,6 +43,7 @@ def test_the_facts_of_a_model() -> None:
         context_length=128,
         block_count=1,
         embedding_length=32,
+        feed_forward_length=64,
         head_count=4,
         head_count_kv=2,
         key_length=8,

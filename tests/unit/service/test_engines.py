@@ -16,7 +16,8 @@ from runner.service.lease import Lease
 from runner.service.residency import Phase
 from runner.service.resident import ModelSettings
 from runner.service.tuning import Tuning
-from runner.supervise.death import stopped
+from runner.store import StoredModel
+from runner.supervise.death import explain_exit, stopped
 from runner.wire.messages import (
     EngineWishes,
     Measured,
@@ -27,7 +28,7 @@ from runner.wire.messages import (
     Tuned,
     TunedSettings,
 )
-from tests.support.fake_engine import CRASH, FakeModels, FakeSpawn
+from tests.support.fake_engine import CRASH, FakeModels, FakeSpawn, beat, estimate
 
 ASK = Submit(id=0, prompt=TextPrompt(text="hi"), sampling=Sampling())
 
@@ -51,16 +52,21 @@ class Scene:
         self.spawn = FakeSpawn(at_once=at_once)
         self.wishes = EngineWishes()
         self.keep_alive_s = keep_alive_s
+        self.draft_model = draft_model
         self.engines = Engines(
             self.models,
             self.spawn,
-            settings_for=lambda model: ModelSettings(self.wishes, self.keep_alive_s, draft_model),
+            settings_for=self.settings_for,
+            estimate=estimate,
             limits=EngineLimits(max_loaded=max_loaded, max_waiting=max_waiting),
             tuning=tuning,
             library_path=Path("/lib.so"),
             available_bytes=available_bytes,
             clock=lambda: self.now_s,
         )
+
+    async def settings_for(self, model: StoredModel) -> ModelSettings:
+        return ModelSettings(self.wishes, self.keep_alive_s, self.draft_model)
 
     def ask(self, name: str) -> asyncio.Task[Lease]:
         return asyncio.create_task(self.engines.lease(name))
@@ -473,6 +479,131 @@ def test_a_fault_of_ours_while_loading_is_an_internal_error_and_no_hang() -> Non
         with pytest.raises(RunnerError) as caught:
             await asked
         assert caught.value.kind is Kind.INTERNAL
+
+    play(scene)
+
+
+NO_MEMORY = RunnerError(Kind.OUT_OF_MEMORY, "not enough memory for the model")
+KILLED = explain_exit(-9, stderr=()).error()
+
+
+@pytest.mark.parametrize("cause", [NO_MEMORY, KILLED], ids=["told", "killed"])
+def test_a_load_that_runs_out_of_memory_is_tried_once_more_without_the_idle(
+    cause: RunnerError,
+) -> None:
+    async def scene() -> None:
+        s = Scene()
+        (await s.engines.lease("a")).release()
+        leaving = s.spawn.engines["a"]
+        leaving.exits_at_once = False
+        s.spawn.at_once = False
+        asked = s.ask("b")
+        await settle()
+        s.spawn.fail("b", cause)
+        await settle()
+        assert s.spawn.loads == ["a", "b"]  # the memory is not back yet
+        leaving.exit(stopped())
+        await settle()
+        assert s.spawn.loads == ["a", "b", "b"]
+        s.spawn.finish("b")
+        (await asked).release()
+        assert s.loaded == ["b"]
+
+    play(scene)
+
+
+def test_a_load_that_runs_out_of_memory_twice_is_told_so_and_no_third_time() -> None:
+    async def scene() -> None:
+        s = Scene()
+        (await s.engines.lease("a")).release()
+        s.spawn.at_once = False
+        asked = s.ask("b")
+        for _ in range(2):
+            await settle()
+            s.spawn.fail("b", NO_MEMORY)
+        with pytest.raises(RunnerError) as caught:
+            await asked
+        assert caught.value is NO_MEMORY
+        assert (caught.value.row.status, s.spawn.loads) == (503, ["a", "b", "b"])
+
+    play(scene)
+
+
+@pytest.mark.parametrize("keep_alive_s", [300.0, math.inf], ids=["busy", "pinned"])
+def test_a_load_that_runs_out_of_memory_takes_it_from_nobody_busy_or_pinned(
+    keep_alive_s: float,
+) -> None:
+    async def scene() -> None:
+        s = Scene()
+        lease = await s.engines.lease("a", keep_alive_s=keep_alive_s)
+        if keep_alive_s == math.inf:
+            lease.release()
+        s.spawn.at_once = False
+        asked = s.ask("b")
+        await settle()
+        s.spawn.fail("b", NO_MEMORY)
+        with pytest.raises(RunnerError, match="not enough memory"):
+            await asked
+        assert (s.loaded, s.spawn.loads) == (["a"], ["a", "b"])
+
+    play(scene)
+
+
+def test_a_model_too_large_for_the_machine_is_refused_with_the_numbers() -> None:
+    async def scene() -> None:
+        s = Scene(available_bytes=lambda pids: 400)
+        with pytest.raises(RunnerError) as caught:
+            await s.engines.lease("a")
+        error = caught.value
+        assert (error.kind, error.row.status, error.retry_after_s) == (Kind.UNAVAILABLE, 503, 60)
+        assert error.message == (
+            "a needs 1.07KiB of memory (1000B for weights, 100B for a context of 64 tokens and "
+            "0B to compute), and this machine can give 400B"
+        )
+        assert error.details == {
+            "available_bytes": 400,
+            "need_bytes": 1100,
+            "weights_bytes": 1000,
+            "cache_bytes": 100,
+            "compute_bytes": 0,
+            "context_size": 64,
+        }
+        assert s.spawn.loads == []
+
+    play(scene)
+
+
+def test_memory_that_pinned_models_hold_is_refused_with_what_they_leave() -> None:
+    async def scene() -> None:
+        s = Scene(available_bytes=lambda pids: 400 if list(pids) else 1500)
+        (await s.engines.lease("a", keep_alive_s=math.inf)).release()
+        with pytest.raises(RunnerError, match="models that are kept for ever leave 400B") as caught:
+            await s.engines.lease("b")
+        assert caught.value.hint == "unload one of them: runner unload MODEL"
+        assert s.loaded == ["a"]
+
+    play(scene)
+
+
+def test_a_loaded_model_counts_with_what_it_really_holds() -> None:
+    async def scene() -> None:
+        s = Scene(available_bytes=lambda pids: 600 if list(pids) else 5000)
+        (await s.engines.lease("a")).release()
+        s.spawn.engines["a"].beat = beat(resident_bytes=400)
+        with pytest.raises(RunnerError, match="this machine can give 1000B"):
+            await s.engines.lease("b")
+        s.spawn.engines["a"].beat = beat(resident_bytes=500)
+        (await s.engines.lease("b")).release()
+        assert s.loaded == ["b"]
+
+    play(scene)
+
+
+def test_a_draft_model_needs_memory_of_its_own() -> None:
+    async def scene() -> None:
+        s = Scene(draft_model="b", available_bytes=lambda pids: 2199)
+        with pytest.raises(RunnerError, match=r"a needs 2.15KiB of memory \(1.95KiB for weights"):
+            await s.engines.lease("a")
 
     play(scene)
 

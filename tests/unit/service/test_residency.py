@@ -16,7 +16,6 @@ from runner.service.residency import (
     Stay,
     Ticket,
     TicketId,
-    memory_need,
     plan,
 )
 
@@ -58,6 +57,11 @@ def stopping(key: ModelKey) -> Stay:
 def queue(*keys: ModelKey, since_s: float = NOW) -> list[Ticket]:
     """Waiting requests, numbered from 1 in order of arrival."""
     return [Ticket(TicketId(id), key, GB, since_s) for id, key in enumerate(keys, 1)]
+
+
+def refused(reason: Refusal) -> Plan:
+    """The first in the queue is sent away."""
+    return Plan(refuse=((TicketId(1), reason),))
 
 
 def decide(stays: list[Stay], tickets: list[Ticket], *, places: int, now_s: float = NOW) -> Plan:
@@ -235,15 +239,30 @@ def test_a_wait_for_a_load_has_no_such_limit() -> None:
         pytest.param([busy(A)], GB // 2, Plan(), id="a busy one is waited for"),
         pytest.param([stopping(A)], GB // 2, Plan(), id="what is being freed is waited for"),
         pytest.param([loading(A)], GB + GB // 2, Plan(evict=(A,)), id="a load will take its part"),
-        pytest.param([], GB // 2, Plan(load=(D,)), id="too large for any room: the engine may try"),
+        pytest.param([], GB // 2, refused(Refusal.TOO_LARGE), id="too large for any room"),
         pytest.param(
-            [ready(A, need_bytes=1)], GB // 2, Plan(load=(D,)), id="nobody is evicted in vain"
+            [ready(A, need_bytes=1), busy(B, need_bytes=1)],
+            GB // 2,
+            refused(Refusal.TOO_LARGE),
+            id="nobody is evicted, or waited for, in vain",
+        ),
+        pytest.param(
+            [loading(A)],
+            GB // 2,
+            Plan(evict=(A,)),
+            id="what a load has taken already may come back",
         ),
         pytest.param(
             [ready(A, keep_alive_s=math.inf)],
             GB // 2,
-            Plan(load=(D,)),
-            id="pinned models hold the memory: the engine may try",
+            refused(Refusal.PINNED),
+            id="pinned models hold the memory",
+        ),
+        pytest.param(
+            [ready(A, keep_alive_s=math.inf), ready(B)],
+            GB // 2,
+            Plan(evict=(B,)),
+            id="pinned models hold only a part of it",
         ),
     ],
 )
@@ -257,5 +276,19 @@ def test_memory_promised_to_one_waiter_is_not_promised_again() -> None:
     assert todo.load == (A,)
 
 
-def test_a_model_needs_a_tenth_more_than_its_weights() -> None:
-    assert memory_need(1000) == 1100
+@pytest.mark.parametrize(
+    ("stays", "expected"),
+    [
+        pytest.param([ready(A), ready(B)], Plan(evict=(A, B)), id="all idle models go first"),
+        pytest.param([stopping(A)], Plan(), id="and are waited for"),
+        pytest.param([busy(A), ready(B)], Plan(evict=(B,)), id="busy ones stay"),
+        pytest.param([busy(A)], Plan(load=(D,)), id="and are not waited for"),
+        pytest.param([ready(A, keep_alive_s=math.inf)], Plan(load=(D,)), id="nor are pinned ones"),
+    ],
+)
+@pytest.mark.parametrize("available", [100 * GB, None], ids=["known", "unknown"])
+def test_a_model_that_ran_out_of_memory_is_loaded_when_every_idle_one_has_gone(
+    stays: list[Stay], available: int | None, expected: Plan
+) -> None:
+    room = Room(4, available_bytes=available, squeezed=frozenset({D}))
+    assert replace(plan(stays, queue(D), room=room, now_s=NOW), wake_s=None) == expected

@@ -213,6 +213,8 @@ def test_a_real_model_from_its_package(store: Store) -> None:
         "size": "93.81MiB",
         "gguf": None,
     }
+    facts = store.describe(model)
+    assert (facts.architecture, facts.context_length, facts.block_count) == ("llama", 8192, 30)
     assert store.bundle(model).gguf_path.stat().st_size == 98_362_432
     assert add_gguf(store, paths, Reference.parse("again")).id == model.id
     assert Path(paths[0]).exists()

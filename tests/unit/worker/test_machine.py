@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(tmp_path, f"{topology}/core_id", f"{cpu // 2}\n")
         write(tmp_path, f"{topology}/physical_package_id", "0\n")
     return tmp_path
+
+
+def test_a_limit_of_the_process_counts_as_memory(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root, "proc/meminfo", "MemAvailable: 900000000000 kB\n")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + 4096
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
+    assert survey(device_free_bytes=None, root=root).available_bytes <= 4096
 
 
 def write(root: Path, name: str, text: str) -> None:

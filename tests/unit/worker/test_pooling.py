@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from runner.wire.messages import EngineWishes
-from runner.worker.pooling import Job, Packer, Texts, choose, finish, pass_rows
+from runner.worker.pooling import Job, Packer, Texts, finish
+from runner.worker.pooling_settings import choose, pass_rows
 from runner.worker.settings import Machine
 
 MACHINE = Machine(

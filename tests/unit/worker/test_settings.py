@@ -49,6 +49,8 @@ def model(**changes: Any) -> Traits:
 
 
 LARGE = model(cell_elements=131_072 // 2, size_bytes=5 * GIB)  # 128 KiB a token, as 8B models
+LONG_1B = model(context_train=131_072, cell_elements=16_384, size_bytes=GIB, heads=32)
+LONG_8B = model(context_train=131_072, cell_elements=65_536, size_bytes=5 * GIB, heads=32)
 
 
 def chosen(wishes: EngineWishes | None = None, **more: Any) -> EngineSettings:
@@ -57,8 +59,8 @@ def chosen(wishes: EngineWishes | None = None, **more: Any) -> EngineSettings:
 
 def test_a_cpu_gets_streams_without_flash_attention() -> None:
     assert chosen() == EngineSettings(
-        context_size=4096,
-        total_cells=8 * 4096,
+        context_size=8192,
+        total_cells=8 * 8192,
         parallel=8,
         slots=8,
         threads=4,
@@ -82,7 +84,7 @@ def test_a_gpu_gets_all_layers_flash_attention_and_one_buffer() -> None:
     settings = chosen(on=machine(device_free_bytes=24 * GIB))
     assert (settings.gpu_layers, settings.flash_attention) == (-1, True)
     assert (settings.kv_layout, settings.batch_size) == ("unified", 2048)
-    assert (settings.slots, settings.total_cells) == (16, 8 * 4096)
+    assert (settings.slots, settings.total_cells) == (16, 8 * 8192)
 
 
 def test_a_gpu_that_nobody_wants_changes_nothing() -> None:
@@ -111,14 +113,20 @@ def test_threads_are_what_the_process_may_really_use(
 @pytest.mark.parametrize(
     ("traits_", "available", "context", "layout", "cells"),
     [
-        (model(), 16 * GIB, 4096, "streams", 32768),
+        (model(), 16 * GIB, 8192, "streams", 65536),
         (model(context_train=1024), 16 * GIB, 1024, "streams", 8192),
-        (model(), 2 * GIB, 4096, "unified", 22016),  # streams of 8 do not fit a quarter
-        (LARGE, 16 * GIB, 4096, "unified", 22528),
+        (model(), 2 * GIB, 8192, "unified", 22016),  # streams of 8 do not fit a quarter
+        (LARGE, 16 * GIB, 8192, "unified", 22528),
         (LARGE, 7 * GIB, 4096, "unified", 4096),
         (LARGE, 6 * GIB, 2048, "unified", 2048),  # 2048 is the least, whatever fits
         (LARGE, 4 * GIB, 2048, "unified", 2048),
         (model(context_train=512), 0, 512, "unified", 512),
+        # Of (16 - 5) / 4 GiB a token takes 128 KiB of KV and 64 KiB of scores: 32 heads, 512 rows.
+        (LONG_8B, 16 * GIB, 14_848, "unified", 14_848),
+        (LONG_8B, 64 * GIB, 80_384, "unified", 80_384),
+        (LONG_1B, 4 * GIB, 8192, "unified", 8192),
+        (LONG_1B, 16 * GIB, 40_960, "unified", 40_960),
+        (LONG_1B, 64 * GIB, 51_456, "streams", 8 * 51_456),  # ample for each: faster so
     ],
 )
 def test_context_and_layout_follow_the_memory(
@@ -132,6 +140,11 @@ def test_context_and_layout_follow_the_memory(
 def test_gpu_memory_counts_on_a_gpu() -> None:
     facts = machine(available_bytes=0, device_free_bytes=6 * GIB)
     assert chosen(model=LARGE, on=facts).context_size == 2048
+
+
+def test_a_gpu_s_one_buffer_may_be_one_conversation_s() -> None:
+    settings = chosen(model=LONG_8B, on=machine(device_free_bytes=24 * GIB))
+    assert (settings.context_size, settings.total_cells) == (38_912, 38_912)
 
 
 def test_a_model_with_state_gets_a_stream_for_each_sequence() -> None:
@@ -257,7 +270,13 @@ def test_what_was_measured_goes_before_the_rules() -> None:
     assert settings.origin == "tuned"
     assert (settings.flash_attention, settings.kv_layout) == (True, "unified")
     assert (settings.ubatch_size, settings.threads, settings.threads_batch) == (256, 3, 4)
-    assert (settings.context_size, settings.slots) == (4096, 16)
+    assert (settings.context_size, settings.slots) == (8192, 16)
+
+
+def test_the_context_stays_when_a_measurement_makes_room_for_more() -> None:
+    on = machine(available_bytes=16 * GIB)  # flash attention keeps no scores
+    settings = choose(EngineWishes(), LONG_8B, on, TUNED)
+    assert (settings.flash_attention, settings.context_size) == (True, 14_848)
 
 
 def test_a_wish_goes_before_what_was_measured() -> None:
@@ -279,7 +298,7 @@ def test_a_memory_that_cannot_be_cut_back_is_not_speculated_on() -> None:
 
 
 def test_a_long_stream_is_copied_for_a_longer_prefix_only() -> None:
-    assert policy(chosen()).copy_min_tokens == 16
+    assert policy(chosen()).copy_min_tokens == 32
     assert policy(chosen(EngineWishes(context_size=65_536))).copy_min_tokens == 256
     assert policy(chosen(EngineWishes(target_gap_ms=50))).target_gap_s == 0.05
 
@@ -306,7 +325,7 @@ WINDOW = {"window": 512, "window_share": 5 / 6}
         (WINDOW, EngineWishes(prefix_ram_bytes=0), True),  # nothing could be found again
         (WINDOW, EngineWishes(context_size=1024), True),  # the window, a pass: all of it
         (WINDOW, EngineWishes(context_size=1024, ubatch_size=128), False),
-        (WINDOW | {"window": 4000}, EngineWishes(), True),
+        (WINDOW | {"window": 8000}, EngineWishes(), True),
         ({"window": 512}, EngineWishes(), True),  # a number in the header, and no such layer
         ({}, EngineWishes(), True),
     ],

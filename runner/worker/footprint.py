@@ -1,0 +1,46 @@
+"""What a model takes of memory, told from its header before it is loaded. Pure."""
+
+from __future__ import annotations
+
+from runner.gguf import ModelMetadata
+from runner.wire.messages import EngineSettings, EngineWishes, MemoryNeed
+from runner.worker import pooling_settings
+from runner.worker.settings import SCORE_BYTES, Machine, cell_bytes, choose, context_options, traits
+
+FULL = Machine(
+    cpus=1, quota_cpus=None, physical_cores=None, available_bytes=0, device_free_bytes=None
+)
+PROCESS_BYTES = 64 * 1024**2  # the interpreter, numpy and the native library
+ROW_WIDTHS = 12  # vectors of the embedding's width that a layer holds of a row at once
+ROW_FEEDS = 3  # and of the feed-forward's
+
+
+def estimate(metadata: ModelMetadata, wishes: EngineWishes) -> MemoryNeed:
+    """Estimate the least that a model takes under these wishes.
+
+    That is what it takes with the settings that a worker chooses where memory is short: it takes
+    more where there is more. Recurrent states are small and left out. Raises
+    RunnerError(INVALID_REQUEST) for wishes that no context can have together.
+    """
+    if metadata.pooling_type:
+        return need(pooling_settings.choose(wishes, metadata.context_length or 0, FULL), metadata)
+    return need(choose(wishes, traits(metadata), FULL), metadata)
+
+
+def need(settings: EngineSettings, metadata: ModelMetadata) -> MemoryNeed:
+    """Estimate what a model takes with these settings when all its cells are in use."""
+    model = traits(metadata)
+    is_pool = bool(metadata.pooling_type)
+    cells = 0 if is_pool else settings.total_cells
+    outputs = 0 if is_pool else context_options(settings)["n_outputs_max"]
+    seen = cells if settings.kv_layout == "unified" else settings.context_size  # by one row
+    scores = seen * (1 if settings.flash_attention else 1 + model.heads) * SCORE_BYTES
+    width, feed = metadata.embedding_length or 0, metadata.feed_forward_length or 0
+    row = scores + (ROW_WIDTHS * width + ROW_FEEDS * feed) * SCORE_BYTES
+    logits = outputs * (metadata.vocabulary or 0) * SCORE_BYTES
+    return MemoryNeed(
+        weights_bytes=metadata.size_bytes,
+        cache_bytes=int(cells * cell_bytes(model, settings.kv_type)),
+        compute_bytes=settings.ubatch_size * row + logits + PROCESS_BYTES,
+        context_size=settings.context_size,
+    )
