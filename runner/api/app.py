@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api import faults, gate, routes
+from runner.api.anthropic.handlers import Messages
+from runner.api.anthropic.models import Models as AnthropicModels
 from runner.api.call import Call
 from runner.api.gate import Policy
 from runner.api.llama.handlers import Llama
@@ -59,6 +61,8 @@ class App:
             Completions(engines, version=about.version, patience_s=about.patience_s),
             OpenAIModels(catalogue, engines),
             Llama(engines, version=about.version, patience_s=about.patience_s),
+            Messages(engines, patience_s=about.patience_s),
+            AnthropicModels(catalogue),
             Embeddings(engines),
             Reranking(engines),
             TransferRoutes(transfers),

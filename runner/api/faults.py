@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from runner.api.anthropic import errors as anthropic
 from runner.api.routes import MethodNotAllowed
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Failed
@@ -35,7 +36,10 @@ def render(error: RunnerError) -> bytes:
 Render = Callable[[RunnerError], bytes]
 
 # Paths whose clients read errors in another shape than OpenAI's.
-_BODIES: tuple[tuple[re.Pattern[str], Render], ...] = ()
+_BODIES: tuple[tuple[re.Pattern[str], Render], ...] = (
+    (re.compile(r"(?:/engines(?:/llama\.cpp)?)?/v1/messages(?:/|$)"), anthropic.render),
+    (re.compile(r"/anthropic(?:/|$)"), anthropic.render),
+)
 
 
 def body(error: RunnerError, path: str) -> bytes:

@@ -20,6 +20,10 @@ class Aliases:
         """Return the model of the first pattern that fits the whole name; None: none does."""
         return next((model for pattern, model in self.rules if _fits(pattern, name)), None)
 
+    def plain(self) -> tuple[tuple[str, str], ...]:
+        """Return the pairs whose pattern is a name."""
+        return tuple(rule for rule in self.rules if "*" not in rule[0])
+
 
 def _fits(pattern: str, name: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None

@@ -91,6 +91,17 @@ class Catalogue:
         async with self._transfers.pull(name) as watch:
             return (await watch.result()).model
 
+    async def aliased(self) -> Sequence[tuple[str, StoredModel]]:
+        """List the aliases that are plain names, with the stored models that they stand for."""
+        found = []
+        for name, target in self._aliases.plain():
+            try:
+                found.append((name, await self.resolve(target)))
+            except RunnerError as error:
+                if error.kind is not Kind.MODEL_NOT_FOUND:
+                    raise
+        return found
+
     async def engine_files(self, model: StoredModel) -> EngineFiles:
         """Say what an engine loads; makes the model's bundle if need be."""
         return await self._run(self._engine_files, model)

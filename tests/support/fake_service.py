@@ -161,6 +161,7 @@ class FakeCatalogue(FakeModels):
     def __init__(self, *names: str) -> None:
         super().__init__(*names)
         self.error: RunnerError | None = None
+        self.aliases: list[tuple[str, str]] = []
 
     async def list(self) -> list[StoredModel]:
         if self.error is not None:
@@ -173,6 +174,9 @@ class FakeCatalogue(FakeModels):
             if reference in model.tags or name == str(model.id):
                 return model
         return await self.obtain(name)
+
+    async def aliased(self) -> list[tuple[str, StoredModel]]:
+        return [(name, self.models[target]) for name, target in self.aliases]
 
     async def tag(self, name: str, target: str) -> Reference:
         model = await self.resolve(name)

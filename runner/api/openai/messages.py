@@ -172,10 +172,11 @@ def _parse_content(fields: Fields, param: str) -> str | list[Message] | None:
         refuse(param, "a string or an array of text parts", value)
     if not 1 <= len(value) <= MAX_PARTS:
         refuse(param, f"1 to {MAX_PARTS} parts", value)
-    return [_parse_part(part, f"{param}[{index}]") for index, part in enumerate(value)]
+    return [parse_part(part, f"{param}[{index}]") for index, part in enumerate(value)]
 
 
-def _parse_part(value: Any, param: str) -> Message:
+def parse_part(value: Any, param: str) -> Message:
+    """Read one part of a content; ``param`` is what errors call it."""
     fields = PART.open(value, param)
     kind = fields.take(PART_TYPE)
     if kind in MEDIA_PARTS:

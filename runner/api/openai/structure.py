@@ -72,7 +72,7 @@ def parse(fields: Fields, ignored: dict[str, None]) -> str | None:
             "json_schema and response_format ask for two structures; send one",
             param="json_schema",
         )
-    return _render(direct, "json_schema", is_strict=False, ignored=ignored)
+    return write(direct, "json_schema", is_strict=False, ignored=ignored)
 
 
 def _parse_response_format(fields: Fields, ignored: dict[str, None]) -> str | None:
@@ -86,7 +86,7 @@ def _parse_response_format(fields: Fields, ignored: dict[str, None]) -> str | No
     holder = form if kind == "json_object" else form.take(NAMED_SCHEMA)
     is_strict = kind == "json_schema" and (holder.take(STRICT) or False)
     schema = holder.take(SCHEMA)
-    return _render(
+    return write(
         ANY_OBJECT if schema is None else schema,
         holder.param(SCHEMA.name),
         is_strict=is_strict,
@@ -94,7 +94,7 @@ def _parse_response_format(fields: Fields, ignored: dict[str, None]) -> str | No
     )
 
 
-def _render(schema: Any, param: str, *, is_strict: bool, ignored: dict[str, None]) -> str:
+def write(schema: Any, param: str, *, is_strict: bool, ignored: dict[str, None]) -> str:
     """Check a schema and write it as text; ``true`` allows any JSON value."""
     if schema is True:
         return "{}"

@@ -120,7 +120,7 @@ def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
         described["description"] = description
     is_strict = function.take(STRICT) or False
     parameters = function.take(PARAMETERS)
-    described["parameters"] = _parse_parameters(
+    described["parameters"] = parse_parameters(
         parameters, f"{param}.function.parameters", is_strict=is_strict, ignored=ignored
     )
     ignored.update(dict.fromkeys(f"tools[].{name}" for name in fields))
@@ -128,7 +128,7 @@ def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
     return {"type": "function", "function": described}
 
 
-def _parse_parameters(
+def parse_parameters(
     parameters: dict[str, Any] | None, param: str, *, is_strict: bool, ignored: dict[str, None]
 ) -> dict[str, Any]:
     """Check a function's schema: its arguments are one object, whatever it leaves out."""
