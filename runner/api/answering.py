@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from runner import http
@@ -88,13 +89,22 @@ class Answering:
         self._patience_s = patience_s
 
     async def give(
-        self, call: Call, asked: Asked, begin: Callable[[Lease], Awaitable[Answer[C]]]
+        self,
+        call: Call,
+        asked: Asked,
+        begin: Callable[[Lease], Awaitable[Answer[C]]],
+        *,
+        keep_alive_s: float | None = None,
     ) -> None:
-        """Answer one request; ``begin`` is called when its model is there."""
+        """Answer one request; ``begin`` is called when its model is there.
+
+        ``keep_alive_s`` is how long it stays there afterwards; None: as it would anyway.
+        """
+        leasing = partial(self._engines.lease, asked.model, keep_alive_s=keep_alive_s)
         if asked.stream:
-            await self._stream(call, asked, begin)
+            await self._stream(call, asked, begin, leasing)
             return
-        async with while_wanted(call.exchange), await self._engines.lease(asked.model) as lease:
+        async with while_wanted(call.exchange), await leasing() as lease:
             check_model(asked.model, asked.sampling, lease.ready)
             answer = await begin(lease)
 
@@ -106,7 +116,11 @@ class Answering:
         await call.reply(answer.whole(made), headers=headers)
 
     async def _stream(
-        self, call: Call, asked: Asked, begin: Callable[[Lease], Awaitable[Answer[C]]]
+        self,
+        call: Call,
+        asked: Asked,
+        begin: Callable[[Lease], Awaitable[Answer[C]]],
+        leasing: Callable[[], Awaitable[Lease]],
     ) -> None:
         """Tell an answer as it comes; an error that comes before the head is raised."""
         form = self._form
@@ -118,7 +132,7 @@ class Answering:
         )
         try:
             async with while_wanted(call.exchange), events.opened_after(self._patience_s):
-                tail = await self._relay(call, asked, begin, events)
+                tail = await self._relay(call, asked, begin, leasing, events)
             await events.finish(tail)
         except RunnerError as error:
             if not events.is_open or call.exchange.is_gone:
@@ -134,10 +148,11 @@ class Answering:
         call: Call,
         asked: Asked,
         begin: Callable[[Lease], Awaitable[Answer[C]]],
+        leasing: Callable[[], Awaitable[Lease]],
         events: EventStream,
     ) -> bytes:
         """Send all but the last events, and return those: they go out together."""
-        async with await self._engines.lease(asked.model) as lease:
+        async with await leasing() as lease:
             check_model(asked.model, asked.sampling, lease.ready)
             answer = await begin(lease)
 

@@ -20,6 +20,10 @@ from runner.api.management.registries import Registries
 from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
+from runner.api.ollama.embeddings import Embeddings as OllamaEmbeddings
+from runner.api.ollama.models import Models as OllamaModels
+from runner.api.ollama.text import Text as OllamaText
+from runner.api.ollama.transfers import Transfers as OllamaTransfers
 from runner.api.openai.chat import Chat
 from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
@@ -65,6 +69,10 @@ class App:
             AnthropicModels(catalogue),
             Embeddings(engines),
             Reranking(engines),
+            OllamaText(engines, catalogue, patience_s=about.patience_s),
+            OllamaEmbeddings(engines, catalogue),
+            OllamaModels(catalogue, engines),
+            OllamaTransfers(transfers),
             TransferRoutes(transfers),
             Packaging(transfers),
             Registries(transfers),

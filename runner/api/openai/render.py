@@ -135,7 +135,7 @@ class Chunks:
     def _delta(self, delta: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
         if not logprobs:
             return self._head + delta + self._tail
-        shown = encode({"content": _logprobs(logprobs)})
+        shown = encode({"content": render_logprobs(logprobs)})
         tail = b',"logprobs":%b,"finish_reason":null}]%b}\n\n' % (shown, self._usage)
         return self._head + delta + tail
 
@@ -186,7 +186,7 @@ class Choice:
         return {
             "index": index,
             "message": _message(whole),
-            "logprobs": {"content": _logprobs(whole.logprobs)} if wants_logprobs else None,
+            "logprobs": {"content": render_logprobs(whole.logprobs)} if wants_logprobs else None,
             "finish_reason": finish_reason(ended, has_calls=bool(whole.calls)),
         }
 
@@ -269,7 +269,8 @@ def _ratio(value: float, by: float) -> float:
     return round(value / by, 3) if by > 0 else 0.0
 
 
-def _logprobs(tokens: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+def render_logprobs(tokens: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+    """Return what ``logprobs`` tells of tokens."""
     return [
         {
             **_token(token.token, token.piece, token.logprob),

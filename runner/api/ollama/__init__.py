@@ -1,0 +1,1 @@
+"""Ollama's API: its routes under ``/api``, for the clients that people have."""
