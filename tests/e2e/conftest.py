@@ -140,6 +140,15 @@ def until(condition: Any, *, timeout_s: float = 10.0) -> None:
         time.sleep(0.05)
 
 
+def refusal(answer: requests.Response) -> dict[str, Any]:
+    """Return the error of an answer that must be a 400."""
+    assert answer.status_code == 400, (answer.status_code, answer.text[:300])
+    error: dict[str, Any] = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["message"]
+    return error
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that only waits to be reaped does not."""
     try:
@@ -162,6 +171,20 @@ def daemon(_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with running_daemon(tmp_path_factory.mktemp("home")) as started:
         yield started
         started.stop()
+
+
+@pytest.fixture(scope="module")
+def same_worker(daemon: Daemon) -> Iterator[None]:
+    """The process that answered before a module's tests still answers when they are over."""
+
+    def worker_pid() -> int:
+        assert daemon.chat("Hi", max_tokens=1).status_code == 200
+        [pid] = [int(row["pid"]) for row in daemon.running() if row["pid"]]
+        return pid
+
+    before = worker_pid()
+    yield
+    assert worker_pid() == before
 
 
 @pytest.fixture

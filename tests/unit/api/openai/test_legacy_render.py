@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from runner.api.openai.legacy_render import Chunks, Logprobs, name_token, render_usage
+from runner.api.openai.legacy_render import Answer, Chunks, Logprobs, name_token, render_usage
 from runner.api.openai.render import Identity
 from runner.wire.messages import Begun, Ended, Piece, Timings, TokenLogprob
 
 IDENTITY = Identity(id="cmpl-1", created_s=7, model="m", fingerprint="fp")
+SAMPLES = Path(__file__).resolve().parents[3] / "wire_samples"
 BEGUN = Begun(id=1, prompt_tokens=1, cached_tokens=0)
 
 
@@ -101,3 +103,57 @@ def test_each_prompt_is_counted_once() -> None:
         "total_tokens": 22,
         "prompt_tokens_details": {"cached_tokens": 5},
     }
+
+
+# ---- compared with samples that are reviewed like code ---------------------------------------
+
+TOLD = (
+    Piece(1, "Hello", 1, logprobs=(TokenLogprob(7, b"Hello", -0.25, ((7, b"Hello", -0.25),)),)),
+    Piece(1, "", 1),
+    Piece(
+        1,
+        " é\u2028",
+        3,
+        logprobs=(
+            TokenLogprob(8, b" ", -0.5, ((9, b"!", -0.125), (8, b" ", -0.5))),
+            TokenLogprob(10, b"\xc3", -1.0, ((10, b"\xc3", -1.0),)),
+            TokenLogprob(11, b"\xa9\xe2\x80\xa8", float("-inf"), ()),
+        ),
+    ),
+)
+
+
+def answer(top_logprobs: int | None) -> Answer:
+    """Two completions of a prompt, and their usage; only without logprobs is the prompt told."""
+    echo = "Say: " if top_logprobs is None else ""
+    return Answer(IDENTITY, [echo], 2, top_logprobs, include_usage=True)
+
+
+def bare(piece: Piece) -> Piece:
+    return Piece(piece.id, piece.text, piece.tokens)
+
+
+@pytest.mark.parametrize(
+    ("top_logprobs", "name"),
+    [(None, "completion_stream.sse"), (2, "completion_stream_logprobs.sse")],
+)
+def test_a_stream_is_its_sample(top_logprobs: int | None, name: str) -> None:
+    told = answer(top_logprobs)
+    ends = [ended(5, 2, 3), ended(5, 5, 3)]
+    stream = b""
+    for index, end in enumerate(ends):
+        chunks = told.chunks(index)
+        pieces = TOLD if top_logprobs is not None else map(bare, TOLD)
+        stream += chunks.first(BEGUN) + b"".join(map(chunks.piece, pieces)) + chunks.last(end)
+    assert stream + told.tail(ends) == (SAMPLES / name).read_bytes()
+
+
+def test_a_whole_answer_is_its_sample() -> None:
+    told = answer(2)
+    made = []
+    for end in (ended(5, 2, 3), ended(5, 5, 3)):
+        choice = told.choice()
+        for event in (BEGUN, *TOLD):
+            choice.add(event)
+        made.append((choice, end))
+    assert told.whole(made) + b"\n" == (SAMPLES / "completion.json").read_bytes()

@@ -161,6 +161,20 @@ GOES_ON = Piece(
 )
 
 
+def test_a_stream_of_calls() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False)
+    pieces = map(chunks.piece, (THOUGHT, CALLED, GOES_ON))
+    stream = [chunks.first(BEGUN), *pieces, chunks.last(ENDED), render.DONE]
+    assert b"".join(stream) == sample("chat_stream_calls.sse")
+
+
+def test_a_whole_answer_that_calls() -> None:
+    body = render.completion(
+        IDENTITY, [(folded(THOUGHT, CALLED, GOES_ON), ENDED)], wants_logprobs=False
+    )
+    assert body + b"\n" == sample("chat_completion_calls.json")
+
+
 def deltas(stream: bytes) -> list[Any]:
     events = [event.removeprefix(b"data: ") for event in stream.split(b"\n\n") if event]
     return [json.loads(event)["choices"][0]["delta"] for event in events]
