@@ -20,6 +20,8 @@ from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT, clean, parse_key, parse_port
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+# What Docker and Podman call the bridge that containers reach their host by.
+CONTAINER_BRIDGES = ("docker0", "podman0", "cni-podman0")
 KV_LAYOUTS = ("unified", "streams")
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 
@@ -37,6 +39,7 @@ class Settings(NamedTuple):
     api_keys_file: Path | None = None
     api_keys: tuple[str, ...] = ()
     insecure: bool = False  # allow an address that is not loopback without a key
+    containers: tuple[str, ...] = ()  # also listen there, for containers: interfaces or addresses
     allowed_hosts: tuple[str, ...] = ()  # added to the loopback names; "*" allows all
     allowed_origins: tuple[str, ...] = ()  # added to the loopback origins; "*" allows all
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -228,6 +231,11 @@ def _parse_alias(text: str) -> tuple[str, str]:
     return pattern, model
 
 
+def _parse_containers(text: str) -> tuple[str, ...]:
+    words = {"on": CONTAINER_BRIDGES, "off": ()}
+    return words[text.lower()] if text.lower() in words else _parse_list(text)
+
+
 def _parse_seconds(text: str) -> float:
     seconds = parse_duration(text)
     if not seconds:
@@ -267,6 +275,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("api_keys_file", ("RUNNER_API_KEY_FILE",), Path),
     Option("api_keys", ("RUNNER_API_KEY",), lambda text: (parse_key(text),), is_secret=True),
     Option("insecure", ("RUNNER_INSECURE",), _parse_switch),
+    Option("containers", ("RUNNER_CONTAINERS",), _parse_containers),
     Option("allowed_hosts", ("RUNNER_ALLOWED_HOSTS",), _parse_list),
     Option("allowed_origins", ("RUNNER_ORIGINS", "DMR_ORIGINS"), _parse_list),
     Option("log_level", ("RUNNER_LOG_LEVEL", "LOG_LEVEL"), _parse_level),

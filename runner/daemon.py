@@ -6,7 +6,6 @@ The only module that knows all packages but the engine's own: native code is loa
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
@@ -15,12 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import runner
-from runner.api import About, App, Backend, Keys, Policy, parse_keys
+from runner.api import About, App, Backend, Keys
 from runner.config import Settings
-from runner.errors import Kind, RunnerError
+from runner.errors import RunnerError
+from runner.exposure import bracketed, build_policy, check_exposure, find_bridges, read_keys
 from runner.net import AccessRecord, Limits, Server
 from runner.oci import ModelConfig
 from runner.registry.network import Network, read_network
@@ -44,8 +44,6 @@ from runner.worker import footprint
 from runner.worker.machine import describe_machine
 
 LAST_GRACE_S = 5.0  # for workers to exit, once every answer is complete or cut
-MAX_KEY_FILE_BYTES = 1024 * 1024
-UNSPECIFIED = ("", "0.0.0.0", "::", "[::]")
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 BINDING = Path(runner.__file__).parent / "binding"  # where the native library lies
 
@@ -53,11 +51,18 @@ LOG = logging.getLogger(__name__)
 ACCESS = logging.getLogger("runner.access")
 
 
-def serve(settings: Settings, announce: Callable[[Sequence[str]], None]) -> None:
+class Addresses(NamedTuple):
+    """Where we listen, as URLs: ``http://127.0.0.1:12434``, ``unix:/path``."""
+
+    own: list[str]
+    bridges: list[str]  # for containers
+
+
+def serve(settings: Settings, announce: Callable[[Addresses], None]) -> None:
     """Serve until SIGTERM or SIGINT; a second one of them does not wait for running answers.
 
-    ``announce`` is told the addresses once connections are accepted: ``http://127.0.0.1:12434``,
-    ``unix:/path``. Raises RunnerError for settings that cannot be, a port in use, a broken store.
+    ``announce`` is told the addresses once connections are accepted. Raises RunnerError for
+    settings that cannot be, a port in use, a broken store.
     """
     keys = read_keys(settings)
     check_exposure(settings, keys)
@@ -65,12 +70,14 @@ def serve(settings: Settings, announce: Callable[[Sequence[str]], None]) -> None
 
 
 async def _serve(
-    settings: Settings, keys: Keys, network: Network, announce: Callable[[Sequence[str]], None]
+    settings: Settings, keys: Keys, network: Network, announce: Callable[[Addresses], None]
 ) -> None:
     store = await asyncio.to_thread(open_store, settings)
     with _signals() as (stop, hurry):
         async with _service(settings, store, network) as (catalogue, engines, transfers):
-            policy, about = build_policy(settings, keys), build_about(settings)
+            bridges = find_bridges(settings)
+            policy = build_policy(settings, keys, bridges=bridges)
+            about = build_about(settings)
             app = App(
                 catalogue,
                 engines,
@@ -82,7 +89,7 @@ async def _serve(
             limits = build_limits(settings)
             server = Server(app, limits, on_error=app.on_error, access_log=log_access)
             try:
-                announce(await _listen(server, settings))
+                announce(await _listen(server, settings, bridges))
                 sweeping = asyncio.create_task(_sweep(store))
                 await stop.wait()
                 LOG.info("stopping; running answers have %g s", settings.grace_s)
@@ -163,9 +170,16 @@ async def _sweep(store: Store) -> None:
 # ---- listening and leaving -------------------------------------------------------------------
 
 
-async def _listen(server: Server, settings: Settings) -> list[str]:
+async def _listen(server: Server, settings: Settings, bridges: Sequence[str]) -> Addresses:
     bound = await server.listen_tcp(settings.host, settings.port)
-    addresses = [render_address(host, port) for host, port in bound]
+    addresses = Addresses([render_address(host, port) for host, port in bound], [])
+    for address in bridges:
+        try:
+            await server.listen_tcp(address, bound[0][1])
+        except RunnerError as error:
+            LOG.warning("containers cannot reach this server by %s: %s", address, error)
+        else:
+            addresses.bridges.append(render_address(address, bound[0][1]))
     if settings.socket_path is not None:
         try:
             settings.socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,7 +188,7 @@ async def _listen(server: Server, settings: Settings) -> list[str]:
             # A convenience: whoever needs it sees it missing, and the port works.
             LOG.warning("no unix socket at %s: %s", settings.socket_path, error)
         else:
-            addresses.append(f"unix:{settings.socket_path}")
+            addresses.own.append(f"unix:{settings.socket_path}")
     return addresses
 
 
@@ -229,53 +243,6 @@ def log_access(record: AccessRecord) -> None:
 
 
 # ---- settings to the parts' own values -------------------------------------------------------
-
-
-def read_keys(settings: Settings) -> Keys:
-    """Collect the keys of the environment and the key file; raise RunnerError(USAGE)."""
-    path = settings.api_keys_file
-    if path is None:
-        return parse_keys([], plain=settings.api_keys)
-    try:
-        with path.open(encoding="utf-8") as file:
-            lines = file.read(MAX_KEY_FILE_BYTES).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunnerError(Kind.USAGE, f"cannot read the API key file {path}: {error}") from None
-    if not parse_keys(lines):
-        raise RunnerError(Kind.USAGE, f"the API key file {path} holds no key")
-    return parse_keys(lines, plain=settings.api_keys)
-
-
-def check_exposure(settings: Settings, keys: Keys) -> None:
-    """Refuse to let other machines in without a key, unless that was asked for by name."""
-    if keys or settings.insecure or is_loopback(settings.host):
-        return
-    raise RunnerError(
-        Kind.USAGE,
-        f"listening on {settings.host} lets other machines in, and there is no API key",
-        hint="set RUNNER_API_KEY or --api-key-file, or say --insecure if you mean it",
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``. Names other than localhost may be anything."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def build_policy(settings: Settings, keys: Keys) -> Policy:
-    """Say who may call. The name that we were told to listen on is one of ours."""
-    hosts = {host.lower() for host in settings.allowed_hosts}
-    if settings.host not in UNSPECIFIED:
-        hosts.add(bracketed(settings.host).lower())
-    return Policy(
-        hosts=frozenset(hosts),
-        origins=frozenset(settings.allowed_origins),
-        keys=keys,
-        is_exposed=not is_loopback(settings.host),
-    )
 
 
 def build_about(settings: Settings) -> About:
@@ -390,8 +357,3 @@ def read_build() -> Any:
 def render_address(host: str, port: int) -> str:
     """Write where we listen as a URL."""
     return f"http://{bracketed(host)}:{port}"
-
-
-def bracketed(host: str) -> str:
-    """Write a host as URLs and Host headers have it: IPv6 addresses in brackets."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host

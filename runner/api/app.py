@@ -87,7 +87,7 @@ class App:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request; a RunnerError that comes out of here is :meth:`on_error`'s."""
         request = exchange.request
-        allowed = gate.decide(request, self._policy, is_unix=exchange.peer == "unix")
+        allowed = gate.decide(request, self._policy, at=exchange.local_address)
         if request.method == "OPTIONS":
             await self._answer_options(exchange)
             return

@@ -33,14 +33,16 @@ class Policy:
     """What the daemon was told about its callers.
 
     ``hosts`` and ``origins`` are configured names added to our own; ``*`` allows all.
-    ``is_exposed`` says that we listen on an address that is not loopback: other machines and
-    containers then reach us by an IP literal, which no rebinding can forge (that takes a name).
+    ``is_exposed`` says that we listen on an address that is not loopback: other machines then reach
+    us by an IP literal, which no rebinding can forge (that takes a name). ``bridges`` are addresses
+    of ours that containers come to; without a key they may use models, and change nothing.
     """
 
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     keys: Keys = NO_KEYS
     is_exposed: bool = False
+    bridges: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,17 @@ class Allowed:
             )
 
 
-def decide(request: http.Request, policy: Policy, *, is_unix: bool) -> Allowed:
-    """Let the request in, or raise the RunnerError that says why not."""
-    if not is_unix:
-        _check_host(request.host, policy)
+def decide(request: http.Request, policy: Policy, *, at: str) -> Allowed:
+    """Let the request in, or raise the RunnerError that says why not.
+
+    ``at`` is the address of ours that it came to; empty for the unix socket.
+    """
+    is_bridge = at in policy.bridges
+    if at:
+        _check_host(request.host, policy, is_bridge=is_bridge)
         _check_origin(request, policy)
     _check_content_type(request)
-    return Allowed(ALL_SCOPES if is_unix else _scopes(request, policy))
+    return Allowed(_scopes(request, policy, is_bridge=is_bridge) if at else ALL_SCOPES)
 
 
 def cors_headers(request: http.Request, policy: Policy) -> list[Header]:
@@ -105,10 +111,10 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9-]{1,64}(?:, ?[A-Za-z0-9-]{1,64}){0,31}")
 # ---- Host ------------------------------------------------------------------------------------
 
 
-def _check_host(host: http.Host | None, policy: Policy) -> None:
+def _check_host(host: http.Host | None, policy: Policy, *, is_bridge: bool) -> None:
     if host is None:
         return  # HTTP/1.0 without a Host: no browser, so no page behind it
-    if not _is_allowed_host(host.name, policy):
+    if not _is_allowed_host(host.name, policy, is_bridge=is_bridge):
         raise RunnerError(
             Kind.HOST_NOT_ALLOWED,
             f"the Host {host.name!r} is not one of this server's names",
@@ -116,7 +122,7 @@ def _check_host(host: http.Host | None, policy: Policy) -> None:
         )
 
 
-def _is_allowed_host(name: str, policy: Policy) -> bool:
+def _is_allowed_host(name: str, policy: Policy, *, is_bridge: bool) -> bool:
     name = name.removesuffix(".")  # a fully qualified name is the same name
     if name in policy.hosts or "*" in policy.hosts:
         return True
@@ -126,7 +132,7 @@ def _is_allowed_host(name: str, policy: Policy) -> bool:
     # 0.0.0.0 reaches this machine's services from any page on some systems ("0.0.0.0 day").
     if address is None or address.is_unspecified:
         return False
-    return address.is_loopback or policy.is_exposed
+    return address.is_loopback or policy.is_exposed or is_bridge
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -206,15 +212,15 @@ def _has_body(headers: http.Headers) -> bool:
 # ---- keys ------------------------------------------------------------------------------------
 
 
-def _scopes(request: http.Request, policy: Policy) -> frozenset[Scope]:
+def _scopes(request: http.Request, policy: Policy, *, is_bridge: bool) -> frozenset[Scope]:
     authorizations = request.headers.get_all("authorization")
     if len(authorizations) > 1:
         raise RunnerError(
             Kind.INVALID_REQUEST, "expected one Authorization header", param="Authorization"
         )
     _refuse_key_in_query(request.query)
-    if not policy.keys:
-        return ALL_SCOPES  # SDKs send a made-up key to a server that wants none
+    if not policy.keys:  # SDKs send a made-up key to a server that wants none
+        return frozenset({Scope.INFER}) if is_bridge else ALL_SCOPES
     presented = [*_bearer(authorizations), *request.headers.get_all("x-api-key")]
     for key in presented:
         scopes = policy.keys.scopes_of(key)

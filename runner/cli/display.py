@@ -44,7 +44,7 @@ def open_display(
         with _Bars(console.err, what) as bars:
             yield bars
     else:
-        yield _PlainLines(console, plain)
+        yield PlainLines(console, lambda line: _write_line(plain, line))
 
 
 class _JsonLines:
@@ -73,17 +73,18 @@ class _Silence:
         self._console.say(text)
 
 
-class _PlainLines:
+class PlainLines:
     """At most one line a second, and one when all is there."""
 
-    def __init__(self, console: Console, plain: TextIO) -> None:
+    def __init__(self, console: Console, write: Callable[[str], None]) -> None:
         self._console = console
-        self._plain = plain
+        self._write = write
         self._board = Board("", began_s=0.0)
         self._last_s = float("-inf")
         self._last = ""
 
     def show(self, event: dict[str, Any]) -> None:
+        """Show how far it is, if that is due."""
         now_s = self._console.now_s()
         self._board.take(event, now_s)
         is_due = now_s - self._last_s >= LINE_S
@@ -94,11 +95,13 @@ class _PlainLines:
             self._write(line)
 
     def note(self, text: str) -> None:
+        """Tell it on a line of its own."""
         self._write(text)
 
-    def _write(self, line: str) -> None:
-        self._plain.write(f"{line}\n")
-        self._plain.flush()
+
+def _write_line(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
 
 
 class _Bars:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from runner.places import DEFAULT_HOST, DEFAULT_PORT, STATE_FILE_NAME, clean, pa
 HOST_VARIABLE = "MODEL_RUNNER_HOST"
 PORT_VARIABLE = "MODEL_RUNNER_PORT"
 SOCKET_VARIABLE = "MODEL_RUNNER_SOCK"
+
+CONTAINER_HOST = "host.docker.internal"  # Docker Desktop's name for the machine it runs on
 
 _AUTHORITY = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]+))?/?"
@@ -94,6 +96,35 @@ def find_endpoints(env: Mapping[str, str], host_flag: str | None = None) -> list
     return [*dict.fromkeys([*candidates, Endpoint(DEFAULT_HOST, port)])]
 
 
+def tcp_address(used: Endpoint, candidates: Sequence[Endpoint]) -> Endpoint:
+    """Return an address that other programs can use: SDKs speak to ports, not to socket files."""
+    if used.port is not None:
+        return used
+    return next((address for address in candidates if address.port is not None), used)
+
+
+def container_address(
+    env: Mapping[str, str],
+    host_flag: str | None,
+    own: Endpoint,
+    platform: str = sys.platform,
+) -> Endpoint:
+    """Return where containers of this machine reach the daemon whose address is ``own``.
+
+    An address that was given by name is taken to be theirs, too. Where containers live in a virtual
+    machine, its name for this machine leads to our loopback. Else it is the bridge that the daemon
+    listens on; without one, the best that can be said is ``own``.
+    """
+    named = explicit_endpoint(env, host_flag)
+    if named is not None and not named.is_here:
+        return own
+    if platform != "linux":
+        return Endpoint(CONTAINER_HOST, own.port)
+    state = read_state(env)
+    bridges = [parse_endpoint(url, STATE_FILE_NAME) for url in (state.bridges if state else ())]
+    return next((bridge for bridge in bridges if bridge.port == own.port), own)
+
+
 def default_port(env: Mapping[str, str]) -> int:
     """Return the port a daemon of this environment listens on."""
     text = clean(env.get(PORT_VARIABLE))
@@ -105,18 +136,39 @@ def default_port(env: Mapping[str, str]) -> int:
         ) from None
 
 
-def render_state(pid: int, addresses: list[str]) -> str:
-    """Render the state file that a listening daemon leaves for clients."""
-    return json.dumps({"pid": pid, "addresses": addresses})
+class State(NamedTuple):
+    """What a listening daemon leaves for clients: who serves, and where."""
+
+    pid: int
+    addresses: tuple[str, ...]
+    bridges: tuple[str, ...] = ()  # where containers come to
 
 
-def parse_state(text: str) -> tuple[int, list[str]]:
-    """Parse a state file into process id and addresses; ValueError when it is not one."""
+def render_state(state: State) -> str:
+    """Render the state file."""
+    return json.dumps(state._asdict())
+
+
+def parse_state(text: str) -> State:
+    """Parse a state file; ValueError when it is not one."""
     match json.loads(text):
-        case {"pid": int(pid), "addresses": list(addresses)} if 0 < pid < 1 << 31:
-            return pid, [str(address) for address in addresses]
+        case {"pid": int(pid), "addresses": list(addresses), "bridges": list(bridges)} if (
+            0 < pid < 1 << 31
+        ):
+            return State(pid, tuple(map(str, addresses)), tuple(map(str, bridges)))
         case _:
             raise ValueError("not a state file")
+
+
+def read_state(env: Mapping[str, str]) -> State | None:
+    """Read what the daemon running here left; None where there is none: ports change hands."""
+    path = f"{places.state_folder(env)}/{STATE_FILE_NAME}"
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (see runner.places)
+            state = parse_state(file.read())
+    except (OSError, ValueError):
+        return None
+    return state if _is_alive(state.pid) else None
 
 
 def _sockets(env: Mapping[str, str], port: int) -> Iterator[Endpoint]:
@@ -128,16 +180,9 @@ def _sockets(env: Mapping[str, str], port: int) -> Iterator[Endpoint]:
 
 
 def _announced(env: Mapping[str, str]) -> Iterator[Endpoint]:
-    """Yield the addresses of the state file, unless its daemon is dead: ports change hands."""
-    path = f"{places.state_folder(env)}/{STATE_FILE_NAME}"
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (see runner.places)
-            pid, addresses = parse_state(file.read())
-    except (OSError, ValueError):
-        return
-    if _is_alive(pid):
-        for address in addresses:
-            yield parse_endpoint(address, STATE_FILE_NAME)
+    state = read_state(env)
+    for address in state.addresses if state else ():
+        yield parse_endpoint(address, STATE_FILE_NAME)
 
 
 def _is_alive(pid: int) -> bool:

@@ -22,23 +22,27 @@ _LAST_LINES = 5
 _TAIL_BYTES = 4096
 
 
-def reach(console: Console, host_flag: str | None) -> Remote:
-    """Return a daemon that is ready, started here if none answers where one may be started."""
+def reach(console: Console, host_flag: str | None, *, containers: bool = False) -> Remote:
+    """Return a daemon that is ready, started here if none answers where one may be started.
+
+    With ``containers`` a daemon that is started listens for them, too.
+    """
     remote = console.remote(host_flag)
     try:
         if _refusal(remote) is not None:
             _await_ready(console, host_flag, None)
         return remote
     except NoDaemon:
-        settings = _plan(console, host_flag)
+        settings = _plan(console, host_flag, containers=containers)
         if settings is None:
             raise
     return _start(console, host_flag, settings)
 
 
-def _plan(console: Console, host_flag: str | None) -> Settings | None:
+def _plan(console: Console, host_flag: str | None, *, containers: bool) -> Settings | None:
     """Decide what to start: a daemon for the address that was asked for, None if it is not here."""
     flags: dict[str, str] = {"port": str(default_port(console.env))}
+    bridges = {"containers": "on"} if containers else {}
     wanted = explicit_endpoint(console.env, host_flag)
     if wanted is not None:
         if not wanted.is_here:
@@ -47,7 +51,7 @@ def _plan(console: Console, host_flag: str | None) -> Settings | None:
             flags["socket_path"] = wanted.host
         else:
             flags = {"host": wanted.host, "port": str(wanted.port)}
-    return parse_settings(console.env, flags)
+    return parse_settings(console.env, flags | bridges)
 
 
 def _start(console: Console, host_flag: str | None, settings: Settings) -> Remote:
@@ -81,7 +85,8 @@ def _start(console: Console, host_flag: str | None, settings: Settings) -> Remot
 def _command(settings: Settings) -> list[str]:
     address = ["--host", settings.host, "--port", str(settings.port)]
     socket = ["--socket", str(settings.socket_path or "off")]
-    return [sys.executable, "-m", "runner", "serve", "--background", *address, *socket]
+    bridges = ["--containers", ",".join(settings.containers) or "off"]
+    return [sys.executable, "-m", "runner", "serve", "--background", *address, *socket, *bridges]
 
 
 def _await_ready(

@@ -34,7 +34,11 @@ class Command(NamedTuple):
         return f"runner.cli.commands.{_MODULES.get(self.name, self.name)}"
 
 
-_MODULES = {"import": "import_models", "mv-store": "mv_store"}  # what Python would not take
+_MODULES = {
+    "import": "import_models",
+    "install-plugin": "install_plugin",
+    "mv-store": "mv_store",
+}  # what Python would not take
 
 COMMANDS = (
     Command("serve", "run the server in the foreground"),
@@ -64,6 +68,7 @@ COMMANDS = (
     Command("mv-store", "move the store to another folder or disk"),
     Command("purge", "remove all models from the store"),
     Command("logs", "show the server's log"),
+    Command("install-plugin", "let the docker client's `docker model` be this program"),
     Command("version", "show the versions of client and server"),
 )
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from runner.net.access import AccessRecord
 from runner.net.exchange import Exchange
+from runner.net.interfaces import find_addresses
 from runner.net.limits import Limits
 from runner.net.server import Server
 from runner.net.site import AccessLog, Handler, OnError
@@ -38,4 +39,5 @@ __all__ = [
     "OnError",
     "Server",
     "Stream",
+    "find_addresses",
 ]

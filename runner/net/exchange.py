@@ -19,7 +19,8 @@ class Exchange:
     """A request, who sent it, and the ways to answer it (exactly one of them, once).
 
     ``peer`` is ``"127.0.0.1:5000"`` or ``"unix"``; ``is_local`` is true for loopback addresses and
-    unix sockets; ``request_id`` is the client's ``X-Request-Id`` when it is sane (up to 128 of
+    unix sockets; ``local_address`` is the one of ours that it came to, without port, empty for unix
+    sockets; ``request_id`` is the client's ``X-Request-Id`` when it is sane (up to 128 of
     ``A-Za-z0-9._-``), else made here. Every response carries it, with ``Date`` and ``Server``.
     """
 
@@ -27,6 +28,7 @@ class Exchange:
         self.request = request
         self.peer = session.peer
         self.is_local = session.is_local
+        self.local_address = session.local_address
         wished = request.headers.by_name.get("x-request-id")
         if wished is not None and _SANE_REQUEST_ID.fullmatch(wished):
             self.request_id = wished

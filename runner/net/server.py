@@ -150,6 +150,7 @@ class Server:
             inlet=self._inlet,
             peer=peer.label,
             is_local=peer.is_local,
+            local_address=describe_peer(connection.getsockname()).address,
             start=start,
             on_over=self._forget,
         )

@@ -40,6 +40,7 @@ class Session(asyncio.BufferedProtocol):
         inlet: memoryview,
         peer: str,
         is_local: bool,
+        local_address: str,
         start: Callable[[Session], None],
         on_over: Callable[[Session], None],
     ) -> None:
@@ -48,6 +49,7 @@ class Session(asyncio.BufferedProtocol):
         self.limits = limits
         self.peer = peer
         self.is_local = is_local
+        self.local_address = local_address
         self.is_lost = False  # nothing written can arrive
         self.gone = asyncio.Event()  # the client closed its sending side, or all
         self.idle_since_s: float | None = None  # when the wait for the next request began

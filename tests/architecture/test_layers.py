@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "service": {"oci", "gguf", "transfer", "store", "supervise", "wire"},
     "api": {"durations", "http", "net", "oci", "wire", "service"},
     "cli": {"config", "durations", "places", "logs", "http"},
+    "exposure": {"api", "config", "net"},
     "__main__": {"cli"},
 }
 EVERYTHING = {"daemon"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner import daemon
+from runner import daemon, exposure
 from runner.api import Scope
 from runner.api.keys import NO_KEYS, parse_keys
 from runner.config import Settings
@@ -39,22 +39,22 @@ def settings(tmp_path: Path = Path("/nowhere"), **fields: Any) -> Settings:
     ],
 )
 def test_loopback(host: str, expected: bool) -> None:
-    assert daemon.is_loopback(host) is expected
+    assert exposure.is_loopback(host) is expected
 
 
 def test_another_address_needs_a_key_or_a_clear_word() -> None:
     with pytest.raises(RunnerError, match="no API key") as caught:
-        daemon.check_exposure(settings(host="0.0.0.0"), NO_KEYS)
+        exposure.check_exposure(settings(host="0.0.0.0"), NO_KEYS)
     assert caught.value.kind is Kind.USAGE
-    daemon.check_exposure(settings(host="0.0.0.0"), parse_keys(["k"]))
-    daemon.check_exposure(settings(host="0.0.0.0", insecure=True), NO_KEYS)
-    daemon.check_exposure(settings(), NO_KEYS)
+    exposure.check_exposure(settings(host="0.0.0.0"), parse_keys(["k"]))
+    exposure.check_exposure(settings(host="0.0.0.0", insecure=True), NO_KEYS)
+    exposure.check_exposure(settings(), NO_KEYS)
 
 
 def test_keys_of_file_and_environment_count_together(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\nguest:infer\n")
-    keys = daemon.read_keys(settings(api_keys_file=file, api_keys=("boss",)))
+    keys = exposure.read_keys(settings(api_keys_file=file, api_keys=("boss",)))
     assert keys.scopes_of("guest") == {Scope.INFER}
     assert keys.scopes_of("boss") == set(Scope)
 
@@ -65,7 +65,7 @@ def test_a_key_file_that_holds_none_stops_the_start(tmp_path: Path, content: byt
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(RunnerError, match="API key file") as caught:
-        daemon.read_keys(settings(api_keys_file=file, api_keys=("boss",)))
+        exposure.read_keys(settings(api_keys_file=file, api_keys=("boss",)))
     assert caught.value.kind is Kind.USAGE
 
 
@@ -80,7 +80,7 @@ def test_a_key_file_that_holds_none_stops_the_start(tmp_path: Path, content: byt
     ],
 )
 def test_the_name_we_listen_on_is_ours(host: str, hosts: set[str], is_exposed: bool) -> None:
-    policy = daemon.build_policy(settings(host=host, allowed_hosts=("Mine.example",)), NO_KEYS)
+    policy = exposure.build_policy(settings(host=host, allowed_hosts=("Mine.example",)), NO_KEYS)
     assert (policy.hosts, policy.is_exposed) == (hosts, is_exposed)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from runner import daemon, logs
 from runner.cli.console import Console
-from runner.cli.endpoint import parse_state, render_state
+from runner.cli.endpoint import State, parse_state, render_state
 from runner.config import KV_LAYOUTS, LOG_LEVELS, Settings, parse_settings
 from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT
@@ -62,6 +62,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_const", const="on", help="reach for no registry and no hub"
     )
+    parser.add_argument(
+        "--containers",
+        nargs="?",
+        const="on",
+        metavar="WHERE",
+        help="listen for containers, too: on Docker's and Podman's bridge, or on these interfaces "
+        "or addresses, with commas; without a key they may use models and change nothing",
+    )
     parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -94,22 +102,24 @@ def _open_handlers(
         console.say(f"{problem}; it goes to stderr alone")
 
 
-def _announce(settings: Settings, say: Callable[[str], None], addresses: Sequence[str]) -> None:
+def _announce(settings: Settings, say: Callable[[str], None], addresses: daemon.Addresses) -> None:
     """Tell other processes that the daemon listens, by its state file, and then people."""
     path = settings.state_file
     scratch = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        scratch.write_text(render_state(os.getpid(), list(addresses)), encoding="utf-8")
+        state = State(os.getpid(), tuple(addresses.own), tuple(addresses.bridges))
+        scratch.write_text(render_state(state), encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
         say(f"cannot write {path}: {error.strerror}; clients look at the default address")
-    say(f"Listening on {' and '.join(addresses)} (Ctrl-C to stop)")
+    say(f"Listening on {' and '.join(addresses.own)} (Ctrl-C to stop)")
+    if addresses.bridges:
+        say(f"Containers reach it at {' and '.join(addresses.bridges)}")
 
 
 def _remove_state(path: Path) -> None:
     """Remove the state file, unless another daemon has written its own since."""
     with suppress(OSError, ValueError):
-        pid, _ = parse_state(path.read_text(encoding="utf-8"))
-        if pid == os.getpid():
+        if parse_state(path.read_text(encoding="utf-8")).pid == os.getpid():
             path.unlink()

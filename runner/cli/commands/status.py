@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from runner.cli.console import Console
-from runner.cli.endpoint import Endpoint, find_endpoints
+from runner.cli.endpoint import Endpoint, container_address, find_endpoints, tcp_address
 from runner.cli.output import render_table
 from runner.cli.parser import add_host
 from runner.cli.remote import NoDaemon
@@ -38,8 +38,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     except NoDaemon as error:
         backends, problem = None, error
     if args.json:
-        address = _tcp_address(remote.endpoint, find_endpoints(console.env, args.host))
-        console.write(json.dumps(report(backends, address)) + "\n")
+        own = tcp_address(remote.endpoint, find_endpoints(console.env, args.host))
+        outer = container_address(console.env, args.host, own)
+        console.write(json.dumps(report(backends, own, outer)) + "\n")
         return 0
     if backends is None:
         console.say(f"The server is not running: {problem.message}.\n\n{problem.hint}")
@@ -49,15 +50,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def report(backends: dict[str, str] | None, address: Endpoint) -> dict[str, Any]:
-    """Build the JSON form, with the members of Docker Model Runner's."""
-    url = f"{address}/v1/"
+def report(backends: dict[str, str] | None, own: Endpoint, outer: Endpoint) -> dict[str, Any]:
+    """Build the JSON form, with the members of Docker Model Runner's.
+
+    ``endpoint`` is for containers: Docker Compose gives it to them.
+    """
     return {
         "running": backends is not None,
         "backends": backends or {},
         "kind": KIND,
-        "endpoint": url,
-        "endpointHost": url,
+        "endpoint": f"{outer}/v1/",
+        "endpointHost": f"{own}/v1/",
     }
 
 
@@ -74,10 +77,3 @@ def _split(text: str) -> tuple[str, str]:
 
 def _rank(state: str) -> int:
     return _ORDER.index(state) if state in _ORDER else len(_ORDER)
-
-
-def _tcp_address(used: Endpoint, candidates: list[Endpoint]) -> Endpoint:
-    """Return an address that other programs can use: SDKs speak to ports, not to socket files."""
-    if used.port is not None:
-        return used
-    return next((address for address in candidates if address.port is not None), used)

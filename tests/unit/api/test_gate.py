@@ -17,7 +17,7 @@ JSON = ("Content-Type", "application/json")
 
 def refusal(request: http.Request, policy: Policy = OPEN) -> RunnerError:
     with pytest.raises(RunnerError) as caught:
-        decide(request, policy, is_unix=False)
+        decide(request, policy, at="127.0.0.1")
     return caught.value
 
 
@@ -40,7 +40,7 @@ def refusal(request: http.Request, policy: Policy = OPEN) -> RunnerError:
     ],
 )
 def test_our_own_names_are_allowed(host: str) -> None:
-    assert decide(head("GET", "/", ("Host", host)), OPEN, is_unix=False).scopes == set(Scope)
+    assert decide(head("GET", "/", ("Host", host)), OPEN, at="127.0.0.1").scopes == set(Scope)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_other_names_are_refused_and_told_how_to_be_allowed(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["172.17.0.1:12434", "203.0.113.7", "[fd00::1]:12434"])
 def test_addresses_are_allowed_where_we_listen_on_more_than_loopback(host: str) -> None:
-    decide(head("GET", "/", ("Host", host)), Policy(is_exposed=True), is_unix=False)
+    decide(head("GET", "/", ("Host", host)), Policy(is_exposed=True), at="127.0.0.1")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "evil.example"])
@@ -76,11 +76,11 @@ def test_what_is_no_address_of_ours_stays_refused_there(host: str) -> None:
 @pytest.mark.parametrize("configured", ["evil.example", "*"])
 def test_a_configured_name_is_allowed(configured: str) -> None:
     request = head("GET", "/", ("Host", "Evil.example:12434"))
-    decide(request, Policy(hosts=frozenset({configured})), is_unix=False)
+    decide(request, Policy(hosts=frozenset({configured})), at="127.0.0.1")
 
 
 def test_http_1_0_needs_no_host() -> None:
-    decide(head()._replace(host=None, version=(1, 0)), OPEN, is_unix=False)
+    decide(head()._replace(host=None, version=(1, 0)), OPEN, at="127.0.0.1")
 
 
 # ---- Origin ----------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_http_1_0_needs_no_host() -> None:
 )
 def test_pages_of_this_machine_are_allowed_on_any_port(origin: str) -> None:
     request = head("GET", "/v1/models", ("Origin", origin))
-    decide(request, OPEN, is_unix=False)
+    decide(request, OPEN, at="127.0.0.1")
     cors = dict(cors_headers(request, OPEN))
     assert (cors["Access-Control-Allow-Origin"], cors["Vary"]) == (origin, "Origin")
 
@@ -135,7 +135,7 @@ def test_other_pages_are_refused(method: str, origin: str) -> None:
 )
 def test_a_configured_origin_is_allowed(configured: str, origin: str) -> None:
     policy = Policy(origins=frozenset({configured}))
-    decide(head("GET", "/", ("Origin", origin)), policy, is_unix=False)
+    decide(head("GET", "/", ("Origin", origin)), policy, at="127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_a_configured_origin_allows_no_other(configured: str, origin: str) -> No
 
 def test_a_page_we_serve_under_an_allowed_name_may_use_us() -> None:
     host = "model-runner.docker.internal:12434"
-    decide(head("GET", "/", ("Host", host), ("Origin", f"http://{host}")), OPEN, is_unix=False)
+    decide(head("GET", "/", ("Host", host), ("Origin", f"http://{host}")), OPEN, at="127.0.0.1")
 
 
 def test_fetch_metadata_without_an_origin_is_no_page() -> None:
     # Every Node client sends it (dependencies.md 2.2).
-    decide(head("GET", "/", ("sec-fetch-mode", "cors")), OPEN, is_unix=False)
+    decide(head("GET", "/", ("sec-fetch-mode", "cors")), OPEN, at="127.0.0.1")
 
 
 def test_two_origins_are_malformed() -> None:
@@ -177,7 +177,7 @@ def test_a_preflight_gets_what_it_asks_for() -> None:
         ("Access-Control-Request-Headers", "authorization,content-type,x-stainless-os"),
         ("Access-Control-Request-Private-Network", "true"),
     )
-    decide(request, KEYED, is_unix=False)  # browsers send no key with it
+    decide(request, KEYED, at="127.0.0.1")  # browsers send no key with it
     assert preflight_headers(request) == [
         ("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS"),
         ("Access-Control-Allow-Headers", "authorization,content-type,x-stainless-os"),
@@ -212,7 +212,7 @@ def test_a_preflight_cannot_smuggle_a_header() -> None:
     ],
 )
 def test_json_is_taken(content_type: str) -> None:
-    decide(post(("Content-Type", content_type)), OPEN, is_unix=False)
+    decide(post(("Content-Type", content_type)), OPEN, at="127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_a_body_without_a_type_is_refused() -> None:
 
 
 def test_a_request_without_a_body_needs_no_type() -> None:
-    decide(head("POST", "/models/x/tag?repo=a&tag=b"), OPEN, is_unix=False)
-    decide(head("POST", "/", ("Content-Length", "0")), OPEN, is_unix=False)
+    decide(head("POST", "/models/x/tag?repo=a&tag=b"), OPEN, at="127.0.0.1")
+    decide(head("POST", "/", ("Content-Length", "0")), OPEN, at="127.0.0.1")
 
 
 # ---- keys ------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_a_request_without_a_body_needs_no_type() -> None:
     ],
 )
 def test_a_key_has_its_scopes(field: tuple[str, str], scopes: set[Scope]) -> None:
-    assert decide(head("GET", "/v1/models", field), KEYED, is_unix=False).scopes == scopes
+    assert decide(head("GET", "/v1/models", field), KEYED, at="127.0.0.1").scopes == scopes
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_key_in_the_query_is_refused(query: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/version", "/health", "/livez", "/readyz"])
 def test_open_paths_need_no_key_and_give_no_scope(path: str) -> None:
-    assert decide(head("GET", path), KEYED, is_unix=False).scopes == set()
+    assert decide(head("GET", path), KEYED, at="127.0.0.1").scopes == set()
 
 
 @pytest.mark.parametrize("path", ["//", "/health/", "/readyz%2f", "/logs"])
@@ -298,12 +298,12 @@ def test_no_other_path_is_open(path: str) -> None:
 
 def test_a_server_without_keys_takes_any() -> None:
     request = head("GET", "/v1/models", ("Authorization", "Bearer made-up"))
-    assert decide(request, OPEN, is_unix=False).scopes == set(Scope)
+    assert decide(request, OPEN, at="127.0.0.1").scopes == set(Scope)
 
 
 def test_a_missing_scope_is_a_403_that_names_it() -> None:
     request = head("GET", "/logs", ("x-api-key", "only-infer"))
-    allowed = decide(request, KEYED, is_unix=False)
+    allowed = decide(request, KEYED, at="127.0.0.1")
     allowed.require(Scope.INFER)
     with pytest.raises(RunnerError, match="'admin'") as caught:
         allowed.require(Scope.ADMIN)
@@ -312,4 +312,37 @@ def test_a_missing_scope_is_a_403_that_names_it() -> None:
 
 def test_the_unix_socket_is_trusted_by_its_mode() -> None:
     request = post(JSON, ("Host", "anything"), ("Origin", "null"))
-    assert decide(request, KEYED, is_unix=True).scopes == set(Scope)
+    assert decide(request, KEYED, at="").scopes == set(Scope)
+
+
+# ---- containers ------------------------------------------------------------------------------
+
+BRIDGE = "172.17.0.1"
+
+
+@pytest.mark.parametrize("host", ["172.17.0.1:12434", "host.docker.internal:12434", "172.18.0.1"])
+def test_a_container_may_use_models_and_change_nothing(host: str) -> None:
+    policy = Policy(bridges=frozenset({BRIDGE}))
+    request = head("GET", "/", ("Host", host))
+    assert decide(request, policy, at=BRIDGE).scopes == {Scope.INFER}
+    assert refusal(head("GET", "/", ("Host", "172.17.0.1")), policy).kind is Kind.HOST_NOT_ALLOWED
+
+
+def test_a_container_with_a_key_may_what_the_key_may() -> None:
+    policy = Policy(keys=KEYED.keys, bridges=frozenset({BRIDGE}))
+    host = ("Host", "host.docker.internal")
+    keyed = head("GET", "/x", host, ("Authorization", "Bearer all-of-it"))
+    assert decide(keyed, policy, at=BRIDGE).scopes == set(Scope)
+    with pytest.raises(RunnerError) as caught:
+        decide(head("GET", "/x", host), policy, at=BRIDGE)
+    assert caught.value.kind is Kind.UNAUTHENTICATED
+
+
+def test_a_name_of_somebody_else_is_refused_at_the_bridge_too() -> None:
+    with pytest.raises(RunnerError) as caught:
+        decide(
+            head("GET", "/", ("Host", "evil.example")),
+            Policy(bridges=frozenset({BRIDGE})),
+            at=BRIDGE,
+        )
+    assert caught.value.kind is Kind.HOST_NOT_ALLOWED

@@ -7,6 +7,8 @@ import pytest
 
 from runner.cli.endpoint import (
     Endpoint,
+    State,
+    container_address,
     find_endpoints,
     parse_endpoint,
     parse_state,
@@ -97,7 +99,9 @@ def test_the_state_file_counts_while_its_daemon_lives(
 ) -> None:
     env = {"HOME": "/home/ada", "XDG_STATE_HOME": str(tmp_path)}
     (tmp_path / "runner").mkdir()
-    (tmp_path / "runner" / "daemon.json").write_text(render_state(pid, ["http://127.0.0.1:4711"]))
+    (tmp_path / "runner" / "daemon.json").write_text(
+        render_state(State(pid, ("http://127.0.0.1:4711",)))
+    )
     announced = [Endpoint("127.0.0.1", 4711)] if is_trusted else []
     assert find_endpoints(env) == [SOCKET, *announced, FIXED]
 
@@ -109,5 +113,30 @@ def test_what_is_no_state_file(text: str) -> None:
 
 
 def test_a_state_file_tells_who_serves_and_where() -> None:
-    text = render_state(7, ["http://127.0.0.1:1", "unix:/r.sock"])
-    assert parse_state(text) == (7, ["http://127.0.0.1:1", "unix:/r.sock"])
+    state = State(7, ("http://127.0.0.1:1", "unix:/r.sock"), ("http://172.17.0.1:1",))
+    assert parse_state(render_state(state)) == state
+
+
+@pytest.mark.parametrize(
+    ("platform", "env", "port", "expected"),
+    [
+        ("linux", {}, 12434, "http://172.17.0.1:12434"),
+        ("linux", {}, 4711, "http://127.0.0.1:4711"),  # of another daemon nothing is known
+        ("linux", {"MODEL_RUNNER_HOST": "127.0.0.1:12434"}, 12434, "http://172.17.0.1:12434"),
+        ("linux", {"MODEL_RUNNER_HOST": "10.0.0.5:12434"}, 12434, "http://127.0.0.1:12434"),
+        ("darwin", {}, 12434, "http://host.docker.internal:12434"),
+    ],
+)
+def test_containers_are_told_the_bridge(
+    tmp_path: Path, platform: str, env: dict[str, str], port: int, expected: str
+) -> None:
+    (tmp_path / "runner").mkdir()
+    state = State(os.getpid(), ("http://127.0.0.1:12434",), ("http://172.17.0.1:12434",))
+    (tmp_path / "runner" / "daemon.json").write_text(render_state(state))
+    env = {"HOME": "/home/ada", "XDG_STATE_HOME": str(tmp_path)} | env
+    assert str(container_address(env, None, Endpoint("127.0.0.1", port), platform)) == expected
+
+
+def test_without_a_bridge_containers_are_told_the_daemon_s_own_address(tmp_path: Path) -> None:
+    env = {"HOME": "/home/ada", "XDG_STATE_HOME": str(tmp_path)}
+    assert container_address(env, None, FIXED, "linux") == FIXED
