@@ -30,6 +30,7 @@ from runner.service import (
     EngineLimits,
     Engines,
     ModelSettings,
+    ResponseStore,
     Transfers,
     Tuning,
     Upkeep,
@@ -76,18 +77,19 @@ async def _serve(
     with _signals() as (stop, hurry):
         async with _service(settings, store, network) as (catalogue, engines, transfers):
             bridges = find_bridges(settings)
-            policy = build_policy(settings, keys, bridges=bridges)
-            about = build_about(settings)
+            responses = ResponseStore(settings.state_path / "responses")
             app = App(
                 catalogue,
                 engines,
                 transfers,
+                responses=responses,
                 upkeep=build_upkeep(settings, store),
-                policy=policy,
-                about=about,
+                policy=build_policy(settings, keys, bridges=bridges),
+                about=build_about(settings),
             )
-            limits = build_limits(settings)
-            server = Server(app, limits, on_error=app.on_error, access_log=log_access)
+            server = Server(
+                app, build_limits(settings), on_error=app.on_error, access_log=log_access
+            )
             try:
                 announce(await _listen(server, settings, bridges))
                 sweeping = asyncio.create_task(_sweep(store))
@@ -97,6 +99,7 @@ async def _serve(
             finally:
                 transfers.stop()  # their clients can come again: nothing is worth waiting for
                 await _drain(server, hurry, grace_s=settings.grace_s)
+                await responses.close()
 
 
 @asynccontextmanager

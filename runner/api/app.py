@@ -29,9 +29,10 @@ from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.openai.reranking import Reranking
+from runner.api.responses.handlers import Responses
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
-from runner.service import Catalogue, Engines, Transfers, Upkeep
+from runner.service import Catalogue, Engines, ResponseStore, Transfers, Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class App:
         engines: Engines,
         transfers: Transfers,
         *,
+        responses: ResponseStore,
         upkeep: Upkeep,
         policy: Policy,
         about: About,
@@ -64,6 +66,7 @@ class App:
             Chat(engines, version=about.version, patience_s=about.patience_s),
             Completions(engines, version=about.version, patience_s=about.patience_s),
             OpenAIModels(catalogue, engines),
+            Responses(engines, responses, patience_s=about.patience_s),
             Llama(engines, version=about.version, patience_s=about.patience_s),
             Messages(engines, patience_s=about.patience_s),
             AnthropicModels(catalogue),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from runner import http
 from runner.api.faults import Header
-from runner.api.keys import ALL_SCOPES, NO_KEYS, Keys, Scope
+from runner.api.keys import ALL_SCOPES, NO_KEYS, Keys, Scope, name_key
 from runner.errors import Kind, RunnerError
 
 ALLOWED_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
@@ -50,6 +50,7 @@ class Allowed:
     """What the caller may do; ``scopes`` is empty for an unknown caller on a public path."""
 
     scopes: frozenset[Scope]
+    owner: str = ""  # names the caller's key, for what belongs to it; empty: none was asked for
 
     def require(self, scope: Scope) -> None:
         """Raise FORBIDDEN unless the caller's key has ``scope``."""
@@ -71,7 +72,7 @@ def decide(request: http.Request, policy: Policy, *, at: str) -> Allowed:
         _check_host(request.host, policy, is_bridge=is_bridge)
         _check_origin(request, policy)
     _check_content_type(request)
-    return Allowed(_scopes(request, policy, is_bridge=is_bridge) if at else ALL_SCOPES)
+    return _allowed(request, policy, is_bridge=is_bridge) if at else Allowed(ALL_SCOPES)
 
 
 def cors_headers(request: http.Request, policy: Policy) -> list[Header]:
@@ -212,7 +213,7 @@ def _has_body(headers: http.Headers) -> bool:
 # ---- keys ------------------------------------------------------------------------------------
 
 
-def _scopes(request: http.Request, policy: Policy, *, is_bridge: bool) -> frozenset[Scope]:
+def _allowed(request: http.Request, policy: Policy, *, is_bridge: bool) -> Allowed:
     authorizations = request.headers.get_all("authorization")
     if len(authorizations) > 1:
         raise RunnerError(
@@ -220,14 +221,14 @@ def _scopes(request: http.Request, policy: Policy, *, is_bridge: bool) -> frozen
         )
     _refuse_key_in_query(request.query)
     if not policy.keys:  # SDKs send a made-up key to a server that wants none
-        return frozenset({Scope.INFER}) if is_bridge else ALL_SCOPES
+        return Allowed(frozenset({Scope.INFER}) if is_bridge else ALL_SCOPES)
     presented = [*_bearer(authorizations), *request.headers.get_all("x-api-key")]
     for key in presented:
         scopes = policy.keys.scopes_of(key)
         if scopes is not None:
-            return scopes
+            return Allowed(scopes, name_key(key))
     if request.raw_path in PUBLIC_PATHS or request.method == "OPTIONS":
-        return frozenset()
+        return Allowed(frozenset())
     raise RunnerError(
         Kind.UNAUTHENTICATED,
         "this API key is not known" if presented else "this server needs an API key",

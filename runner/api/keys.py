@@ -88,5 +88,10 @@ def _parse_scopes(text: str, number: int) -> frozenset[Scope]:
         ) from None
 
 
+def name_key(key: str) -> str:
+    """Return a name for what belongs to a key: always the same, and the key is not in it."""
+    return hashlib.sha256(b"name:" + _digest(key)).hexdigest()[:32]
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -10,6 +10,7 @@ from runner.service.lease import Lease
 from runner.service.memory import available_bytes
 from runner.service.residency import Phase
 from runner.service.resident import ModelSettings, RunningModel
+from runner.service.responses import ResponseStore, StoredResponse
 from runner.service.transfers import Transfers
 from runner.service.tuning import Record, Tuning
 from runner.service.upkeep import Upkeep
@@ -52,7 +53,9 @@ __all__ = [
     "Record",
     "Removal",
     "StoredModel",
+    "ResponseStore",
     "RunningModel",
+    "StoredResponse",
     "TransferEvent",
     "Transfers",
     "Tuning",

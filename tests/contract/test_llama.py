@@ -64,18 +64,6 @@ def test_a_conversation_is_counted_without_being_answered(prefix: str) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/engines/v1", "/engines/llama.cpp/v1"])
-def test_the_input_of_a_response_is_counted(prefix: str) -> None:
-    async def test(site: Site) -> None:
-        body = {"model": "a", "input": "hello", "instructions": "be brief"}
-        answer = await site.post(f"{prefix}/responses/input_tokens", body)
-        assert answer.json == {"object": "response.input_tokens", "input_tokens": 5}
-        wrong = await site.post(f"{prefix}/responses/input_tokens", {"model": "a"})
-        assert (wrong.status, wrong.error["param"]) == (400, "input")
-
-    run(test)
-
-
 def test_the_only_model_in_memory_need_not_be_named() -> None:
     async def test(site: Site) -> None:
         nobody = await site.post("/tokenize", {"content": "a"})

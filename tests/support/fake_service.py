@@ -17,7 +17,7 @@ from runner.api import About, App, Backend, Policy
 from runner.errors import RunnerError
 from runner.net import Limits, Server
 from runner.oci import Reference, Role
-from runner.service import Engines, Transfers, Upkeep, Usage
+from runner.service import Engines, ResponseStore, Transfers, Upkeep, Usage
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
 from runner.wire.messages import (
@@ -319,6 +319,7 @@ async def serving(
     limits: Limits | None = None,
     patience_s: float = 10.0,
     upkeep: Upkeep | None = None,
+    responses_path: Path | None = None,
 ) -> AsyncIterator[Site]:
     """Serve scripted models on a free port of loopback."""
     catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
@@ -332,10 +333,13 @@ async def serving(
     )
     client = FakeTransferClient()
     transfers = Transfers(client, max_running=2)
+    # Nothing is written where a test keeps no response.
+    responses = ResponseStore(responses_path or Path("/dev/null/none"))
     app = App(
         catalogue,  # type: ignore[arg-type]
         engines,
         transfers,
+        responses=responses,
         upkeep=upkeep or FakeUpkeep(),  # type: ignore[arg-type]
         policy=policy or Policy(),
         about=about,
@@ -347,5 +351,6 @@ async def serving(
     finally:
         transfers.stop()
         await server.drain(0.2)
+        await responses.close()
         await transfers.close()
         await engines.close(0)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from runner.api.answering import Answering, Form
-from runner.api.asking import ChatRequest
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import Shape, flag, text
 from runner.api.keys import Scope
 from runner.api.llama import parse, render
 from runner.api.openai import parse as chat_parse
 from runner.api.openai.render import error_event
-from runner.api.openai.response_input import chat_body
 from runner.api.questions import ask, name_or_only, only_name
 from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
 from runner.errors import Kind, RunnerError
@@ -27,7 +25,7 @@ FAIL_ON_NO_SLOT = flag("fail_on_no_slot", "whether a model without a free slot i
 
 
 class Llama:
-    """The handlers of llama-server's routes, and of OpenAI's counts of tokens."""
+    """The handlers of llama-server's routes, and of OpenAI's count of tokens."""
 
     def __init__(self, engines: Engines, *, version: str, patience_s: float) -> None:
         self._engines = engines
@@ -40,12 +38,10 @@ class Llama:
         def post(path: str, handler: Handler, about: str, body: Shape) -> Route[Handler]:
             return Route("POST", path, Scope.INFER, handler, about, body)
 
-        chat, response = "count the tokens of a conversation", "count the tokens of an input"
+        about = "count the tokens of a conversation"
         for prefix in OPENAI_PREFIXES:
             counts = f"{prefix}/chat/completions/input_tokens"
-            yield post(counts, self.count, chat, chat_parse.SHAPE)
-            counts = f"{prefix}/responses/input_tokens"
-            yield Route("POST", counts, Scope.INFER, self.count_response, response)
+            yield post(counts, self.count, about, chat_parse.SHAPE)
         for prefix in LLAMA_PREFIXES:
             yield post(f"{prefix}/tokenize", self.tokenize, "tell a text's tokens", parse.TOKENIZE)
             yield post(
@@ -85,14 +81,7 @@ class Llama:
 
     async def count(self, call: Call) -> None:
         """Tell how many tokens a conversation is."""
-        await self._count(call, chat_parse.parse)
-
-    async def count_response(self, call: Call) -> None:
-        """Tell how many tokens the input of a response is."""
-        await self._count(call, lambda body: chat_parse.parse(chat_body(body)))
-
-    async def _count(self, call: Call, read: Callable[[dict[str, Any]], ChatRequest]) -> None:
-        request = await call.read(read)
+        request = await call.read(chat_parse.parse)
         answered = await self._ask(call, request.model, request.prompt)
         counted = {"object": "response.input_tokens", "input_tokens": len(answered.tokens)}
         await call.reply(msgspec.json.encode(counted))

@@ -192,7 +192,7 @@ def _parse_prompt(
             "a message with tool calls cannot be continued",
             param=f"messages[{len(conversation) - 1}].tool_calls",
         )
-    arguments = _parse_template_arguments(fields)
+    arguments = parse_template_arguments(fields)
     return ChatPrompt(
         messages_json=msgspec.json.encode(conversation).decode(),
         add_generation_prompt=not continues and generation_prompt is not False,
@@ -202,21 +202,21 @@ def _parse_prompt(
         tool_name=asked.name,
         parallel_tool_calls=asked.parallel,
         reasoning_format=fields.take(REASONING_FORMAT) or "auto",
-        enable_thinking=_parse_thinking(fields, arguments),
+        enable_thinking=parse_thinking(fields.take(REASONING_EFFORT), arguments),
         template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
 
 
-def _parse_thinking(fields: Fields, arguments: dict[str, Any]) -> bool | None:
-    """Read whether to think; an effort goes to the template too, which may know degrees."""
-    effort = fields.take(REASONING_EFFORT)
+def parse_thinking(effort: str | None, arguments: dict[str, Any]) -> bool | None:
+    """Return whether to think; an effort is an argument of the template, which may know degrees."""
     if effort is not None:
         arguments.setdefault("reasoning_effort", effort)
     asked: bool | None = arguments.get("enable_thinking")
     return False if asked is None and effort == "none" else asked
 
 
-def _parse_template_arguments(fields: Fields) -> dict[str, Any]:
+def parse_template_arguments(fields: Fields) -> dict[str, Any]:
+    """Take the arguments that a client gives to the model's template."""
     arguments = fields.take(TEMPLATE_ARGUMENTS) or {}
     if len(arguments) > MAX_TEMPLATE_ARGUMENTS:
         refuse("chat_template_kwargs", f"at most {MAX_TEMPLATE_ARGUMENTS} members", arguments)

@@ -75,12 +75,15 @@ def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
     _check(tools, names)
     choice, name = _parse_choice(fields.take(TOOL_CHOICE), names)
     parallel = fields.take(PARALLEL)
-    if not tools:
-        return Tools()
+    return Tools(write(tools), choice, name, parallel) if tools else Tools()
+
+
+def write(tools: list[Tool]) -> str:
+    """Write functions as the engine takes them; raise INVALID_REQUEST for too much."""
     written = json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
     if len(written) > MAX_CHARACTERS:
         refuse("tools", f"at most {MAX_CHARACTERS} characters of JSON", written)
-    return Tools(written, choice, name, parallel)
+    return written
 
 
 def _refuse_functions(fields: Fields, ignored: dict[str, None]) -> None:
@@ -112,10 +115,7 @@ def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
     fields = TOOL.open(value, param)
     fields.take(TYPE)
     function = fields.take(FUNCTION)
-    name = function.take(NAME)
-    if name is None or not _NAME.fullmatch(name):
-        refuse(f"{param}.function.name", "1 to 64 letters, digits, or any of _ - . :", name)
-    described: Tool = {"name": name}
+    described: Tool = {"name": check_name(function.take(NAME), f"{param}.function.name")}
     if (description := function.take(DESCRIPTION)) is not None:
         described["description"] = description
     is_strict = function.take(STRICT) or False
@@ -126,6 +126,13 @@ def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
     ignored.update(dict.fromkeys(f"tools[].{name}" for name in fields))
     ignored.update(dict.fromkeys(f"tools[].function.{name}" for name in function))
     return {"type": "function", "function": described}
+
+
+def check_name(name: str | None, param: str) -> str:
+    """Return the name of a function, if a model can call it by that."""
+    if name is None or not _NAME.fullmatch(name):
+        refuse(param, "1 to 64 letters, digits, or any of _ - . :", name)
+    return name
 
 
 def parse_parameters(

@@ -1,0 +1,218 @@
+"""The handlers of the Responses API: answers are made, kept, told again and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+
+from runner.api.answering import Answering, Form
+from runner.api.asking import ChatRequest
+from runner.api.call import Call, Handler, while_wanted
+from runner.api.fields import Field, as_integer, flag, refuse, text, word
+from runner.api.keys import Scope
+from runner.api.openai.preloading import preloading
+from runner.api.questions import ask
+from runner.api.responses import parse, render
+from runner.api.responses.items import Item, name_items
+from runner.api.responses.parse import ResponseRequest
+from runner.api.responses.shape import SHAPE
+from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
+from runner.errors import Kind, RunnerError
+from runner.service import Engines, Lease, ResponseStore, StoredResponse
+
+DEFAULT_PAGE = 20
+MAX_PAGE = 100
+
+
+def _read_limit(value: str, param: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 4):
+        refuse(param, "an integer", value)
+    return as_integer(int(value), param, 1, MAX_PAGE)
+
+
+LIMIT = Field(
+    "limit",
+    f"how many items are listed; {DEFAULT_PAGE} if absent",
+    {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
+    _read_limit,
+)
+AFTER = text("after", "the item after which the list goes on")
+ORDER = word("order", "the newest first, unless it is asc", ("asc", "desc"))
+STREAM = flag("stream", "only false: a response is streamed while it is made")
+
+_ITEM_ID = re.compile(r"[a-z]{1,8}_(?P<key>[0-9a-f]{32})i?[0-9a-f]{4}")
+
+
+class Responses:
+    """The handlers, over what is kept of earlier responses."""
+
+    def __init__(self, engines: Engines, store: ResponseStore, *, patience_s: float) -> None:
+        self._engines = engines
+        self._store = store
+        self._patience_s = patience_s
+
+    def routes(self) -> Iterator[Route[Handler]]:
+        """Give their routes; Docker Model Runner has them without a version in the path, too."""
+        create = preloading(self._engines, self.create)
+        for prefix in (*LLAMA_PREFIXES, *OPENAI_PREFIXES):
+            path, one = f"{prefix}/responses", f"{prefix}/responses/{{name}}"
+            about = "answer a request of items"
+            yield Route("POST", path, Scope.INFER, create, about, SHAPE)
+            about = "count the tokens of a request of items"
+            yield Route("POST", f"{path}/input_tokens", Scope.INFER, self.count, about, SHAPE)
+            about = "list the items that a response was made of"
+            query = (AFTER, LIMIT, ORDER)
+            items = f"{one}/input_items"
+            yield Route("GET", items, Scope.INFER, self.list_input, about, query=query)
+            about = "refuse: nothing is made in the background"
+            yield Route("POST", f"{one}/cancel", Scope.INFER, self.cancel, about)
+            about = "tell a response again"
+            yield Route("GET", one, Scope.INFER, self.show, about, query=(STREAM,))
+            yield Route("DELETE", one, Scope.INFER, self.delete, "delete a response")
+
+    async def create(self, call: Call) -> None:
+        """Answer one request."""
+        request, asked = await self._read(call)
+        key = secrets.token_hex(16)
+        answer = render.Answer(
+            render.Identity(key=key, created_s=int(time.time()), echo=request.echo),
+            request.telling,
+            keep=partial(self._keep, request, key, call.allowed.owner),
+        )
+        answering = Answering(
+            self._engines, Form(error_event=answer.failed), patience_s=self._patience_s
+        )
+
+        async def begin(_: Lease) -> render.Answer:
+            return answer
+
+        await answering.give(call, asked, begin)
+
+    async def count(self, call: Call) -> None:
+        """Tell how many tokens the input of a response is."""
+        request, asked = await self._read(call)
+        async with while_wanted(call.exchange), await self._engines.lease(request.model) as lease:
+            answered = await ask(lease, asked.prompt)
+        counted = {"object": "response.input_tokens", "input_tokens": len(answered.tokens)}
+        await call.reply(msgspec.json.encode(counted))
+
+    async def show(self, call: Call) -> None:
+        """Tell a response again."""
+        stored = await self._store.recall(call.name, call.allowed.owner)
+        if call.query(STREAM):
+            raise RunnerError(
+                Kind.INVALID_REQUEST,
+                "stream: a response is streamed while it is made, and only then",
+                param="stream",
+            )
+        await call.reply(msgspec.json.encode(stored.response))
+
+    async def delete(self, call: Call) -> None:
+        """Delete a response."""
+        await self._store.forget(call.name, call.allowed.owner)
+        await call.reply_json({"id": call.name, "object": "response", "deleted": True})
+
+    async def cancel(self, call: Call) -> None:
+        """Refuse: a response is kept once it is complete."""
+        await self._store.recall(call.name, call.allowed.owner)
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            "only a response that is made in the background can be cancelled",
+            hint="to stop one that is being made, close its connection",
+        )
+
+    async def list_input(self, call: Call) -> None:
+        """List the items that a response was made of, page by page, the newest first."""
+        limit, after = call.query(LIMIT) or DEFAULT_PAGE, call.query(AFTER)
+        chain = await self._store.chain(call.name, call.allowed.owner)
+        items = _conversation(chain, with_last=False)
+        if call.query(ORDER) != "asc":
+            items.reverse()
+        if after is not None:
+            ids = [item["id"] for item in items]
+            if after not in ids:
+                raise RunnerError(
+                    Kind.INVALID_REQUEST, "after: no item of this id is listed", param="after"
+                )
+            items = items[ids.index(after) + 1 :]
+        page = items[:limit]
+        listed = {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > limit,
+        }
+        await call.reply(msgspec.json.encode(listed))
+
+    async def _read(self, call: Call) -> tuple[ResponseRequest, ChatRequest]:
+        """Read a request, with what it names of earlier responses."""
+        request = await call.read(parse.parse)
+        owner = call.allowed.owner
+        items = [
+            await self._find(item["id"], f"input[{index}].id", owner)
+            if item["type"] == "item_reference"
+            else item
+            for index, item in enumerate(request.items)
+        ]
+        request = replace(request, items=tuple(items))
+        if request.previous is None:
+            return request, request.chat(())
+        before = await self._before(request.previous, owner)
+        return request, await asyncio.to_thread(request.chat, before)
+
+    async def _before(self, id: str, owner: str) -> list[Item]:
+        """Return all items up to the end of a response."""
+        try:
+            return _conversation(await self._store.chain(id, owner), with_last=True)
+        except RunnerError as error:
+            raise _at(error, "previous_response_id") from None
+
+    async def _find(self, id: str, param: str, owner: str) -> Item:
+        """Return an item of a response that is kept: its id says of which."""
+        key = found["key"] if (found := _ITEM_ID.fullmatch(id)) else ""
+        try:
+            stored = await self._store.recall(f"resp_{key}", owner)
+        except RunnerError as error:
+            raise _at(error, param) from None
+        for item in (*stored.input, *stored.output):
+            if item["id"] == id:
+                return item
+        raise RunnerError(Kind.INVALID_REQUEST, f"{param}: there is no such item", param=param)
+
+    def _keep(
+        self, request: ResponseRequest, key: str, owner: str, response: render.Response
+    ) -> None:
+        if request.store:
+            self._store.keep(
+                StoredResponse(
+                    id=response["id"],
+                    owner=owner,
+                    previous=request.previous,
+                    input=tuple(name_items(request.items, key)),
+                    response=response,
+                )
+            )
+
+
+def _conversation(chain: list[StoredResponse], *, with_last: bool) -> list[Item]:
+    """Return the items of responses that went on from one another."""
+    items: list[Item] = []
+    for stored in chain:
+        items += stored.input
+        if with_last or stored is not chain[-1]:
+            items += stored.output
+    return items
+
+
+def _at(error: RunnerError, param: str) -> RunnerError:
+    """Say which field of a request named what is not there."""
+    message = f"{param}: {error.message}"
+    return RunnerError(Kind.INVALID_REQUEST, message, hint=error.hint, param=param)

@@ -1,0 +1,190 @@
+"""The body of a request for a response to one frozen value. Pure.
+
+What came before is not in the body: :meth:`ResponseRequest.chat` takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from runner.api.asking import ChatRequest
+from runner.api.fields import Fields, refuse
+from runner.api.openai import generation, messages, sampling, structure
+from runner.api.openai import parse as chat
+from runner.api.responses import conversation, items, shape, tools
+from runner.api.responses.items import Item
+from runner.api.responses.transcript import Telling
+from runner.errors import Kind, RunnerError
+from runner.wire.messages import ChatPrompt, Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRequest:
+    """One request, valid but for what came before it and what only the loaded model can tell."""
+
+    model: str
+    instructions: str | None
+    items: tuple[Item, ...]
+    previous: str | None  # id of the response that it goes on from
+    prompt: ChatPrompt  # without its messages
+    sampling: Sampling
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    stream: bool
+    cache_prompt: bool
+    store: bool
+    telling: Telling
+    echo: dict[str, Any]  # what the response says of its request
+    ignored: tuple[str, ...]
+
+    def chat(self, before: Iterable[Item]) -> ChatRequest:
+        """Return what is asked after the items of earlier responses.
+
+        Raises INVALID_REQUEST where that is nothing, MODEL_NOT_SUPPORTED for what is not text.
+        """
+        said = conversation.messages(self.instructions, [*before, *self.items])
+        if not any(message["role"] in ("user", "tool", "assistant") for message in said):
+            refuse("input", "a message, or what a tool answered", list(self.items))
+        checked = messages.parse(Fields({"messages": said}), {})
+        return ChatRequest(
+            model=self.model,
+            prompt=msgspec.structs.replace(
+                self.prompt, messages_json=msgspec.json.encode(checked).decode()
+            ),
+            sampling=self.sampling,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            choices=1,
+            stream=self.stream,
+            include_usage=True,
+            cache_prompt=self.cache_prompt,
+            ignored=self.ignored,
+        )
+
+
+def parse(body: dict[str, Any]) -> ResponseRequest:
+    """Read a request; raise INVALID_REQUEST or MODEL_NOT_SUPPORTED naming the field at fault."""
+    fields = Fields(body, shape=shape.SHAPE)
+    ignored: dict[str, None] = {}
+    model, previous = fields.take(generation.MODEL), fields.take(shape.PREVIOUS)
+    asked = tools.parse(fields, ignored)
+    effort, has_summary = _parse_reasoning(fields, ignored)
+    arguments = chat.parse_template_arguments(fields)
+    include = fields.take(shape.INCLUDE) or frozenset()
+    prompt = ChatPrompt(
+        messages_json="",
+        tools_json=asked.chat.tools_json,
+        tool_choice=asked.chat.choice,
+        tool_name=asked.chat.name,
+        parallel_tool_calls=asked.chat.parallel,
+        enable_thinking=chat.parse_thinking(effort, arguments),
+        template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
+    )
+    _parse_nothing(fields, ignored)
+    store = fields.take(shape.STORE)
+    return ResponseRequest(
+        model=model,
+        instructions=fields.take(shape.INSTRUCTIONS),
+        items=_parse_items(fields, previous, ignored),
+        previous=previous,
+        prompt=prompt,
+        sampling=_parse_sampling(fields, include, ignored),
+        max_tokens=fields.take(shape.MAX_TOKENS),
+        stop=fields.take(generation.STOP) or (),
+        stream=fields.take(generation.STREAM) or False,
+        cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
+        store=store is not False,
+        telling=Telling(
+            tools=asked.known, has_summary=has_summary, is_sealed=shape.SEALED_THOUGHTS in include
+        ),
+        echo=_echo(body, store=store is not False, metadata=fields.take(shape.METADATA) or {}),
+        ignored=(*ignored, *fields),  # evaluated last: what nobody took
+    )
+
+
+def _parse_items(
+    fields: Fields, previous: str | None, ignored: dict[str, None]
+) -> tuple[Item, ...]:
+    value = fields.take(shape.INPUT)
+    if value is None and previous is None:
+        raise RunnerError(Kind.INVALID_REQUEST, "input is required", param="input")
+    return items.parse([] if value is None else value, ignored)
+
+
+def _parse_reasoning(fields: Fields, ignored: dict[str, None]) -> tuple[str | None, bool]:
+    """Return the effort, and whether thoughts are told as a summary."""
+    options = fields.take(shape.REASONING)
+    if options is None:
+        return None, False
+    effort = options.take(shape.EFFORT)
+    summaries = [options.take(shape.SUMMARY), options.take(shape.GENERATE_SUMMARY)]
+    ignored.update(dict.fromkeys(f"reasoning.{name}" for name in options))
+    return effort, any(summaries)
+
+
+def _parse_nothing(fields: Fields, ignored: dict[str, None]) -> None:
+    """Take what is only checked."""
+    fields.take(shape.TRUNCATION)
+    fields.take(shape.BACKGROUND)
+    options = fields.take(shape.STREAM_OPTIONS)
+    ignored.update(dict.fromkeys(f"stream_options.{name}" for name in options or ()))
+
+
+def _parse_sampling(fields: Fields, include: frozenset[str], ignored: dict[str, None]) -> Sampling:
+    top_logprobs = fields.take(shape.TOP_LOGPROBS)
+    if top_logprobs is None and shape.LOGPROBS in include:
+        top_logprobs = 0
+    json_schema = _parse_format(fields, ignored)
+    return sampling.parse(fields, json_schema=json_schema, top_logprobs=top_logprobs)
+
+
+def _parse_format(fields: Fields, ignored: dict[str, None]) -> str | None:
+    options = fields.take(shape.TEXT)
+    if options is None:
+        return None
+    form = options.take(shape.FORMAT)
+    ignored.update(dict.fromkeys(f"text.{name}" for name in options))
+    if form is None or (kind := form.take(shape.FORMAT_KIND)) == "text":
+        return None
+    schema = form.take(structure.SCHEMA)
+    if schema is None and kind == "json_schema":
+        refuse(form.param("schema"), "a JSON schema (an object)", None)
+    return structure.write(
+        structure.ANY_OBJECT if schema is None else schema,
+        form.param("schema"),
+        is_strict=form.take(structure.STRICT) or False,
+        ignored=ignored,
+    )
+
+
+def _echo(body: dict[str, Any], *, store: bool, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return what a response says of its request, as it was sent or as it is understood."""
+
+    def sent(name: str, absent: Any = None) -> Any:
+        value = body.get(name)
+        return absent if value is None else value
+
+    reasoning = sent("reasoning", {})
+    return {
+        "model": body["model"],
+        "previous_response_id": sent("previous_response_id"),
+        "instructions": sent("instructions"),
+        "tools": sent("tools", []),
+        "tool_choice": sent("tool_choice", "auto"),
+        "parallel_tool_calls": sent("parallel_tool_calls", True),
+        "text": {"format": {"type": "text"}} | sent("text", {}),
+        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "max_output_tokens": sent("max_output_tokens"),
+        "temperature": sent("temperature"),
+        "top_p": sent("top_p"),
+        "top_logprobs": sent("top_logprobs", 0),
+        "truncation": "disabled",
+        "background": False,
+        "store": store,
+        "metadata": metadata,
+    }
