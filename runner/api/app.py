@@ -20,6 +20,7 @@ from runner.api.management.registries import Registries
 from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
+from runner.api.ollama.creating import Creating as OllamaCreating
 from runner.api.ollama.embeddings import Embeddings as OllamaEmbeddings
 from runner.api.ollama.models import Models as OllamaModels
 from runner.api.ollama.text import Text as OllamaText
@@ -76,6 +77,7 @@ class App:
             OllamaEmbeddings(engines, catalogue),
             OllamaModels(catalogue, engines),
             OllamaTransfers(transfers),
+            OllamaCreating(catalogue, transfers),
             TransferRoutes(transfers),
             Packaging(transfers),
             Registries(transfers),

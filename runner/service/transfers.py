@@ -8,7 +8,7 @@ from functools import partial
 from typing import IO, Protocol
 
 from runner.errors import RunnerError
-from runner.oci import Reference
+from runner.oci import Digest, Reference
 from runner.service.jobs import Jobs, Watch
 from runner.store import StoredModel, stored_name
 from runner.transfer.archive import Layout
@@ -55,6 +55,12 @@ class Client(Protocol):
 
     def log_out(self, host: str) -> bool:
         """Forget the login of a registry; tell whether there was one."""
+
+    def add_blob(self, digest: Digest, source: IO[bytes], *, cancelled: IsCancelled) -> None:
+        """Store bytes for a model that is packaged later."""
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether bytes need not be sent."""
 
     def save(
         self,
@@ -146,6 +152,19 @@ class Transfers:
         """Store the models of a tar archive; ``source`` is read in a thread."""
         work = partial(self._client.load, source)
         return self._jobs.watch(work, "loading an archive", takes_place=False)
+
+    def upload(self, digest: Digest, source: IO[bytes]) -> AbstractAsyncContextManager[Watch[None]]:
+        """Store bytes for a model that is packaged later; ``source`` is read in a thread."""
+
+        def work(*, listen: Listen, cancelled: IsCancelled) -> None:
+            del listen  # who sends the bytes knows how far they are
+            self._client.add_blob(digest, source, cancelled=cancelled)
+
+        return self._jobs.watch(work, f"upload of {digest}", takes_place=False)
+
+    async def has_blob(self, digest: Digest) -> bool:
+        """Whether bytes need not be sent."""
+        return await self._jobs.call(self._client.has_blob, digest)
 
     def stop(self) -> None:
         """Have all of them stop; clients are told why."""

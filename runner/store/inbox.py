@@ -11,7 +11,14 @@ from runner.oci import Descriptor, Digest
 from runner.store.blobs import check_blob, is_whole
 from runner.store.claims import claimed
 from runner.store.faults import storage_errors
-from runner.store.ingest import check_room, ingest_bytes, ingest_file, ingest_stream
+from runner.store.ingest import (
+    check_room,
+    ingest_bytes,
+    ingest_file,
+    ingest_stream,
+    ingest_upload,
+    renewed,
+)
 from runner.store.layout import Layout
 from runner.store.partial import BLOCK_BYTES, Partial, arrived_bytes, open_partial
 from runner.store.pins import pinned
@@ -53,6 +60,20 @@ class Inbox:
         """
         with storage_errors(f"storing {expected.digest}", self._layout.root):
             ingest_stream(self._layout, expected, chunks)
+
+    def add_upload(self, digest: Digest, chunks: Iterable[bytes]) -> Measured:
+        """Store a blob out of its bytes, of which only the digest is known before.
+
+        Raises RunnerError: INTEGRITY for other bytes, DISK_FULL, and what ``chunks`` raises.
+        """
+        with storage_errors(f"storing {digest}", self._layout.root):
+            return ingest_upload(self._layout, digest, chunks)
+
+    def take_up(self, digest: Digest) -> int | None:
+        """Return the size of a blob, which is kept from deletion as if it came in now."""
+        with storage_errors("looking up a blob", self._layout.root):
+            found = renewed(self._layout, digest)
+            return None if found is None else found.size_bytes
 
     @contextmanager
     def opened(self, blob: Descriptor, name: str) -> Iterator[Source]:

@@ -102,6 +102,39 @@ def ingest_stream(layout: Layout, expected: Measured, chunks: Iterable[bytes]) -
         drop_loan(layout, digest)
 
 
+def ingest_upload(layout: Layout, digest: Digest, chunks: Iterable[bytes]) -> Measured:
+    """Store a blob out of its bytes, of which only the digest is known before.
+
+    None are taken when it is there. Raises RunnerError: INTEGRITY, DISK_FULL.
+    """
+    there = renewed(layout, digest)
+    if there is not None:
+        return there
+    hasher, size = digest.hasher(), 0
+    with _temporary(layout) as temporary:
+        with open_new(temporary) as target:
+            for chunk in chunks:
+                size += len(chunk)
+                target.write(chunk)
+                hasher.update(chunk)
+        got = Measured(Digest(digest.algorithm, hasher.hexdigest()), size)
+        commit(layout, temporary, expected=Measured(digest, size), got=got)
+        drop_loan(layout, digest)
+    return got
+
+
+def renewed(layout: Layout, digest: Digest) -> Measured | None:
+    """Look a blob up by its digest alone, and keep it from deletion for now; None: no such blob."""
+    try:
+        size_bytes = layout.blob(digest).lstat().st_size
+    except FileNotFoundError:
+        return None
+    if not is_whole(layout, digest, size_bytes):
+        return None
+    renew(layout.blob(digest))
+    return Measured(digest, size_bytes)
+
+
 def commit(layout: Layout, temporary: Path, *, expected: Measured, got: Measured) -> None:
     """Verify, make durable, rename: the only way a blob gets its name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -26,9 +26,11 @@ from runner.store import (
     package_reference,
     stored_name,
 )
+from runner.store.source import CHUNK_BYTES
 from runner.transfer.archive import Layout, load, save
 from runner.transfer.hub import pull_hub
 from runner.transfer.package import PackageRequest, package
+from runner.transfer.passage import check_cancelled
 from runner.transfer.progress import IsCancelled, Listen, Note
 from runner.transfer.pull import Pulled, pull
 from runner.transfer.push import Pushed, push
@@ -136,6 +138,25 @@ class TransferClient:
         """Make a model of local files or of a stored model."""
         reference = Reference.parse(stored_name(name))
         return package(self._store, wanted, reference, listen=listen, cancelled=cancelled)
+
+    def add_blob(self, digest: Digest, source: IO[bytes], *, cancelled: IsCancelled) -> None:
+        """Store bytes for a model that is packaged later; raise RunnerError(INVALID_REQUEST)."""
+
+        def read() -> Iterator[bytes]:
+            while piece := source.read(CHUNK_BYTES):
+                check_cancelled(cancelled, "storing a blob")
+                yield piece
+
+        try:
+            self._store.inbox.add_upload(digest, read())
+        except RunnerError as error:
+            if error.kind is not Kind.INTEGRITY:
+                raise
+            raise RunnerError(Kind.INVALID_REQUEST, error.message) from error
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether bytes need not be sent."""
+        return self._store.inbox.take_up(digest) is not None
 
     def save(
         self,

@@ -19,7 +19,7 @@ from runner.gguf import (
     render_shard_name,
     render_size,
 )
-from runner.oci import ModelConfig, Role, safe_path
+from runner.oci import Descriptor, ModelConfig, Role, safe_path
 from runner.oci.artifact import classify
 from runner.oci.document import parse_object
 from runner.store.heads import read_head
@@ -44,6 +44,7 @@ class Ingredient:
     role: Role
     content: Source | bytes
     path: str | None  # of the layer's annotation; None: it needs no name
+    stored: Descriptor | None = None  # the blob that it is already; None: it is to be stored
 
 
 def open_gguf(stack: ExitStack, paths: Sequence[Path]) -> tuple[list[Ingredient], ModelConfig]:
@@ -139,6 +140,11 @@ def open_adapter(stack: ExitStack, path: Path, *, number: int, architecture: str
     ``number`` counts from 1, in the order in which a model's adapters are applied.
     """
     source = stack.enter_context(open_source(path))
+    return look_at_adapter(source, number=number, architecture=architecture)
+
+
+def look_at_adapter(source: Source, *, number: int, architecture: str) -> Ingredient:
+    """Check that a file is a LoRA adapter for that; raise RunnerError(INVALID_MODEL)."""
     head = read_head(source)
     if head.text("general.type") != "adapter":
         raise _refuse(source, "is not a LoRA adapter", hint="give a GGUF file of type adapter")

@@ -6,9 +6,10 @@ request over the same files gives the same id, whatever their names and times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from runner.errors import Kind, RunnerError
@@ -16,6 +17,7 @@ from runner.oci import Artifact, Descriptor, Digest, Manifest, ModelConfig, Refe
 from runner.store import Store, StoredModel, stored_name
 from runner.store.index import tag_name
 from runner.store.source import Measured, Source
+from runner.transfer import uploads
 from runner.transfer.ingredients import (
     Ingredient,
     open_adapter,
@@ -40,15 +42,18 @@ MAX_CONTEXT_SIZE = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageRequest:
-    """What to make a model of: exactly one of the first three, and what is to go with it."""
+    """What to make a model of: exactly one of the first four, and what is to go with it."""
 
     gguf: Sequence[Path] = ()  # one shard stands for all
     safetensors_dir: Path | None = None
     from_model: str | None = None  # a stored model, by any of its names; its layers are shared
+    uploads: Mapping[str, Digest] = field(default_factory=dict)  # GGUF files by name: blobs
     licenses: Sequence[Path] = ()  # of from_model, more ones
+    license_texts: Sequence[str] = ()  # more ones too
     chat_template: Path | None = None  # Jinja; replaces the model's own
     mmproj: Path | None = None  # multimodal projector, a GGUF file
     loras: Sequence[Path] = ()  # adapters, GGUF files; of from_model, more ones
+    lora_uploads: Sequence[Digest] = ()  # adapters that are blobs; more ones too
     context_size: int | None = None  # tokens the model is to be run with
     form: Format | None = None  # None: as from_model is, else Docker's
 
@@ -81,7 +86,8 @@ def package(
 
 
 def _check(wanted: PackageRequest, name: Reference) -> None:
-    sources = (bool(wanted.gguf), wanted.safetensors_dir is not None, wanted.from_model is not None)
+    folder, base = wanted.safetensors_dir, wanted.from_model
+    sources = (bool(wanted.gguf), folder is not None, base is not None, bool(wanted.uploads))
     if sum(sources) != 1:
         raise RunnerError(
             Kind.USAGE,
@@ -113,9 +119,9 @@ def _store_all(
     base = None if wanted.from_model is None else store.resolve(stored_name(wanted.from_model))
     kept = [] if base is None else list(_kept(base, wanted))
     with ExitStack() as stack:
-        found, config = _open_weights(stack, wanted, base)
+        found, config = _open_weights(stack, store, wanted, base)
         adapters = Artifact.of_layers(kept).having(Role.ADAPTER)
-        found += _open_extras(stack, wanted, config.architecture, kept_adapters=len(adapters))
+        found += _open_extras(stack, store, wanted, config.architecture, adapters=len(adapters))
         meter = _Meter(found, listen, cancelled)
         for blob in kept:
             _bring(store, blob, listen, cancelled)
@@ -135,26 +141,36 @@ def _store_all(
 
 
 def _open_weights(
-    stack: ExitStack, wanted: PackageRequest, base: StoredModel | None
+    stack: ExitStack, store: Store, wanted: PackageRequest, base: StoredModel | None
 ) -> tuple[list[Ingredient], ModelConfig]:
     if base is not None:
         return [], base.config
+    if wanted.uploads:
+        return uploads.open_weights(stack, store, wanted.uploads)
     if wanted.safetensors_dir is not None:
         return open_folder(stack, wanted.safetensors_dir)
     return open_gguf(stack, wanted.gguf)
 
 
 def _open_extras(
-    stack: ExitStack, wanted: PackageRequest, architecture: str, *, kept_adapters: int
+    stack: ExitStack, store: Store, wanted: PackageRequest, architecture: str, *, adapters: int
 ) -> Iterator[Ingredient]:
     for path in wanted.licenses:
         yield read_text(Role.LICENSE, path)
+    for text in wanted.license_texts:
+        yield Ingredient(Role.LICENSE, text.encode(), None)
     if wanted.chat_template:
         yield read_text(Role.CHAT_TEMPLATE, wanted.chat_template)
     if wanted.mmproj:
         yield open_projector(stack, wanted.mmproj)
-    for number, path in enumerate(wanted.loras, start=kept_adapters + 1):
-        yield open_adapter(stack, path, number=number, architecture=architecture)
+    yield from uploads.open_projectors(stack, store, wanted.uploads)
+    numbers = count(adapters + 1)
+    for path in wanted.loras:
+        yield open_adapter(stack, path, number=next(numbers), architecture=architecture)
+    for digest in wanted.lora_uploads:
+        yield uploads.open_adapter(
+            stack, store, digest, number=next(numbers), architecture=architecture
+        )
 
 
 def _kept(base: StoredModel, wanted: PackageRequest) -> Iterator[Descriptor]:
@@ -182,8 +198,10 @@ def _store(store: Store, item: Ingredient, meter: _Meter) -> Descriptor:
     media_type = DOCKER_TYPES[item.role]
     if isinstance(item.content, bytes):
         return store.inbox.add_document(media_type, item.content)
-    on_bytes, on_copy = meter.of(item.content)
-    stored = store.inbox.add_file(item.content, on_bytes=on_bytes, on_copy=on_copy)
+    stored: Measured | Descriptor | None = item.stored
+    if stored is None:
+        on_bytes, on_copy = meter.of(item.content)
+        stored = store.inbox.add_file(item.content, on_bytes=on_bytes, on_copy=on_copy)
     path = {} if item.path is None else {media.FILE_PATH: item.path}
     return Descriptor(media_type, stored.digest, stored.size_bytes, path)
 
@@ -210,7 +228,11 @@ class _Meter:
     def __init__(self, items: Sequence[Ingredient], listen: Listen, cancelled: IsCancelled) -> None:
         self._listen = listen
         self._cancelled = cancelled
-        sources = [item.content for item in items if isinstance(item.content, Source)]
+        sources = [
+            item.content
+            for item in items
+            if isinstance(item.content, Source) and item.stored is None
+        ]
         if sources:
             listen(Planned(tuple(LayerProgress(_label(s), s.size_bytes, 0) for s in sources)))
 

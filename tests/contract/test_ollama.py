@@ -13,7 +13,7 @@ import pytest
 from runner.api import Policy, parse_keys
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest, ModelConfig
-from runner.service import LayerProgress, Note, Planned
+from runner.service import LayerProgress, Note, PackageRequest, Planned
 from runner.wire.messages import ChatPrompt
 from tests.support.fake_engine import stored
 from tests.support.fake_service import JSON_FIELD, Answer, Site, render_request, serving
@@ -338,6 +338,74 @@ def test_a_push_is_told_likewise() -> None:
             f"pushing {LAYER.hex[:12]}",
             "success",
         ]
+
+    run(test)
+
+
+# ---- making models ---------------------------------------------------------------------------
+
+
+def test_a_model_is_made_of_another() -> None:
+    async def test(site: Site) -> None:
+        told = lines(await site.post("/api/create", {"model": "mine", "from": "a"}))
+        assert [line["status"] for line in told] == ["gathering model components", "success"]
+        names = [model["name"] for model in (await site.send("GET", "/api/tags")).json["models"]]
+        assert names == ["a:latest", "mine:latest", "b:latest"]
+        assert site.client.asked == []
+        body = {"model": "long", "from": "a", "parameters": {"num_ctx": 4096}, "stream": False}
+        assert (await site.post("/api/create", body)).json == {"status": "success"}
+        wanted = PackageRequest(from_model="a", context_size=4096)
+        assert site.client.asked == [("package", wanted, "long")]
+
+    run(test)
+
+
+def test_a_model_is_made_of_files_that_were_sent() -> None:
+    async def test(site: Site) -> None:
+        digest = Digest.of(b"bytes")
+        path = f"/api/blobs/{digest}"
+        assert (await site.send("HEAD", path)).status == 404
+        assert (await site.send("POST", path, JSON_FIELD, body=b"other")).status == 400
+        assert (await site.send("POST", path, JSON_FIELD, body=b"bytes")).status == 201
+        assert (await site.send("HEAD", path)).status == 200
+        body = {"model": "mine", "files": {"m.gguf": str(digest)}, "license": "MIT"}
+        assert lines(await site.post("/api/create", body))[-1] == {"status": "success"}
+        wanted = PackageRequest(uploads={"m.gguf": digest}, license_texts=("MIT",))
+        assert site.client.asked == [("package", wanted, "mine")]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "a model is made of from or of files"),
+        ({"from": "a", "files": {"x": str(LAYER)}}, "a model is made of from or of files"),
+        ({"files": {"x": "sha256:1"}}, "files.x: expected sha256:"),
+        ({"files": []}, "files: expected an object"),
+        ({"from": "a", "system": "Be brief."}, "system is not kept with a model"),
+        ({"from": "a", "template": "{{ .Prompt }}"}, "template is not kept"),
+        ({"from": "a", "parameters": {"temperature": 1}}, "parameters.temperature is not kept"),
+        ({"from": "a", "parameters": {"num_ctx": "x"}}, "parameters.num_ctx: expected"),
+        ({"modelfile": "FROM a"}, "modelfile is of older releases"),
+        ({"from": "a", "license": 5}, "license: expected an array"),
+    ],
+)
+def test_what_cannot_be_made_is_named(body: dict[str, Any], words: str) -> None:
+    async def test(site: Site) -> None:
+        answer = await site.post("/api/create", {"model": "mine", **body})
+        assert answer.status == 400
+        assert words in answer.json["error"]
+
+    run(test)
+
+
+def test_a_path_that_is_no_digest_is_refused() -> None:
+    async def test(site: Site) -> None:
+        answer = await site.send("POST", "/api/blobs/../x", JSON_FIELD, body=b"x")
+        assert answer.status == 400
+        answer = await site.send("POST", "/api/blobs/sha256:zz", JSON_FIELD, body=b"x")
+        assert answer.status == 400
 
     run(test)
 

@@ -191,6 +191,18 @@ def test_models_are_listed_shown_named_and_deleted(client: ollama.Client) -> Non
         client.delete("mine")
 
 
+def test_a_model_is_made_of_a_file_that_is_sent(client: ollama.Client, tmp_path: Path) -> None:
+    path = write_pooling_models(tmp_path)["causal"]
+    digest = client.create_blob(path)
+    made = client.create("made", files={"causal.gguf": digest}, license="MIT", stream=True)
+    assert [part.status for part in made][-1] == "success"
+    assert client.show("made").license == "MIT"
+    assert client.embed("made", "a b").embeddings
+    assert client.create("again", from_="made").status == "success"
+    for name in ("made", "again"):
+        client.delete(name)
+
+
 # ---- embeddings ------------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ class FakeTransferClient:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     content: bytes = b"archive"
+    blobs: set[Digest] = field(default_factory=set)
     found: SearchResult = field(default_factory=lambda: SearchResult(()))
     diagnoses: list[Diagnosis] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
@@ -90,6 +91,17 @@ class FakeTransferClient:
     def log_out(self, host: str) -> bool:
         self.asked.append(("log_out", host))
         return host == "known"
+
+    def add_blob(self, digest: Digest, source: IO[bytes], *, cancelled: IsCancelled) -> None:
+        content = b""
+        while piece := source.read(100_000):
+            content += piece
+        if not digest.matches(content):
+            raise RunnerError(Kind.INVALID_REQUEST, f"expected {digest}")
+        self.blobs.add(digest)
+
+    def has_blob(self, digest: Digest) -> bool:
+        return digest in self.blobs
 
     def save(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -86,32 +86,38 @@ async def follow(call: Call, watch: Watch[T], manner: Manner, wanted: TransferRe
 
     The head waits for the first news, so that what is refused has its status.
     """
-    headers = ignored_header(wanted.ignored)
-    if not wanted.stream:
-        await watch.result()
-        await call.reply(progress.line(progress.SUCCESS), headers=[JSON_TYPE, *headers])
-        return
     stream: Stream | None = None
-    while news := await watch.more():
+    while wanted.stream and (news := await watch.more()):
         if told := progress.lines(news, manner):
             if stream is None:
-                stream = await _open(call, headers)
+                stream = await _open(call, wanted)
                 told = progress.line(manner.opening) + told
             await stream.send(told)
         await watch.pause(PROGRESS_S)
     try:
         await watch.result()
-        last = progress.line(progress.SUCCESS)
     except RunnerError as error:
         if stream is None:
             raise
-        last = faults.render_line(error)
-    if stream is None:
-        stream = await _open(call, headers)
-        last = progress.line(manner.opening) + last
-    await stream.send(last)
+        await stream.send(faults.render_line(error))
+    else:
+        if stream is None:
+            await succeed(call, manner, wanted)
+            return
+        await stream.send(progress.line(progress.SUCCESS))
     await stream.finish()
 
 
-async def _open(call: Call, headers: Sequence[tuple[str, str]]) -> Stream:
-    return await call.open_stream(CONTENT_TYPE, headers=headers)
+async def succeed(call: Call, manner: Manner, wanted: TransferRequest) -> None:
+    """Tell that it worked, when there was nothing to tell before."""
+    if not wanted.stream:
+        headers = [JSON_TYPE, *ignored_header(wanted.ignored)]
+        await call.reply(progress.line(progress.SUCCESS), headers=headers)
+        return
+    stream = await _open(call, wanted)
+    await stream.send(progress.line(manner.opening) + progress.line(progress.SUCCESS))
+    await stream.finish()
+
+
+async def _open(call: Call, wanted: TransferRequest) -> Stream:
+    return await call.open_stream(CONTENT_TYPE, headers=ignored_header(wanted.ignored))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import ollama
 import pytest
 
 from runner.api.ollama import render
@@ -118,3 +119,17 @@ def test_what_is_kept() -> None:
         "done": True,
         "done_reason": "unload",
     }
+
+
+@pytest.mark.parametrize("name", ["ollama_chat.ndjson", "ollama_chat_calls.ndjson"])
+def test_ollamas_client_reads_the_samples(name: str) -> None:
+    parts = [ollama.ChatResponse(**json.loads(line)) for line in sample(name).splitlines()]
+    assert parts[-1].done_reason == "stop"
+    calls = [call for part in parts for call in part.message.tool_calls or ()]
+    if "calls" in name:
+        assert [(call.function.name, call.function.arguments) for call in calls] == [
+            ("weather", {"city": "Köln"}),
+            ("now", {}),
+        ]
+    else:
+        assert parts[0].message.thinking == "I greet."
