@@ -22,7 +22,7 @@ from runner.api.openai.messages import MAX_MESSAGES, MAX_TOOL_CALLS, Message
 SYSTEM = blocks("system", "what the model is told first", {"text": TEXT_BLOCK})
 
 ROLE = required(text("role", "who says it"))
-_SAID = {
+BLOCKS = {
     "user": {**SHOWN, "tool_result": TOOL_RESULT_BLOCK},
     "assistant": {
         "text": TEXT_BLOCK,
@@ -33,7 +33,7 @@ _SAID = {
     "system": {"text": TEXT_BLOCK},
 }
 CONTENT = {
-    role: required(blocks("content", "what is said", shapes)) for role, shapes in _SAID.items()
+    role: required(blocks("content", "what is said", shapes)) for role, shapes in BLOCKS.items()
 }
 MESSAGE = {
     role: Shape(f"message of the {role}", (ROLE, content)) for role, content in CONTENT.items()
