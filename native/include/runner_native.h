@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 3
+#define RN_ABI 4
 
 enum {
     RN_OK = 0,
@@ -74,6 +74,10 @@ RN_API void       rn_model_free(rn_model * model);
  *  "sampling":{...general.sampling.* hints}} */
 RN_API int32_t    rn_model_info(rn_model * model, rn_buf * out);
 
+/* A LoRA adapter for the model, before its contexts are made; it lives as long as the model. Returns its index: 0, 1, ... RN_E_EXC with the loader's own error
+ * lines, RN_E_UNSUP for one that cannot be applied; the model is as before then. info: {"name","task","prompt_prefix"} of the file, "": it does not say. */
+RN_API int32_t    rn_adapter_load(rn_model * model, const char * path, rn_buf * info);
+
 /* ---- context ---- */
 /* {"n_ctx" (of all sequences), "n_batch","n_ubatch","n_seq_max","n_outputs_max","n_threads","n_threads_batch","flash_attn":bool,"kv_unified":bool,
  *  "type_k","type_v","poll":0..100,"full_window":bool (default true: layers with a sliding window have room for all tokens; false: for the window and one pass,
@@ -89,6 +93,10 @@ RN_API int32_t  rn_ctx_info(rn_ctx * ctx, rn_buf * out);
  * memory that can be cut back. From then on it belongs to ctx, which frees it, and rn_threads_set is for both. Between steps. */
 RN_API int32_t  rn_ctx_set_draft(rn_ctx * ctx, rn_ctx * draft);
 RN_API int32_t  rn_threads_set(rn_ctx * ctx, int32_t n_threads, int32_t n_threads_batch);
+
+/* From the next step on, compute with the model's adapters at these scales, by index; n is their number, 0.0: without it. A new context uses none. Memory
+ * that was computed with others stays as it is: who calls keeps the two apart. A change costs about a step: the graphs are planned anew. */
+RN_API int32_t  rn_adapters_use(rn_ctx * ctx, const float * scales, int32_t n);
 
 /* ---- tokens ---- */
 /* Returns the count; when it exceeds cap nothing more than cap ids was written: call again. */
@@ -116,6 +124,7 @@ RN_API int32_t rn_seq_state_set(rn_ctx * ctx, int32_t seq, const void * src, int
 /* {"seed","temperature","top_k",... (names of wire.Sampling), "samplers":[...],"logit_bias":[[id, bias or false: never]],"ignore_eos","json_schema" (text)|"grammar" (GBNF),
  *  "generation_prompt" (text that "grammar" has to begin with, already in the prompt), "grammar_lazy","grammar_triggers","thinking_start_tag","thinking_end_tags"
  *  (from rn_tmpl_apply: let everything pass until a trigger comes outside of a thought),"stop":[at most 64 of 1..1024 bytes],"max_tokens" (>= 1; -1: none),
+ *  "reasoning_budget":{"tokens" (of one thought: then its end is written),"message" (before that),"thinking_start_tag","thinking_end_tags","generation_prompt"},
  *  "top_logprobs" (0..128; -1: no logprobs),"preserved_tokens":[special tokens to show, as text]}. A value that is absent or null is the model's hint, else llama.cpp's default.
  *  Returns the id. May run off the engine thread: it compiles the grammar (compiled grammars are cached and cloned). */
 RN_API int32_t rn_gen_new(rn_ctx * ctx, const char * json);

@@ -39,8 +39,8 @@ std::set<int32_t> read_preserved(const Model & model, const Fields & fields) {
 } // namespace
 
 Generator::Generator(Model & model, const Fields & fields, int32_t n_ctx) :
-    sampler(model, read_sampling(model, fields, n_ctx), read_grammar(model, fields)), scanner(read_stops(fields)),
-    preserved(read_preserved(model, fields)), max_tokens(fields.integer("max_tokens", -1, -1, INT32_MAX)),
+    sampler(model, read_sampling(model, fields, n_ctx), read_grammar(model, fields), read_budget(model.vocab, fields)),
+    scanner(read_stops(fields)), preserved(read_preserved(model, fields)), max_tokens(fields.integer("max_tokens", -1, -1, INT32_MAX)),
     top_logprobs(static_cast<int32_t>(fields.integer("top_logprobs", -1, -1, MAX_LOGPROBS))) {
     if (max_tokens == 0) {
         fail(RN_E_ARG, "max_tokens: 0 needs no generator");

@@ -7,6 +7,7 @@
 #include "runner_native.h"
 
 #include <memory>
+#include <vector>
 
 namespace rn {
 
@@ -19,6 +20,7 @@ struct Model {
     bool                   is_causal;     // no token sees those behind it
     common_params_sampling sampling;      // llama.cpp's defaults under the hints of the GGUF
     GrammarCache           grammars;
+    std::vector<llama_adapter_lora *> adapters; // by the order of loading; the llama_model owns them
 
     explicit Model(llama_model_ptr loaded);
 

@@ -192,9 +192,10 @@ std::optional<Grammar> read_grammar(Model & model, const Fields & fields) {
     return grammar;
 }
 
-Sampler::Sampler(const Model & model, common_params_sampling params, std::optional<Grammar> grammar) :
-    sampler_(make_chain(model, params)), grammar_(std::move(grammar)), biases_(all_biases(model, params)),
-    top_k_(params.top_k), path_(path_of(params)) {}
+Sampler::Sampler(const Model & model, common_params_sampling params, std::optional<Grammar> grammar,
+                 std::optional<Budget> budget) :
+    sampler_(make_chain(model, params)), grammar_(std::move(grammar)), budget_(std::move(budget)),
+    biases_(all_biases(model, params)), top_k_(params.top_k), path_(path_of(params)) {}
 
 Sampler::Path Sampler::path_of(const common_params_sampling & params) const {
     const auto & chain = params.samplers;
@@ -214,6 +215,10 @@ Sampler::Path Sampler::path_of(const common_params_sampling & params) const {
 }
 
 llama_token Sampler::pick(float * logits, int32_t n_vocab, std::vector<llama_token_data> & scratch) {
+    const llama_token due = budget_ ? budget_->next() : LLAMA_TOKEN_NULL;
+    if (due != LLAMA_TOKEN_NULL && (!grammar_ || grammar_->allows(due))) {
+        return due;
+    }
     const llama_token token = first_choice(logits, n_vocab, scratch);
     if (!grammar_ || (token != LLAMA_TOKEN_NULL && grammar_->allows(token))) {
         return token;
@@ -280,6 +285,9 @@ bool Sampler::accept(llama_token token, bool is_end) {
         return true; // nothing follows, and a grammar takes an end only when it is complete
     }
     common_sampler_accept(sampler_.get(), token, true);
+    if (budget_) {
+        budget_->accept(token);
+    }
     return !grammar_ || grammar_->accept(token);
 }
 

@@ -1,6 +1,7 @@
 // How one generator chooses tokens: llama.cpp's sampler chain with cheaper paths that choose the same token.
 #pragma once
 
+#include "budget.hpp"
 #include "grammar.hpp"
 #include "json.hpp"
 #include "sampling.h"
@@ -23,7 +24,7 @@ class Sampler {
     // common_sampler_init gets no grammar: it would parse the text for each request and cannot take a compiled one, and
     // a cached common_sampler could be cloned, but not with another seed. So the grammar stands beside the chain
     // and is used as common_sampler_sample uses its own.
-    Sampler(const Model & model, common_params_sampling params, std::optional<Grammar> grammar);
+    Sampler(const Model & model, common_params_sampling params, std::optional<Grammar> grammar, std::optional<Budget> budget);
 
     // The token for one row of logits, or LLAMA_TOKEN_NULL when none is possible. The row is left as it was.
     // `scratch` is reused between calls.
@@ -44,6 +45,7 @@ class Sampler {
 
     common_sampler_ptr            sampler_;
     std::optional<Grammar>        grammar_;
+    std::optional<Budget>         budget_;
     std::vector<llama_logit_bias> biases_;
     int32_t                       top_k_;
     Path                          path_;

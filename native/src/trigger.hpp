@@ -18,6 +18,7 @@ class Thoughts {
 
     // Goes on past a piece; whether it belongs to a thought.
     bool holds(const std::string & piece);
+    bool is_open() const { return open_; }
 
   private:
     std::string              start_;

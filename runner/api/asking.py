@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from runner.wire.messages import ChatPrompt, Sampling, Submit
+from runner.wire.messages import AdapterScale, ChatPrompt, Sampling, Submit
 
 MAX_SEED = 2**32 - 1
 
@@ -24,6 +24,7 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     cache_prompt: bool
+    adapters: tuple[AdapterScale, ...] | None = None  # None: all that the model has
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submits(self, *, client: str) -> list[Submit]:
@@ -37,6 +38,7 @@ class ChatRequest:
                 stop=self.stop,
                 cache_prompt=self.cache_prompt,
                 client=client,
+                adapters=self.adapters,
             )
             for choice in range(self.choices)
         ]

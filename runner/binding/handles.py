@@ -104,6 +104,18 @@ class Model(Handle):
         facts: dict[str, Any] = self.library.read(self.library.rn_model_info, self.pointer)
         return facts
 
+    def load_adapter(self, path: Path) -> dict[str, str]:
+        """Load a LoRA adapter: its index is the number of those loaded before.
+
+        For the contexts made from now on. Returns what its file says: name, task, prompt_prefix.
+        Raises NativeError that says what does not fit.
+        """
+        buf = Buf()
+        self.library.check(
+            self.library.rn_adapter_load(self.pointer, str(path).encode(), c.byref(buf))
+        )
+        return _json_dict(self.library.take(buf))
+
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """Tokens of a text; ``add_special`` adds BOS and EOS where the model wants them."""
         data = text.encode()
@@ -196,6 +208,11 @@ class Context(Handle):
         """
         self.library.check(self.library.rn_ctx_set_draft(self.pointer, draft.pointer))
         draft._pointer = None
+
+    def use_adapters(self, scales: Sequence[float]) -> None:
+        """Compute with the model's adapters at these scales, by index, from the next step on."""
+        array = (c.c_float * len(scales))(*scales)
+        self.library.check(self.library.rn_adapters_use(self.pointer, array, len(scales)))
 
     def set_threads(self, threads: int, batch_threads: int) -> None:
         """Threads for a step of one row, and for every other."""

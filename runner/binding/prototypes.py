@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 3
+ABI = 4
 
 
 class Buf(c.Structure):
@@ -80,10 +80,12 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_model_load": (_handle, [_text, c.POINTER(c.c_float), _i32s]),
     "rn_model_free": (None, [_handle]),
     "rn_model_info": (_i32, [_handle, _out]),
+    "rn_adapter_load": (_i32, [_handle, _text, _out]),
     "rn_ctx_new": (_handle, [_handle, _text]),
     "rn_ctx_free": (None, [_handle]),
     "rn_ctx_info": (_i32, [_handle, _out]),
     "rn_ctx_set_draft": (_i32, [_handle, _handle]),
+    "rn_adapters_use": (_i32, [_handle, _f32s, _i32]),
     "rn_threads_set": (_i32, [_handle, _i32, _i32]),
     "rn_tokenize": (_i64, [_handle, _text, _u64, _i32, _i32, _i32s, _i64]),
     "rn_token_piece": (_i64, [_handle, _i32, _i32, _text, _i64]),

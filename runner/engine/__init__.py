@@ -4,13 +4,14 @@ Pure: integers, deques and trees; no clock, no ctypes. :class:`Scheduler` decide
 a :class:`Backend` computes.
 """
 
-from runner.engine.backend import Backend, Plan, StepResult
+from runner.engine.backend import Adapters, Backend, Plan, StepResult
 from runner.engine.events import Begun, Ended, Event, Failed, Piece
 from runner.engine.limits import Capacity, Policy
 from runner.engine.scheduler import Scheduler
 from runner.engine.sequence import SequenceRequest
 
 __all__ = [
+    "Adapters",
     "Backend",
     "Begun",
     "Capacity",

@@ -66,7 +66,8 @@ def follow(
     if not sequence.waits_left:
         return False
     for other in prompts:
-        if not other.request.shares_prefix:
+        is_alike = other.request.adapters == sequence.request.adapters
+        if not other.request.shares_prefix or not is_alike:
             continue
         limit = min(sequence.reusable, other.prompt_end - (not can_trim))
         same = common_length(other.tokens, sequence.tokens, 0, limit)

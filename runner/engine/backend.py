@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 SlotId = int  # a native sequence id, 0 <= slot < slots
 GeneratorId = int  # a native sampler with its text state
 SavedKey = int  # of a slot's content that the backend keeps outside of the KV
+Adapters = tuple[float, ...] | None  # scale of each of the model's; None: as it is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,14 @@ class Plan:
     """One step: memory operations in order, then all decode rows and some prompt rows.
 
     ``drafts`` says for each of ``decode`` how many guessed tokens the backend may check behind its
-    own; empty means none for anybody.
+    own; empty means none for anybody. All rows are computed with the same ``adapters``.
     """
 
     memory: tuple[MemoryOp, ...]
     decode: tuple[GeneratorId, ...]
     prefill: tuple[Prefill, ...]
     drafts: tuple[int, ...] = ()
+    adapters: Adapters = None
 
     @property
     def rows(self) -> int:

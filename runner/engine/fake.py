@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from runner.engine.backend import (
+    Adapters,
     Bind,
     Copy,
     Drop,
@@ -37,10 +38,11 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(slots=True, eq=False)
 class Cell:
-    """One KV cell: its token's position, and a hash of the text up to it."""
+    """One KV cell: its token's position, and a hash of the text up to it and its adapters."""
 
     position: int
     state: int
+    adapters: Adapters
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class FakeBackend:
         self.slots: list[list[Cell]] = [[] for _ in range(self.capacity.slots)]
         self.generators: dict[GeneratorId, Generator] = {}
         self.saved: dict[SavedKey, list[Cell]] = {}
+        self._adapters: Adapters = None  # of the step
         self._next_generator = 0
 
     def new_generator(
@@ -118,6 +121,7 @@ class FakeBackend:
             self.steps += 1
             return StepResult(Outcome.LOST, (), 0.001, saved=saves, lost=tuple(lost))
         self._refuse_what_aborts(plan)
+        self._adapters = plan.adapters
         outcome = self.outcomes.get(self.steps, Outcome.OK)
         self.steps += 1
         if outcome is Outcome.OK and self._overflows(plan):
@@ -157,7 +161,9 @@ class FakeBackend:
                 state.slot, state.n_past = slot, n_past
             case Save(slot, key, tokens):
                 _require(key not in self.saved, f"key {key} is in use")
-                _require(_states(tokens) == [c.state for c in self.slots[slot]], "another text")
+                cells = self.slots[slot]
+                states = _states(tokens, cells[0].adapters)
+                _require(states == [cell.state for cell in cells], "another text")
                 if self.can_save:
                     self.saved[key] = _copies(self.slots[slot])
             case Restore(key, slot, length):
@@ -259,7 +265,9 @@ class FakeBackend:
 
     def _write(self, slot: int, token: int) -> None:
         cells = self.slots[slot]
-        cells.append(Cell(len(cells), _state(cells[-1].state if cells else 1, token, len(cells))))
+        before = cells[-1].state if cells else 1
+        state = _state(before, token, len(cells), self._adapters)
+        cells.append(Cell(len(cells), state, self._adapters))
 
     def _sample(self, generator: GeneratorId) -> Sampled:
         state = self.generators[generator]
@@ -278,19 +286,20 @@ class FakeBackend:
         return Sampled(generator, token, text, stop, stop_index)
 
 
-def _state(before: int, token: int, position: int) -> int:
-    return (before * 1_000_003 + token * 8191 + position) % (2**61 - 1)
+def _state(before: int, token: int, position: int, adapters: Adapters) -> int:
+    change = 0 if adapters is None else hash(adapters)
+    return (before * 1_000_003 + token * 8191 + position + change) % (2**61 - 1)
 
 
 def _copies(cells: list[Cell]) -> list[Cell]:
-    return [Cell(cell.position, cell.state) for cell in cells]
+    return [Cell(cell.position, cell.state, cell.adapters) for cell in cells]
 
 
-def _states(tokens: tuple[int, ...]) -> list[int]:
+def _states(tokens: tuple[int, ...], adapters: Adapters) -> list[int]:
     """What the cells of a text hold."""
     states: list[int] = []
     for position, token in enumerate(tokens):
-        states.append(_state(states[-1] if states else 1, token, position))
+        states.append(_state(states[-1] if states else 1, token, position, adapters))
     return states
 
 

@@ -65,4 +65,5 @@ class Policy:
     pause_min_tokens: int = 64  # between two places of a prompt where its state is saved
     stride_tokens: int = 512  # between two such places that nothing speaks for, or a multiple
     headroom_tokens: int = 64  # cells free beyond a prompt before it is admitted
+    turn_s: float = 0.05  # of one set of adapters while sequences with another run, too
     draft_tokens: int = 0  # most guesses a stream and step; 0: no speculation

@@ -3,15 +3,17 @@
 A run is a piece of text in physical cells. A slot's path from the root to its leaf spells the
 slot's content; a run that several paths pass is one set of cells with several owners. Equal text
 that was computed twice sits in two runs beside each other. So the cells in use are exactly the
-sum of the runs.
+sum of the runs. Cells depend on the adapters they were computed with: each set has a root of its
+own, and nothing is shared between two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
-from runner.engine.backend import SavedKey, SlotId
+from runner.engine.backend import Adapters, SavedKey, SlotId
 
 
 class Match(NamedTuple):
@@ -33,7 +35,7 @@ NO_MATCH = Match(0, None)
 class Run:
     """Consecutive tokens with the same owners; children are found by their first token."""
 
-    __slots__ = ("children", "owners", "parent", "start", "tokens")
+    __slots__ = ("__weakref__", "children", "owners", "parent", "start", "tokens")
 
     def __init__(self, tokens: list[int], start: int, parent: Run | None) -> None:
         self.tokens = tokens
@@ -55,7 +57,11 @@ class PrefixTree:
         self.cells = 0
         self._root = Run([], 0, None)
         self._hidden = Run([], 0, None)  # over content that no one else may reuse
+        # A root that no slot's path begins at any more is gone.
+        self._roots: WeakValueDictionary[Adapters, Run] = WeakValueDictionary()
+        self._roots[None] = self._root
         self._leaves = [self._root] * slots
+        self._adapters: list[Adapters] = [None] * slots
 
     def length(self, slot: SlotId) -> int:
         """Tokens the slot holds."""
@@ -65,14 +71,28 @@ class PrefixTree:
         """The slot's content."""
         return [token for run in self._path(slot) for token in run.tokens]
 
+    def adapters(self, slot: SlotId) -> Adapters:
+        """Say with which adapters the slot's content was computed."""
+        return self._adapters[slot]
+
+    def enter(self, slot: SlotId, adapters: Adapters) -> None:
+        """Say with which adapters the content of an empty slot will be computed."""
+        root = self._roots.get(adapters)
+        if root is None:
+            root = self._roots[adapters] = Run([], 0, None)
+        self._leaves[slot], self._adapters[slot] = root, adapters
+
     def hide(self, slot: SlotId) -> None:
         """Keep what an empty slot will hold out of every match, until it is trimmed to nothing."""
-        self._leaves[slot] = self._hidden
+        self._leaves[slot], self._adapters[slot] = self._hidden, None
 
-    def match(self, tokens: list[int], limit: int) -> Match:
+    def match(self, tokens: list[int], limit: int, adapters: Adapters = None) -> Match:
         """Find the longest stored prefix of ``tokens[:limit]``; of its holders, the shortest."""
-        best, end = self._root, 0
-        frontier = [self._root]
+        root = self._roots.get(adapters)
+        if root is None:
+            return NO_MATCH
+        best, end = root, 0
+        frontier = [root]
         while frontier:
             run = frontier.pop()
             at = run.end
@@ -84,10 +104,11 @@ class PrefixTree:
                     frontier.append(child)
         return Match(end, min(best.owners, key=self.length)) if end else NO_MATCH
 
-    def whole(self, tokens: list[int], limit: int) -> Match:
+    def whole(self, tokens: list[int], limit: int, adapters: Adapters = None) -> Match:
         """Find the longest stored text that is, as a whole, a prefix of ``tokens[:limit]``."""
         best = NO_MATCH
-        frontier = [self._root]
+        root = self._roots.get(adapters)
+        frontier = [] if root is None else [root]
         while frontier:
             run = frontier.pop()
             at = run.end
@@ -100,8 +121,10 @@ class PrefixTree:
                     best = Match(child.end, min(ends))
         return best
 
-    def common(self, slot: SlotId, tokens: list[int], limit: int) -> int:
+    def common(self, slot: SlotId, tokens: list[int], limit: int, adapters: Adapters = None) -> int:
         """Count how many tokens at the start of the slot equal ``tokens[:limit]``."""
+        if self._adapters[slot] != adapters:
+            return 0
         same = 0
         for run in self._path(slot):
             same += common_length(run.tokens, tokens, run.start, limit)
@@ -128,7 +151,7 @@ class PrefixTree:
             run = run.parent
         if run.end > length:
             run = self._split(run, length)
-        self._leaves[target] = run
+        self._leaves[target], self._adapters[target] = run, self._adapters[source]
         while run.parent is not None:
             run.owners.add(target)
             run = run.parent
@@ -153,7 +176,9 @@ class PrefixTree:
                 run.owners.discard(slot)
                 shared.append(run)
                 run = upper
-        self._leaves[slot] = self._root if length == 0 else run
+        self._leaves[slot] = run
+        if length == 0:
+            self.enter(slot, None)
         for survivor in shared:
             self._join(survivor)
 
@@ -182,7 +207,11 @@ class PrefixTree:
             assert run.tokens, f"empty run at {run.start}"
             assert run.parent is not None and run.start == run.parent.end, "a gap in a path"
             assert run in run.parent.children[run.tokens[0]], "a parent without its child"
-        linked = [child for run in (self._root, self._hidden, *owners) for child in _children(run)]
+        for slot, path in enumerate(map(self._path, range(len(self._leaves)))):
+            root = path[0].parent if path else self._leaves[slot]
+            assert root in (self._hidden, self._roots[self._adapters[slot]]), "of other adapters"
+        roots = (self._hidden, *self._roots.values())
+        linked = [child for run in (*roots, *owners) for child in _children(run)]
         assert len(linked) == len(owners), "a run that no slot passes"
         assert self.cells == sum(len(run.tokens) for run in owners), "cells are miscounted"
 

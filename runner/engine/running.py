@@ -1,12 +1,17 @@
-"""The sequences in slots: whose prompt is computed, who decodes, and whose rows are next."""
+"""The sequences in slots: whose prompt is computed, who decodes, and whose rows are next.
+
+All rows of a step have the same adapters. Where sequences with several sets of them run, the sets
+take turns of some steps each: a change has llama.cpp plan its graphs anew.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
-from runner.engine.backend import GeneratorId, Prefill, SlotId
+from runner.engine.backend import Adapters, GeneratorId, Prefill, SlotId
 from runner.engine.sequence import Phase, Sequence
 
 
@@ -32,15 +37,20 @@ class Queue:
 class Running:
     """Prompts and streams by slot and generator. Asserts, in :meth:`check`, that they fit together.
 
-    ``decode`` is in order of slots: llama.cpp puts neighbouring streams of a batch into one pass
-    only where their ids ascend without a gap. It stays the same tuple until somebody joins or
-    leaves.
+    ``decode`` are the streams with ``adapters``, in order of slots: llama.cpp puts neighbouring
+    streams of a batch into one pass only where their ids ascend without a gap. It stays the same
+    tuple until somebody joins or leaves, or other adapters have their turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, turn_s: float = 0.0) -> None:
+        """``turn_s`` is the least time of a turn."""
         self.prompts: dict[SlotId, Sequence] = {}  # by admission
         self.decoding: dict[GeneratorId, Sequence] = {}  # by slot
         self.decode: tuple[GeneratorId, ...] = ()
+        self.adapters: Adapters = None  # of the next step
+        self._sets: dict[Adapters, int] = {}  # sequences that run with them; latest turn last
+        self._turn_s = turn_s
+        self._turn_ends_s = 0.0
         self._queues: dict[str, Queue] = {}  # of the prompts; next client first
 
     def __len__(self) -> int:
@@ -49,8 +59,26 @@ class Running:
     def __iter__(self) -> Iterator[Sequence]:
         return chain(self.prompts.values(), self.decoding.values())
 
+    def take_turn(self, now_s: float, *, is_idle: bool = False) -> bool:
+        """Choose the adapters of the next step; say whether they are others than before.
+
+        ``is_idle``: those of now have nothing to compute.
+        """
+        is_over = is_idle or now_s >= self._turn_ends_s
+        if self.adapters in self._sets and (len(self._sets) == 1 or not is_over):
+            return False
+        others = (adapters for adapters in self._sets if adapters != self.adapters)
+        after = next(others, self.adapters)
+        if after == self.adapters:
+            return False
+        self._sets[after] = self._sets.pop(after)
+        self.adapters, self._turn_ends_s = after, now_s + self._turn_s
+        self._list_streams()
+        return True
+
     def begin_prompt(self, sequence: Sequence) -> None:
         """Take in a sequence whose slot lacks rows of its prompt."""
+        self._join(sequence)
         sequence.phase = Phase.PROMPT
         self.prompts[sequence.slot] = sequence
         queue = self._queues.setdefault(sequence.request.client, Queue())
@@ -61,11 +89,13 @@ class Running:
         assert sequence.request.generator is not None
         if sequence.phase is Phase.PROMPT:
             self._end_prompt(sequence)
+        else:
+            self._join(sequence)
         sequence.phase = Phase.DECODE
         streams = {**self.decoding, sequence.request.generator: sequence}
         self.decoding.clear()
         self.decoding.update(sorted(streams.items(), key=lambda item: item[1].slot))
-        self.decode = tuple(self.decoding)
+        self._list_streams()
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out."""
@@ -74,7 +104,11 @@ class Running:
         else:
             assert sequence.request.generator is not None
             del self.decoding[sequence.request.generator]
-            self.decode = tuple(self.decoding)
+            self._list_streams()
+        adapters = sequence.request.adapters
+        self._sets[adapters] -= 1
+        if not self._sets[adapters]:
+            del self._sets[adapters]
 
     def youngest(self) -> Sequence:
         """The one that was admitted last."""
@@ -85,9 +119,9 @@ class Running:
         return sum(sequence.prompt_end - sequence.computed for sequence in self.prompts.values())
 
     def cut(self, rows: int) -> tuple[Prefill, ...]:
-        """Cut the next rows from the prompts: clients in turn, and each one's prompts in turn.
+        """Cut the next rows from prompts with ``adapters``.
 
-        In order of slots, as the streams are.
+        Clients have their turn, and each one's prompts. In order of slots, as the streams are.
         """
         queues = list(self._queues.items())
         turns = zip_longest(*(queue.in_turn() for _, queue in queues))
@@ -95,7 +129,7 @@ class Running:
         for sequence in chain.from_iterable(turns):
             if rows <= 0:
                 break
-            if sequence is not None:
+            if sequence is not None and self._is_next(sequence):
                 parts.append(sequence.next_rows(rows))
                 rows -= len(parts[-1].tokens)
         for client, queue in queues:
@@ -118,9 +152,21 @@ class Running:
         for sequence in self.decoding.values():
             assert sequence.phase is Phase.DECODE
             assert sequence.computed == len(sequence.tokens) - 1, "not one token to feed"
-        assert self.decode == tuple(self.decoding), "another stream decodes"
+        theirs = [s.request.generator for s in self.decoding.values() if self._is_next(s)]
+        assert self.decode == tuple(theirs), "another stream decodes"
+        assert Counter(sequence.request.adapters for sequence in self) == self._sets
         streams = [sequence.slot for sequence in self.decoding.values()]
         assert streams == sorted(streams), "streams out of order"
+
+    def _join(self, sequence: Sequence) -> None:
+        adapters = sequence.request.adapters
+        self._sets[adapters] = self._sets.get(adapters, 0) + 1
+
+    def _is_next(self, sequence: Sequence) -> bool:
+        return sequence.request.adapters == self.adapters
+
+    def _list_streams(self) -> None:
+        self.decode = tuple(g for g, sequence in self.decoding.items() if self._is_next(sequence))
 
     def _end_prompt(self, sequence: Sequence) -> None:
         del self.prompts[sequence.slot]

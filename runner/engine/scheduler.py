@@ -51,7 +51,7 @@ class Scheduler:
         self._speculation = Speculation(policy, capacity, pace)
         self._sequences: dict[SequenceId, Sequence] = {}  # all that have no last event yet
         self._waiting = Waiting()
-        self._running = Running()
+        self._running = Running(turn_s=policy.turn_s)
         self._deadlines: list[tuple[float, SequenceId]] = []
         self._admitted = 0
         # Cells ran out: nobody is admitted until somebody leaves, or the two would alternate.
@@ -114,26 +114,29 @@ class Scheduler:
     def plan(self, now_s: float) -> Plan | None:
         """Decide the next step; None when there is nothing to compute."""
         self.expire(now_s)
-        decode_rows = len(self._running.decode)
-        self._slots.prepare(self._pace.patience_s(decode_rows), row_s=self._pace.row_s)
         running = self._running
+        patience_s = self._pace.patience_s(len(running.decoding))
+        self._slots.prepare(patience_s, row_s=self._pace.row_s)
         for sequence in running.prompts.values():
             if sequence.pass_mark():
                 self._slots.checkpoint(sequence.slot, sequence.text(), is_last=not sequence.marks)
         if self._waiting:
             self._admit(now_s)
-        while self._slots.room(len(running.decode)) < len(running.decode):
+        while self._slots.room(len(running.decoding)) < len(running.decoding):
             self._preempt(running.youngest())
+        running.take_turn(now_s)
         prefill = self._prompt_rows() if running.prompts else ()
+        while not prefill and not running.decode:  # no cells for prompts with these adapters
+            if not running.take_turn(now_s, is_idle=True):
+                assert not running.prompts, "an admitted prompt has no cells though nobody decodes"
+                return None
+            prefill = self._prompt_rows() if running.prompts else ()
         decode = running.decode
-        if not prefill and not decode:
-            assert not running.prompts, "an admitted prompt has no cells though nobody decodes"
-            return None
         drafts: tuple[int, ...] = ()
         if not running.prompts:  # their rows are of more use than guesses
             spare_rows = min(self._slots.free_cells, self._capacity.batch_size) - len(decode)
             drafts = self._speculation.drafts(decode, running.decoding, spare_rows=spare_rows)
-        return Plan(self._slots.take_operations(), decode, prefill, drafts)
+        return Plan(self._slots.take_operations(), decode, prefill, drafts, running.adapters)
 
     def settle(self, plan: Plan, result: StepResult, now_s: float) -> None:
         """Account for a step that the backend has run."""
@@ -202,7 +205,7 @@ class Scheduler:
             if self.running and not self._slots.fits(match, self._cells_needed(sequence, match)):
                 return  # nobody overtakes it, or long prompts would wait for ever
             is_copied = self._start(sequence, match, now_s)
-            if is_copied and self._running.decode:
+            if is_copied and self._running.decoding:
                 return  # copying takes time: one a step while others wait for tokens
 
     def _next(self) -> tuple[Sequence, Match] | None:
@@ -216,7 +219,8 @@ class Scheduler:
                 continue
             match = NO_MATCH
             if not sequence.was_lost:
-                match = self._slots.find(sequence.tokens, sequence.reusable)
+                adapters = sequence.request.adapters
+                match = self._slots.find(sequence.tokens, sequence.reusable, adapters)
             if not follow(sequence, match, leaders, gain=gain, can_trim=can_trim):
                 return sequence, match
         return None
@@ -230,7 +234,9 @@ class Scheduler:
         """Give a waiting sequence its slot; say whether another slot's content was copied."""
         request = sequence.request
         self._waiting.admit(sequence)
-        slot, kept, is_copied, marks = self._slots.take(sequence.tokens, sequence.reusable, match)
+        slot, kept, is_copied, marks = self._slots.take(
+            sequence.tokens, sequence.reusable, match, request.adapters
+        )
         sequence.slot, sequence.computed, sequence.marks = slot, kept, marks
         if sequence.order < 0:
             sequence.order, sequence.started_s = self._admitted, now_s
@@ -251,7 +257,7 @@ class Scheduler:
     def _prompt_rows(self) -> tuple[Prefill, ...]:
         """Cut the next rows from the running prompts."""
         running = self._running
-        decode_rows = len(running.decode)
+        decode_rows = len(running.decoding)  # with other adapters, too: they wait for this step
         rows = self._pace.prompt_rows(decode_rows, prompts=len(running.prompts))
         rows = min(rows, running.rows_left())
         return running.cut(self._slots.room(decode_rows + rows) - decode_rows)

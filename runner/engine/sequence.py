@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.engine.backend import GeneratorId, Prefill, SlotId
+from runner.engine.backend import Adapters, GeneratorId, Prefill, SlotId
 from runner.engine.events import Begun, Ended, EndReason, SequenceId
 
 
@@ -36,6 +36,7 @@ class SequenceRequest:
     shares_prefix: bool = True
     client: str = ""
     deadline_s: float | None = None
+    adapters: Adapters = None
 
 
 PRIOR_TRIED, PRIOR_RIGHT = 2.0, 1.6  # hopeful, or nothing would be learned; one wrong guess shows

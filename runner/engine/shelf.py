@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from runner.engine.backend import SavedKey
+from runner.engine.backend import Adapters, SavedKey
 from runner.engine.prefix import NO_MATCH, Match, PrefixTree
 
 PLACES = 1024  # texts at most: what the index itself costs is bounded, too
@@ -73,25 +73,27 @@ class Shelf:
         pinned = 0 if self.pinned is None else self.size_bytes(self.length(self.pinned))
         return self.size_bytes(length) + pinned <= self._limit_bytes
 
-    def find(self, tokens: list[int], limit: int) -> Match:
+    def find(self, tokens: list[int], limit: int, adapters: Adapters = None) -> Match:
         """Find the longest usable prefix of ``tokens[:limit]``."""
         if not self._place_of:
             return NO_MATCH
         search = self._tree.match if self._can_trim else self._tree.whole
-        length, place, _ = search(tokens, limit)
+        length, place, _ = search(tokens, limit, adapters)
         return NO_MATCH if place is None else Match(length, None, self._key_at[place])
 
-    def common(self, tokens: list[int], limit: int) -> int:
+    def common(self, tokens: list[int], limit: int, adapters: Adapters = None) -> int:
         """Count how many of ``tokens[:limit]`` some text begins with, of use or not."""
-        return self._tree.match(tokens, limit).length
+        return self._tree.match(tokens, limit, adapters).length
 
-    def add(self, tokens: list[int], *, is_passing: bool = False) -> Added:
+    def add(
+        self, tokens: list[int], adapters: Adapters = None, *, is_passing: bool = False
+    ) -> Added:
         """Enter a text that ``fits``; texts that it makes useless, and the oldest, give way.
 
         One ``is_passing`` that no sequence began with is useless beside a longer passing one.
         """
         useless = set(self._place_of) if self._can_trim else set(self._passing)
-        dropped = self._prefixes(tokens, useless) if self._can_trim or is_passing else []
+        dropped = self._prefixes(tokens, adapters, useless) if self._can_trim or is_passing else []
         for key in dropped:
             self.remove(key)
         size_bytes = self.size_bytes(len(tokens))
@@ -100,7 +102,8 @@ class Shelf:
             self.remove(oldest)
             dropped.append(oldest)
         place = self._free.pop()
-        match = self._tree.match(tokens, len(tokens))
+        match = self._tree.match(tokens, len(tokens), adapters)
+        self._tree.enter(place, adapters)
         if match.slot is not None:
             self._tree.share(match.slot, place, match.length)
         if match.length < len(tokens):
@@ -114,8 +117,12 @@ class Shelf:
         return Added(key, dropped)
 
     def texts(self) -> list[tuple[SavedKey, list[int]]]:
-        """List all texts, the one used longest ago first."""
-        return [(key, self._tree.tokens(place)) for key, place in self._place_of.items()]
+        """List the texts of the model as it is loaded, the one used longest ago first."""
+        return [
+            (key, self._tree.tokens(place))
+            for key, place in self._place_of.items()
+            if self._tree.adapters(place) is None
+        ]
 
     def touch(self, key: SavedKey) -> None:
         """Make a text the last to give way."""
@@ -144,12 +151,14 @@ class Shelf:
         assert self.bytes <= self._limit_bytes, "over the limit"
         assert self._passing <= self._place_of.keys()
 
-    def _prefixes(self, tokens: list[int], keys: set[SavedKey]) -> list[SavedKey]:
+    def _prefixes(
+        self, tokens: list[int], adapters: Adapters, keys: set[SavedKey]
+    ) -> list[SavedKey]:
         """List those of some texts that ``tokens`` begin with."""
         return [
             key
             for key, place in self._place_of.items()
             if key in keys
             and key != self.pinned
-            and self._tree.length(place) == self._tree.common(place, tokens, len(tokens))
+            and self._tree.length(place) == self._tree.common(place, tokens, len(tokens), adapters)
         ]

@@ -14,6 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from runner.engine.backend import (
+    Adapters,
     Copy,
     Drop,
     MemoryOp,
@@ -90,7 +91,7 @@ class Slots:
     def stock(self, tokens: list[int]) -> SavedKey | None:
         """Enter a text that was saved before and is at hand again; None where it is of no use."""
         length = len(tokens)
-        if not self.shelf.fits(length) or self._known(tokens) == length:
+        if not self.shelf.fits(length) or self._known(tokens, None) == length:
             return None
         key, dropped = self.shelf.add(tokens)
         self._operations += map(Drop, dropped)
@@ -99,11 +100,13 @@ class Slots:
     def kept(self) -> list[tuple[SlotId | None, SavedKey | None, list[int]]]:
         """List the texts in slots, then the saved ones, the latest used first.
 
-        What the backend does not hold yet, as its operation is still to be done, is left out.
+        Only those of the model as it is loaded; and what the backend does not hold yet, as its
+        operation is still to be done, is left out.
         """
         pending = changed_slots(self._operations)
         saving = {op.key for op in self._operations if isinstance(op, Save)}
-        held = [(slot, None, self.tree.tokens(slot)) for slot in self._held if slot not in pending]
+        slots = [s for s in self._held if s not in pending and self.tree.adapters(s) is None]
+        held = [(slot, None, self.tree.tokens(slot)) for slot in slots]
         saved = [(None, key, text) for key, text in self.shelf.texts() if key not in saving]
         return [*reversed(held), *reversed(saved)]
 
@@ -120,20 +123,20 @@ class Slots:
                 case Restore(key, slot) if slot in result.lost:
                     self._drop(key)
 
-    def find(self, tokens: list[int], limit: int) -> Match:
+    def find(self, tokens: list[int], limit: int, adapters: Adapters = None) -> Match:
         """Find the longest prefix of ``tokens[:limit]`` that a new sequence can start from.
 
         A saved text counts where restoring it costs less than computing what it has more.
         """
         if limit == 0:
             return NO_MATCH
-        held = self._find_held(tokens, limit)
-        saved = self.shelf.find(tokens, limit)
+        held = self._find_held(tokens, limit, adapters)
+        saved = self.shelf.find(tokens, limit, adapters)
         return saved if self._pays(saved, held) else held
 
-    def _find_held(self, tokens: list[int], limit: int) -> Match:
+    def _find_held(self, tokens: list[int], limit: int, adapters: Adapters) -> Match:
         search = self.tree.match if self._capacity.can_trim else self.tree.whole
-        return search(tokens, limit)
+        return search(tokens, limit, adapters)
 
     def checkpoint(self, slot: SlotId, text: list[int], *, is_last: bool) -> None:
         """Save the content of a running slot where that is worth while.
@@ -142,10 +145,10 @@ class Slots:
         its text, but for one in each stride.
         """
         length, stride = len(text), self._policy.stride_tokens
-        known = self.shelf.find(text, length).length
+        known = self.shelf.find(text, length, self.tree.adapters(slot)).length
         if self._is_cheap(length, gain=length - known):
             is_passing = is_last and length // stride == known // stride
-            self._save(slot, text, is_passing=is_passing)
+            self._save(slot, text, self.tree.adapters(slot), is_passing=is_passing)
 
     def fits(self, match: Match, rows: int) -> bool:
         """Whether ``rows`` more cells exist when all cached texts but the match give way."""
@@ -153,30 +156,34 @@ class Slots:
             return True
         return self.tree.pinned(self._busy, match) + rows <= self._capacity.cells
 
-    def take(self, tokens: list[int], limit: int, match: Match) -> Taken:
+    def take(self, tokens: list[int], limit: int, match: Match, adapters: Adapters = None) -> Taken:
         """Make a slot busy with a prefix of ``tokens[:limit]``."""
         pauses = limit > 0 and self._capacity.saves_in_passing
-        parting = self._parting(tokens, limit) if pauses else 0
+        parting = self._parting(tokens, limit, adapters) if pauses else 0
         if match.key is not None:
-            slot, kept, is_copied = self._take_saved(match.key, tokens, match), match.length, True
+            slot = self._take_saved(match.key, tokens, match, adapters)
+            kept, is_copied = match.length, True
         else:
-            slot, kept, is_copied = self._take_held(tokens, limit, match)
+            slot, kept, is_copied = self._take_held(tokens, limit, match, adapters)
         self._busy.add(slot)
         marks = self._marks(kept, limit + 1, parting=parting) if pauses else []
         return Taken(slot, kept, is_copied, marks)
 
-    def _take_held(self, tokens: list[int], limit: int, match: Match) -> tuple[SlotId, int, bool]:
+    def _take_held(
+        self, tokens: list[int], limit: int, match: Match, adapters: Adapters
+    ) -> tuple[SlotId, int, bool]:
         slot = self._choose(match)
-        kept = self.tree.common(slot, tokens, limit)
+        kept = self.tree.common(slot, tokens, limit, adapters)
         if not self._capacity.can_trim and kept < self.tree.length(slot):
             kept = 0
         is_copied = False
-        if match.slot is not None and match.length - kept >= self.copy_min_tokens:
-            self._lose(slot, 0)
+        copies = match.slot is not None and match.length - kept >= self.copy_min_tokens
+        self._lose(slot, 0 if copies else kept)
+        if not self.tree.length(slot):
+            self.tree.enter(slot, adapters)
+        if match.slot is not None and copies:
             self._copy(match.slot, slot, match.length)
             kept, is_copied = match.length, not self._capacity.shares_cells
-        else:
-            self._lose(slot, kept)
         if limit == 0:
             self.tree.hide(slot)
         return slot, kept, is_copied
@@ -270,9 +277,10 @@ class Slots:
         is_short = lost < self.copy_min_tokens and lost <= match.length
         return is_short or match.length >= self._keep_share * length
 
-    def _parting(self, tokens: list[int], limit: int) -> int:
+    def _parting(self, tokens: list[int], limit: int, adapters: Adapters) -> int:
         """Tokens with which some text begins as well, whether it can serve or not."""
-        return max(self.tree.match(tokens, limit).length, self.shelf.common(tokens, limit))
+        held = self.tree.match(tokens, limit, adapters).length
+        return max(held, self.shelf.common(tokens, limit, adapters))
 
     def _marks(self, kept: int, end: int, *, parting: int) -> list[int]:
         """Say where a prompt is saved, of which ``kept`` of ``end`` tokens are there."""
@@ -288,7 +296,9 @@ class Slots:
         )
         return place_marks(kept, end, parting=parting, stride=stride, least=policy.pause_min_tokens)
 
-    def _take_saved(self, key: SavedKey, tokens: list[int], match: Match) -> SlotId:
+    def _take_saved(
+        self, key: SavedKey, tokens: list[int], match: Match, adapters: Adapters
+    ) -> SlotId:
         self.shelf.pinned = key
         slot = self._choose(match)
         self._lose(slot, 0)
@@ -296,6 +306,7 @@ class Slots:
         self.shelf.pinned = None
         self._patience_s -= self._copy_s(self.shelf.length(key))
         self.note(Restore(key, slot, match.length))
+        self.tree.enter(slot, adapters)
         self.tree.append(slot, tuple(tokens[: match.length]))
         if self._capacity.can_trim and match.length == self.shelf.length(key):
             self._drop(key)  # the slot has it now, and is about to have more
@@ -308,20 +319,23 @@ class Slots:
         if self.tree.length(slot) <= length:
             return
         text = self.tree.tokens(slot) if self._capacity.prefix_bytes else []
+        adapters = self.tree.adapters(slot)
         self.tree.trim(slot, length)
-        if text and self._is_worth_saving(text):
-            self._save(slot, text)
+        if text and self._is_worth_saving(text, adapters):
+            self._save(slot, text, adapters)
         self.note(Trim(slot, length))
 
-    def _save(self, slot: SlotId, text: list[int], *, is_passing: bool = False) -> None:
+    def _save(
+        self, slot: SlotId, text: list[int], adapters: Adapters, *, is_passing: bool = False
+    ) -> None:
         self._patience_s -= self._copy_s(len(text))
-        key, dropped = self.shelf.add(text, is_passing=is_passing)
+        key, dropped = self.shelf.add(text, adapters, is_passing=is_passing)
         self._operations += map(Drop, dropped)
         self.note(Save(slot, key, tuple(text)))
 
-    def _is_worth_saving(self, text: list[int]) -> bool:
+    def _is_worth_saving(self, text: list[int], adapters: Adapters) -> bool:
         length = len(text)
-        lost = length - self._known(text)
+        lost = length - self._known(text, adapters)
         least = max(self._policy.save_min_tokens, length * SAVE_SHARE)
         return lost >= least and self._is_cheap(length, gain=lost)
 
@@ -331,10 +345,12 @@ class Slots:
         is_quick = 2 * copy_s < gain * self._row_s and copy_s <= self._patience_s
         return is_quick and self.shelf.fits(length)
 
-    def _known(self, text: list[int]) -> int:
+    def _known(self, text: list[int], adapters: Adapters) -> int:
         """Tokens at the start of a text that a new sequence could have without computing them."""
-        length = len(text)
-        return max(self._find_held(text, length).length, self.shelf.find(text, length).length)
+        held, saved = (
+            find(text, len(text), adapters) for find in (self._find_held, self.shelf.find)
+        )
+        return max(held.length, saved.length)
 
     def _pays(self, saved: Match, held: Match) -> bool:
         """Whether restoring a saved text costs less than computing what it has more."""

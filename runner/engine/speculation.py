@@ -56,7 +56,7 @@ class Speculation:
         self._steps_idle += 1
         if self._steps_left < 0 or decode is not self._decode:
             self._decode = decode
-            self._review(decoding)
+            self._review({generator: decoding[generator] for generator in decode})
         return self._drafts if 0 < self._rows <= spare_rows else ()
 
     def account(

@@ -10,6 +10,7 @@ from runner.gguf.fault import HeaderCutOff
 from runner.gguf.header import MAX_HEADER_BYTES, read_header
 from runner.gguf.metadata import ModelMetadata, describe, render_parameters, render_size
 from runner.gguf.shards import ShardName, check_shards, parse_shard_name, render_shard_name
+from runner.gguf.types import ValueType
 from runner.gguf.values import Array, Field, Gguf, Split, TensorInfo
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ShardName",
     "Split",
     "TensorInfo",
+    "ValueType",
     "check_shards",
     "describe",
     "parse_shard_name",

@@ -36,6 +36,7 @@ class EngineFiles:
 
     model_path: Path
     chat_template: str | None = None  # packaged beside the model: rules over the GGUF's own
+    adapter_paths: tuple[Path, ...] = ()
     context_size: int | None = None  # tokens, as whoever packaged the model asks for
 
 
@@ -142,6 +143,7 @@ class Catalogue:
         return EngineFiles(
             model_path=bundle.gguf_path,
             chat_template=None if template is None else read_template(template),
+            adapter_paths=bundle.lora_paths,
             context_size=model.config.context_size,
         )
 

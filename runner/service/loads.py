@@ -92,6 +92,7 @@ class Loads:
             model_path=str(files.model_path),
             library_path=None if self._library_path is None else str(self._library_path),
             wishes=wishes,
+            adapter_paths=tuple(map(str, files.adapter_paths)),
             tuned=None if record is None else record.settings,
             tune_after_s=after_s,
             prefix_dir=self._prefix_dir(model, wishes),

@@ -17,12 +17,16 @@ class ChatPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     messages_json: str  # OpenAI message array, validated, as JSON text
     template_kwargs_json: str = "{}"
     add_generation_prompt: bool = True
-    continue_final_message: bool = False
+    # What the last message is continued with; True: a thought where it has nothing else.
+    continue_final_message: bool | Literal["content", "reasoning_content"] = False
     tools_json: str | None = None  # OpenAI ``tools`` array, validated; None: there are none
     tool_choice: Literal["auto", "none", "required"] = "auto"
     tool_name: str | None = None  # with "required": the one function that must be called
+    allowed_tools: tuple[str, ...] = ()  # all that may be called; empty: any
     parallel_tool_calls: bool | None = None  # None: as the template can
     enable_thinking: bool | None = None  # None: as the template does
+    reasoning_budget: int | None = None  # tokens of one thought, which is ended then; None: free
+    reasoning_budget_message: str = ""  # the last words of a thought that is ended so
     # "none" leaves the reasoning in the content, as the model wrote it.
     reasoning_format: Literal["none", "auto", "deepseek", "deepseek-legacy"] = "auto"
 

@@ -16,6 +16,8 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from runner.wire.adapters import AdapterFacts as AdapterFacts
+from runner.wire.adapters import AdapterScale as AdapterScale
 from runner.wire.chat import CallDelta as CallDelta
 from runner.wire.chat import ChatPrompt as ChatPrompt
 from runner.wire.settings import EngineSettings as EngineSettings
@@ -51,6 +53,7 @@ class Load(Message, frozen=True, tag="load"):
     library_path: str | None  # None: the library inside the package
     wishes: EngineWishes
     prefix_dir: str | None = None  # of this model's prefixes that are kept on disk
+    adapter_paths: tuple[str, ...] = ()  # LoRA, all in use unless a request says otherwise
     tuned: TunedSettings | None = None  # what was measured here for these wishes
     tune_after_s: float | None = None  # idle time after which to measure unasked; None: never
 
@@ -77,6 +80,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     eos_token: str
     reranks: bool = False  # of those with pooling: gives ranks of documents, not vectors
     dimensions: int = 0  # of a vector; 0: the model makes none
+    adapters: tuple[AdapterFacts, ...] = ()
 
 
 class Ready(Message, frozen=True, tag="ready"):
@@ -159,6 +163,7 @@ class Submit(Message, frozen=True, tag="submit"):
     deadline_s: float | None = None  # seconds from arrival
     cache_prompt: bool = True
     client: str = ""  # fairness key: who asks
+    adapters: tuple[AdapterScale, ...] | None = None  # no others; None: all, as they are
 
 
 class Ask(Message, frozen=True, tag="ask"):

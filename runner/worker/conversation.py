@@ -14,13 +14,8 @@ from runner.worker import plain_tools
 from runner.worker.gbnf import bare, either, forced, plural, single
 from runner.worker.parsing import Parser
 
-GRAMMAR_KEYS = (
-    "grammar",
-    "grammar_lazy",
-    "grammar_triggers",
-    "thinking_start_tag",
-    "thinking_end_tags",
-)
+THOUGHT_KEYS = ("thinking_start_tag", "thinking_end_tags", "generation_prompt")
+GRAMMAR_KEYS = ("grammar", "grammar_lazy", "grammar_triggers", *THOUGHT_KEYS)
 PARSER_KEYS = ("format", "parser", "generation_prompt")
 
 Request = dict[str, Any]
@@ -46,6 +41,7 @@ class Turn:
     preserved_tokens: tuple[str, ...] = ()
     # Settings of ``rn_gen_new`` that take the place of the request's own schema.
     grammar: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] | None = None  # one more of them: how long to think
     parser: dict[str, Any] | None = None  # of ``rn_parser_new``; None: text is content as it comes
 
 
@@ -138,21 +134,23 @@ def _bind(
     """Return what constrains and parses the answer: all that ``shown`` has but its prompt."""
     if not tools:
         return {**shown, "grammar": bare(shown["grammar"])}
-    if prompt.tool_name is not None:
+    bound = shown
+    names = prompt.allowed_tools if prompt.tool_name is None else (prompt.tool_name,)
+    if names:
         # The prompt goes on showing every tool, so its beginning stays in the prefix cache.
-        named = [tool for tool in tools if tool["function"]["name"] == prompt.tool_name]
-        request = request | {"tools": named, "parallel_tool_calls": False}
+        request = request | {"tools": [t for t in tools if t["function"]["name"] in names]}
+        if prompt.tool_name is not None:
+            request["parallel_tool_calls"] = False
         bound = template.apply(request)
-        return {**bound, "grammar": forced(_calls(bound, request))}
     if prompt.tool_choice == "required":
-        return {**shown, "grammar": forced(_calls(shown, request))}
+        return {**bound, "grammar": forced(_calls(bound, request))}
     if schema is None:
-        return {**shown, "grammar": _calls(shown, request)}
+        return {**bound, "grammar": _calls(bound, request)}
     calls = _calls(template.apply(request | {"tool_choice": "required"}), request)
     without = {key: value for key, value in request.items() if not key.startswith("tool")}
     content = template.apply(without | {"json_schema": schema})
     grammar = either(forced(calls), bare(content["grammar"]))
-    return {**shown, "grammar": grammar, "grammar_lazy": False}
+    return {**bound, "grammar": grammar, "grammar_lazy": False}
 
 
 def _calls(made: Made, request: Request) -> str:
@@ -166,12 +164,21 @@ def _turn(shown: Made, bound: Made, prompt: ChatPrompt) -> Turn:
     if bound["parser"]:
         parser = {key: bound[key] for key in PARSER_KEYS}
         parser["reasoning_format"] = prompt.reasoning_format
-    if grammar:
-        grammar["generation_prompt"] = bound["generation_prompt"]
     return Turn(
         shown["prompt"],
         tuple(shown["additional_stops"]),
         tuple(dict.fromkeys([*shown["preserved_tokens"], *bound["preserved_tokens"]])),
         grammar,
+        _budget(shown, prompt),
         parser,
     )
+
+
+def _budget(shown: Made, prompt: ChatPrompt) -> dict[str, Any] | None:
+    if prompt.reasoning_budget is None:
+        return None
+    return {
+        "tokens": prompt.reasoning_budget,
+        "message": prompt.reasoning_budget_message,
+        **{key: shown[key] for key in THOUGHT_KEYS},
+    }

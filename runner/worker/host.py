@@ -253,7 +253,10 @@ class Host:
         files = open_prefix_files(message, loaded)
         preparer = self._make_preparer(loaded, files)
         backend = LlamaBackend(
-            loaded.context, threads=settings.threads, threads_batch=settings.threads_batch
+            loaded.context,
+            threads=settings.threads,
+            threads_batch=settings.threads_batch,
+            adapters=loaded.adapters.usual,
         )
         tuner = make_tuner(loaded, message, send=self._outbox.send)
         parsing = Parsing(self._outbox.emit)
@@ -326,6 +329,7 @@ class Host:
             conversations=loaded.conversations,
             no_template=loaded.no_template,
             generators=loaded.context,
+            adapters=loaded.adapters,
             context_size=loaded.ready.settings.context_size,
             penalty_tokens=loaded.penalty_tokens,
             vocabulary=loaded.ready.model.vocabulary,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from runner.binding import Code, Context, Flag, NativeError, Prompt, Record, Stepper
 from runner.engine.backend import (
+    Adapters,
     Bind,
     Copy,
     Drop,
@@ -45,11 +46,25 @@ class LlamaBackend:
     ``saved`` are the texts that lost their slot.
     """
 
-    def __init__(self, context: Context, *, threads: int, threads_batch: int) -> None:
-        """``threads`` for a step of one row and ``threads_batch`` as the context was made with."""
+    def __init__(
+        self,
+        context: Context,
+        *,
+        threads: int,
+        threads_batch: int,
+        adapters: tuple[float, ...] = (),
+    ) -> None:
+        """``threads`` for a step of one row and ``threads_batch`` as the context was made with.
+
+        ``adapters`` are the scales of the model as it is loaded.
+        """
         self.threads = self._threads = max(threads, threads_batch)
         self._most = (threads, threads_batch)
         self._context = context
+        self._usual = adapters
+        self._adapters: Adapters = None  # in use
+        if adapters:
+            context.use_adapters(adapters)
         self._shares_parts = context.info.kv_unified and context.info.seq_rm == "part"
         self.saved = SavedTexts(context)
         self._stepper = Stepper(context, max_top_logprobs=MAX_TOP_LOGPROBS)
@@ -62,6 +77,8 @@ class LlamaBackend:
         try:
             if self.threads != self._threads:
                 self._use_threads(self.threads)
+            if plan.adapters != self._adapters:
+                self._use_adapters(plan.adapters)
             lost = self._operate_all(plan.memory)
             if lost:
                 return StepResult(Outcome.LOST, (), 0.0, lost=lost)
@@ -94,6 +111,10 @@ class LlamaBackend:
         single, batch = self._most
         self._context.set_threads(min(single, threads), min(batch, threads))
         self._threads = threads
+
+    def _use_adapters(self, adapters: Adapters) -> None:
+        self._context.use_adapters(self._usual if adapters is None else adapters)
+        self._adapters = adapters
 
     def _operate_all(self, operations: Iterable[MemoryOp]) -> tuple[SlotId, ...]:
         """Carry out memory operations; return the slots that could not be given their content.

@@ -20,6 +20,7 @@ from runner.gguf import ModelMetadata
 from runner.wire.messages import EngineSettings, EngineWishes, Load, ModelFacts, Ready
 from runner.worker import plain_tools, pooling_settings
 from runner.worker import settings as choosing
+from runner.worker.adapters import LoadedAdapters, load_adapters
 from runner.worker.conversation import Conversations
 from runner.worker.footprint import estimate
 from runner.worker.machine import survey
@@ -48,6 +49,7 @@ class Loaded:
     context: binding.Context
     conversations: Conversations | None
     no_template: str  # why there is none
+    adapters: LoadedAdapters
     memory: dict[str, Any]  # what the scheduler needs to know of the context's, by its names
     penalty_tokens: int  # the model's own hint; 0: none
     traits: choosing.Traits
@@ -100,8 +102,13 @@ def _load(
     layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
     model = binding.Model(library, path, gpu_layers=layers, watch=watch)
     info = model.info()
+    if info["pooling"] and message.adapter_paths:
+        problem = "adapters of a model for embeddings or ranking are not supported"
+        raise RunnerError(Kind.INVALID_MODEL, problem)
     if info["pooling"]:
         return _load_pool(message, model, system, machine, info=info, metadata=metadata)
+    paths = [Path(path) for path in message.adapter_paths]
+    adapters = load_adapters(model, paths, architecture=metadata.architecture)
     has_state = info["recurrent"] or info["hybrid"]
     traits = choosing.traits(
         metadata,
@@ -116,7 +123,9 @@ def _load(
     template, no_template = _make_template(model, wishes.chat_template)
     ready = Ready(
         pid=os.getpid(),
-        model=_facts(info, metadata, template.info if template else {}),
+        model=structs.replace(
+            _facts(info, metadata, template.info if template else {}), adapters=adapters.facts
+        ),
         settings=_in_force(wanted, context.info),
         system_info=system["system_info"],
         devices=tuple(f"{d['name']}: {d['description']}" for d in system["devices"]),
@@ -127,6 +136,7 @@ def _load(
         context,
         None if template is None else _conversations(model, template),
         no_template,
+        adapters,
         memory=_memory(context.info),
         penalty_tokens=int(info["sampling"].get("penalty_last_n", 0)),
         traits=traits,

@@ -13,6 +13,7 @@ from runner.gguf import (
     Gguf,
     HeaderCutOff,
     ModelMetadata,
+    ValueType,
     check_shards,
     describe,
     parse_shard_name,
@@ -29,6 +30,25 @@ def check_model_file(path: Path) -> ModelMetadata:
     parts = [first, *(_read(part) for part in _further_parts(path, first))]
     check_shards(parts)
     return describe(*parts)
+
+
+def check_adapter_file(path: Path, architecture: str) -> None:
+    """Read the header of a LoRA adapter for a model; raise RunnerError(INVALID_MODEL).
+
+    llama.cpp looks at some of these fields without asking for their types.
+    """
+    head = _read(path)
+    for key, wanted in (
+        ("general.type", "adapter"),
+        ("adapter.type", "lora"),
+        ("general.architecture", architecture),
+    ):
+        if head.text(key) != wanted:
+            message = f"it is no LoRA adapter for this model: {key} is not {wanted!a}"
+            raise RunnerError(Kind.INVALID_MODEL, message)
+    alpha = head.fields.get("adapter.lora.alpha")
+    if alpha is not None and alpha.type is not ValueType.F32:
+        raise RunnerError(Kind.INVALID_MODEL, "adapter.lora.alpha is not a float")
 
 
 def _further_parts(path: Path, first: Gguf) -> list[Path]:

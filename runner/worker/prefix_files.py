@@ -34,12 +34,12 @@ MAX_TOKENS = 1 << 20
 LEAST_GAIN_TOKENS = 32  # fewer are computed as fast as a file is read
 
 
-def fingerprint(model: Path, library: Path, settings: EngineSettings) -> bytes:
-    """Hash what a state depends on: the model's file, the library, the settings that shape it."""
-    stat = model.stat()
+def fingerprint(model: Iterable[Path], library: Path, settings: EngineSettings) -> bytes:
+    """Hash what a state depends on: the model's files, the library, the settings that shape it."""
+    stats = [(str(path.resolve()), path.stat()) for path in model]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     shape = (settings.kv_type, settings.kv_layout, settings.slots, settings.flash_attention)
-    facts = (str(model.resolve()), stat.st_size, stat.st_mtime_ns, shape, settings.context_size)
-    digest = hashlib.sha256(repr(facts).encode())
+    digest = hashlib.sha256(repr((files, shape, settings.context_size)).encode())
     digest.update(library.read_bytes())
     return digest.digest()
 

@@ -37,7 +37,9 @@ def open_prefix_files(message: Load, loaded: Loaded) -> PrefixFiles | None:
     library = loaded.model.library.path
     return PrefixFiles(
         Path(message.prefix_dir),
-        fingerprint=fingerprint(Path(message.model_path), library, settings),
+        fingerprint=fingerprint(
+            [Path(path) for path in (message.model_path, *message.adapter_paths)], library, settings
+        ),
         limit_bytes=settings.prefix_disk_bytes,
         can_cut=loaded.memory["can_trim"] and not loaded.memory["window_tokens"],
     )
@@ -48,7 +50,7 @@ def with_stored(prepare: Callable[..., Prepared], files: PrefixFiles) -> Callabl
 
     def prepare_with_stored(*arguments: Any) -> Prepared:
         prepared = prepare(*arguments)
-        if not prepared.request.shares_prefix:
+        if not prepared.request.shares_prefix or prepared.request.adapters is not None:
             return prepared
         return replace(prepared, stored=files.fetch(prepared.request.prompt))
 

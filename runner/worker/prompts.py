@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -24,6 +24,7 @@ from runner.wire.messages import (
     TextPrompt,
     TokenPrompt,
 )
+from runner.worker.adapters import LoadedAdapters
 from runner.worker.conversation import Conversations, Turn
 from runner.worker.infill import InfillTokens, infill_tokens
 from runner.worker.llama import MAX_TOP_LOGPROBS
@@ -85,6 +86,7 @@ class Prompter:
     vocabulary: int  # tokens
     infill: InfillTokens
     penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
+    adapters: LoadedAdapters = field(default_factory=LoadedAdapters)
 
     def prepare(self, submit: Submit, deadline_s: float | None, limit: Limit) -> Prepared:
         """Render, tokenise, and make the generator.
@@ -95,6 +97,7 @@ class Prompter:
         if self.generators is None:
             message = "this is an embedding or reranking model: it does not generate text"
             raise RunnerError(Kind.MODEL_NOT_SUPPORTED, message, param="model")
+        adapters = self.adapters.choose(submit.adapters)
         schema = submit.sampling.json_schema
         rendered = self.render(submit.prompt, submit.id, limit, json_schema=schema)
         tokens, turn = rendered.tokens, rendered.turn
@@ -111,6 +114,7 @@ class Prompter:
             shares_prefix=submit.cache_prompt,
             client=submit.client,
             deadline_s=deadline_s,
+            adapters=adapters,
         )
         return Prepared(request, stops, self._open_parser(submit, turn))
 
@@ -178,6 +182,8 @@ class Prompter:
         settings = generator_settings(submit, stops, context_size=self.context_size)
         if turn is not None:
             settings["preserved_tokens"] = turn.preserved_tokens
+            if turn.budget is not None:
+                settings["reasoning_budget"] = turn.budget
             if turn.grammar:
                 settings.pop("json_schema", None)  # it is part of that grammar
                 settings |= turn.grammar

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.wire.messages import Beat, InfillPrompt, Snippet
+from runner.wire.messages import AdapterScale, Beat, InfillPrompt, Snippet
 from tests.support.fake_service import Site, chat_body, serving
 
 PREFIXES = ["", "/engines", "/engines/llama.cpp"]
@@ -186,9 +186,45 @@ def test_slots_tell_how_many_are_busy_and_not_with_what() -> None:
     run(test)
 
 
+def test_adapters_are_told_by_name() -> None:
+    async def test(site: Site) -> None:
+        await site.chat("say a")
+        assert (await site.send("GET", "/lora-adapters")).json == [
+            {
+                "id": 0,
+                "path": "law",
+                "name": "law",
+                "scale": 1.0,
+                "task_name": "classify",
+                "prompt_prefix": "",
+            }
+        ]
+
+    run(test)
+
+
+@pytest.mark.parametrize("route", ["v1/chat/completions", "v1/completions", "infill"])
+def test_a_request_chooses_adapters(route: str) -> None:
+    async def test(site: Site) -> None:
+        lora = [{"name": "law", "scale": 0.5}]
+        prompts = {"prompt": "say a", "input_prefix": "say a", "input_suffix": "b"}
+        wanted = {
+            "v1/chat/completions": ["messages"],
+            "v1/completions": ["prompt"],
+            "infill": ["input_prefix", "input_suffix"],
+        }
+        members = chat_body("say a") | prompts
+        body = {name: members[name] for name in ["model", *wanted[route]]} | {"lora": lora}
+        assert (await site.post(f"/{route}", body)).status == 200
+        [submit] = site.engine.submitted
+        assert submit.adapters == (AdapterScale("law", 0.5),)
+
+    run(test)
+
+
 def test_a_view_loads_nothing() -> None:
     async def test(site: Site) -> None:
-        for target in ("/props?model=a", "/slots?model=a"):
+        for target in ("/props?model=a", "/slots?model=a", "/lora-adapters?model=a"):
             answer = await site.send("GET", target)
             assert (answer.status, answer.error["code"]) == (404, "not_found")
         assert (await site.send("GET", "/props")).status == 400

@@ -181,3 +181,77 @@ def test_thoughts_are_left_in_the_content_where_that_is_asked(thinker: WorkerCli
     assert answer.reasoning == ""
     assert answer.text
     assert last.reasoning_tokens == 0
+
+
+def test_of_some_allowed_tools_one_is_called(worker: WorkerClient) -> None:
+    for id in range(18, 22):
+        answer, _ = ask(
+            worker,
+            id,
+            "What is the weather in Rome?",
+            temperature=1.5,
+            tools_json=json.dumps(TOOLS),
+            tool_choice="required",
+            allowed_tools=("now",),
+            parallel_tool_calls=False,
+        )
+        assert [call.name for call in answer.calls] == ["now"]
+
+
+def test_a_choice_of_tools_changes_nothing_in_the_prompt(worker: WorkerClient) -> None:
+    asked = {"tools_json": json.dumps(TOOLS), "max_tokens": 8}
+    _, first = ask(worker, 22, "What is the time in Oslo?", **asked)
+    for id, choice in enumerate(
+        (
+            {"tool_choice": "required"},
+            {"tool_choice": "required", "tool_name": "now"},
+            {"allowed_tools": ("weather",)},
+        ),
+        start=23,
+    ):
+        _, last = ask(worker, id, "What is the time in Oslo?", **asked, **choice)
+        assert last.prompt_tokens == first.prompt_tokens
+        assert last.cached_tokens == first.prompt_tokens - 1
+
+
+@pytest.mark.parametrize("budget", [0, 5])
+def test_a_thought_ends_with_its_budget(thinker: WorkerClient, budget: int) -> None:
+    said = "Enough."
+    answer, last = ask(
+        thinker,
+        10 + budget,
+        "Why is the sky blue?",
+        max_tokens=40,
+        reasoning_budget=budget,
+        reasoning_budget_message=said,
+    )
+    assert answer.reasoning.endswith(said)
+    assert last.reasoning_tokens <= budget + 12  # those of the last words and of the end
+
+
+def test_a_budget_holds_with_a_structure(thinker: WorkerClient) -> None:
+    answer, last = ask(thinker, 20, "How much is 2 and 2?", schema=SCHEMA, reasoning_budget=4)
+    assert last.reason == "eos"
+    assert answer.reasoning
+    jsonschema.validate(json.loads(answer.text), SCHEMA)
+
+
+@pytest.mark.parametrize("continues", [True, "reasoning_content"])
+def test_a_thought_is_continued(thinker: WorkerClient, continues: Any) -> None:
+    messages = [
+        {"role": "user", "content": "Why is the sky blue?"},
+        {"role": "assistant", "content": "", "reasoning_content": "The user asks about the"},
+    ]
+    prompt = ChatPrompt(
+        messages_json=json.dumps(messages),
+        add_generation_prompt=False,
+        continue_final_message=continues,
+    )
+    id = 30 + (continues is True)
+    sampling = Sampling(temperature=0.0)
+    thinker.send(Submit(id=id, prompt=prompt, sampling=sampling, max_tokens=16))
+    [last] = thinker.wait_for_last(id)
+    assert isinstance(last, Ended), last
+    answer = join([event for event in thinker.log[id] if isinstance(event, Piece)])
+    assert answer.reasoning
+    assert not answer.reasoning.startswith("The user asks")

@@ -8,7 +8,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.backend import Copy, MemoryOp, Outcome, Restore, Trim
+from runner.engine.backend import Adapters, Copy, MemoryOp, Outcome, Restore, Trim
 from runner.engine.events import Begun, Ended, Failed
 from runner.engine.limits import Capacity, Policy
 from runner.errors import Kind
@@ -59,6 +59,7 @@ policies = st.builds(
     stride_tokens=st.sampled_from([5, 16]),
     headroom_tokens=st.sampled_from([1, 16]),
     draft_tokens=st.sampled_from([0, 0, 1, 8]),
+    turn_s=st.sampled_from([0.0, 0.01, 0.05]),
 )
 
 arrivals = st.tuples(
@@ -68,6 +69,7 @@ arrivals = st.tuples(
     st.sampled_from(["", "ann", "bob"]),
     st.booleans(),
     st.sampled_from([None, None, 0.05, 0.5]),
+    st.sampled_from([None, None, (0.0,), (0.5,)]),
 )
 cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
 steps = st.tuples(st.just("step"), st.integers(1, 6))
@@ -79,8 +81,10 @@ faults = st.dictionaries(
 
 
 @cache
-def expected(prompt: tuple[int, ...], max_tokens: int | None) -> tuple[str, str]:
-    return alone(prompt, context_size=CONTEXT, max_tokens=max_tokens)
+def expected(
+    prompt: tuple[int, ...], max_tokens: int | None, adapters: Adapters = None
+) -> tuple[str, str]:
+    return alone(prompt, context_size=CONTEXT, max_tokens=max_tokens, adapters=adapters)
 
 
 @given(
@@ -101,12 +105,12 @@ def test_every_id_ends_once_with_the_text_it_has_alone(
 ) -> None:
     driver = Driver(capacity, policy, outcomes)
     driver.backend.can_save, driver.backend.refuses = can_save, refused
-    asked: list[tuple[tuple[int, ...], int | None]] = []
+    asked: list[tuple[tuple[int, ...], int | None, Adapters]] = []
     for verb, *arguments in script:
         if verb == "submit":
-            prompt, max_tokens, client, shares, patience_s = arguments
+            prompt, max_tokens, client, shares, patience_s, adapters = arguments
             deadline_s = None if patience_s is None else driver.now_s + patience_s
-            asked.append((prompt, max_tokens))
+            asked.append((prompt, max_tokens, adapters))
             driver.submit(
                 len(asked) - 1,
                 prompt,
@@ -114,6 +118,7 @@ def test_every_id_ends_once_with_the_text_it_has_alone(
                 client=client,
                 shares_prefix=shares,
                 deadline_s=deadline_s,
+                adapters=adapters,
             )
         elif verb == "cancel":
             driver.cancel(arguments[0])
@@ -122,9 +127,11 @@ def test_every_id_ends_once_with_the_text_it_has_alone(
                 driver.step()
     driver.run(max_steps=4000)
 
-    for id, (prompt, max_tokens) in enumerate(asked):
+    for id, (prompt, max_tokens, adapters) in enumerate(asked):
         last = driver.last(id)
-        text, reason = expected(prompt, max_tokens) if len(prompt) < CONTEXT else ("", "")
+        text, reason = ("", "")
+        if len(prompt) < CONTEXT:
+            text, reason = expected(prompt, max_tokens, adapters)
         if isinstance(last, Ended):
             begun = [event for event in driver.events[id] if isinstance(event, Begun)]
             assert begun == [Begun(id, len(prompt), last.cached_tokens)]

@@ -15,6 +15,7 @@ from runner.store import StoredModel
 from runner.supervise import Completion, Death
 from runner.supervise.death import stopped
 from runner.wire.messages import (
+    AdapterFacts,
     Ask,
     Beat,
     EngineSettings,
@@ -42,6 +43,7 @@ FACTS = ModelFacts(
     pooling=False,
     bos_token="",
     eos_token="",
+    adapters=(AdapterFacts(name="law", task="classify"),),
 )
 SETTINGS = EngineSettings(
     context_size=64,

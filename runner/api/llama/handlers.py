@@ -59,6 +59,9 @@ class Llama:
             about = "tell how busy a model in memory is"
             query = (MODEL, FAIL_ON_NO_SLOT)
             yield Route("GET", f"{prefix}/slots", Scope.INFER, self.slots, about, query=query)
+            about = "list the LoRA adapters of a model in memory"
+            path, handler = f"{prefix}/lora-adapters", self.lora_adapters
+            yield Route("GET", path, Scope.INFER, handler, about, query=(MODEL,))
 
     async def tokenize(self, call: Call) -> None:
         """Tell the tokens of a text."""
@@ -106,6 +109,10 @@ class Llama:
         if call.query(FAIL_ON_NO_SLOT) and all(slot["is_processing"] for slot in shown):
             raise RunnerError(Kind.BUSY, "no slot is free", retry_after_s=1)
         await call.reply(msgspec.json.encode(shown))
+
+    async def lora_adapters(self, call: Call) -> None:
+        """Tell of the adapters of a model in memory."""
+        await call.reply(msgspec.json.encode(render.adapters(self._running(call))))
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         """Let a request that names no model mean the only one in memory."""

@@ -18,8 +18,16 @@ from runner.api.fields import (
     required,
     text,
 )
-from runner.api.openai import generation, sampling, structure
-from runner.wire.messages import Detokenize, InfillPrompt, Sampling, Snippet, Submit, Tokenize
+from runner.api.openai import adapters, generation, sampling, structure
+from runner.wire.messages import (
+    AdapterScale,
+    Detokenize,
+    InfillPrompt,
+    Sampling,
+    Snippet,
+    Submit,
+    Tokenize,
+)
 
 MAX_TOKENS = 2**20
 MAX_TOKEN = 2**31 - 1
@@ -54,6 +62,7 @@ class InfillRequest:
     stop: tuple[str, ...]
     stream: bool
     cache_prompt: bool
+    adapters: tuple[AdapterScale, ...] | None
     ignored: tuple[str, ...]
 
     def submits(self, *, client: str) -> list[Submit]:
@@ -67,6 +76,7 @@ class InfillRequest:
                 stop=self.stop,
                 cache_prompt=self.cache_prompt,
                 client=client,
+                adapters=self.adapters,
             )
         ]
 
@@ -163,6 +173,7 @@ def parse_infill(body: dict[str, Any]) -> InfillRequest:
         stop=fields.take(generation.STOP) or (),
         stream=fields.take(generation.STREAM) or False,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
+        adapters=fields.take(adapters.LORA),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

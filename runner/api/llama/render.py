@@ -159,6 +159,24 @@ def slots(model: RunningModel) -> list[dict[str, Any]]:
     ]
 
 
+def adapters(model: RunningModel) -> list[dict[str, Any]]:
+    """Render ``/lora-adapters`` of a loaded model, with the scales of requests that name none.
+
+    Their paths are nobody's business: the names stand there.
+    """
+    return [
+        {
+            "id": index,
+            "path": facts.name,
+            "name": facts.name,
+            "scale": 1.0,
+            "task_name": facts.task,
+            "prompt_prefix": facts.prompt_prefix,
+        }
+        for index, facts in enumerate(loaded(model).model.adapters)
+    ]
+
+
 def loaded(model: RunningModel) -> Ready:
     """Return what was loaded; raise UNAVAILABLE while it is not."""
     if model.ready is None:

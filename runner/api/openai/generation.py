@@ -20,6 +20,7 @@ from runner.api.fields import (
     refuse,
     required,
 )
+from runner.api.openai import adapters
 from runner.errors import Kind, RunnerError
 
 MAX_CHOICES = 16
@@ -114,7 +115,6 @@ PRIVATE = (
             "grammar_triggers",
             "grammar_type",
             "id_slot",
-            "lora",
             "n_cache_reuse",
             "n_discard",
             "n_keep",
@@ -161,6 +161,7 @@ FIELDS: tuple[Field[Any] | Ignored | Refused, ...] = (
     *LENGTHS,
     STOP,
     CACHE_PROMPT,
+    adapters.LORA,
     *UNUSED,
     *PRIVATE,
     *FOREIGN,

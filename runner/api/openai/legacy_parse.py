@@ -20,9 +20,16 @@ from runner.api.fields import (
     required,
     text,
 )
-from runner.api.openai import generation, sampling, structure
+from runner.api.openai import adapters, generation, sampling, structure
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import InfillPrompt, Sampling, Submit, TextPrompt, TokenPrompt
+from runner.wire.messages import (
+    AdapterScale,
+    InfillPrompt,
+    Sampling,
+    Submit,
+    TextPrompt,
+    TokenPrompt,
+)
 
 MAX_CHOICES = 128  # of all prompts together
 MAX_TOKENS = 2**20  # of one prompt
@@ -45,6 +52,7 @@ class CompletionRequest:
     stream: bool
     include_usage: bool
     cache_prompt: bool
+    adapters: tuple[AdapterScale, ...] | None
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submits(self, *, client: str) -> list[Submit]:
@@ -58,6 +66,7 @@ class CompletionRequest:
                 stop=self.stop,
                 cache_prompt=self.cache_prompt,
                 client=client,
+                adapters=self.adapters,
             )
             for prompt in self.prompts
             for choice in range(self.choices)
@@ -122,6 +131,7 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
         stream=stream,
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
+        adapters=fields.take(adapters.LORA),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

@@ -138,12 +138,14 @@ def _parse_message(value: Any, param: str, ignored: dict[str, None]) -> Message:
     calls = _parse_tool_calls(fields, param) if role == "assistant" else []
     refusal = fields.take(REFUSAL) if role == "assistant" else None
     content = _parse_content(fields, f"{param}.content")
-    if content is None and not calls and refusal is None:
-        refuse(f"{param}.content", "a string or an array of text parts", None)
     message["content"] = refusal if content is None else content
     for field in _TEXTS_OF_ROLE[role]:
         if (said := fields.take(field)) is not None:
             message[field.name] = said
+    if message["content"] is None and not calls:
+        if not message.get("reasoning_content"):
+            refuse(f"{param}.content", "a string or an array of text parts", None)
+        message["content"] = ""  # cut off while it thought
     if calls:
         message["tool_calls"] = calls
     ignored.update(dict.fromkeys(f"messages[].{name}" for name in fields))

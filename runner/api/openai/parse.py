@@ -23,16 +23,22 @@ from runner.api.fields import (
     as_boolean,
     as_text,
     boolean,
+    integer,
     members,
     refuse,
+    text,
     word,
 )
-from runner.api.openai import generation, messages, sampling, structure, tools
+from runner.api.openai import adapters, generation, messages, sampling, structure, tools
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 
 MAX_TEMPLATE_ARGUMENTS = 32
 MAX_TEMPLATE_CHARACTERS = 4096
+MAX_BUDGET = 2**31 - 1  # tokens
+MAX_BUDGET_CHARACTERS = 1024
+
+Continuation = bool | Literal["content", "reasoning_content"]
 
 # Names the template gets from us.
 RESERVED_ARGUMENTS = frozenset(
@@ -51,12 +57,13 @@ RESERVED_ARGUMENTS = frozenset(
 )
 
 
-def _read_continue(value: Any, param: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value not in ("auto", "content"):
-        refuse(param, 'true, false, "auto" or "content"', value)
-    return True
+def _read_continue(value: Any, param: str) -> Continuation:
+    match value:
+        case bool() | "content" | "reasoning_content":
+            return value
+        case "auto":
+            return True
+    refuse(param, 'true, false, "auto", "content" or "reasoning_content"', value)
 
 
 # ---- fields ----------------------------------------------------------------------------------
@@ -71,6 +78,19 @@ REASONING_EFFORT = word(
     'how much to think, for templates that know degrees; "none": not at all',
     ("none", "minimal", "low", "medium", "high", "xhigh"),
 )
+BUDGETS = tuple(
+    integer(name, f"tokens a thought may have before it is ended; -1: any{more}", -1, MAX_BUDGET)
+    for name, more in (
+        ("reasoning_budget", ""),
+        ("reasoning_budget_tokens", " (llama-server's name)"),
+        ("thinking_budget_tokens", " (its other name)"),
+    )
+)
+BUDGET_MESSAGE = text(
+    "reasoning_budget_message",
+    "the last words of a thought that is ended so",
+    max_characters=MAX_BUDGET_CHARACTERS,
+)
 TEMPLATE_ARGUMENTS = members(
     "chat_template_kwargs",
     "arguments for the model's template, such as enable_thinking",
@@ -78,8 +98,8 @@ TEMPLATE_ARGUMENTS = members(
 )
 CONTINUE = Field(
     "continue_final_message",
-    "whether a last message of the assistant is continued",
-    {"enum": [True, False, "auto", "content"]},
+    "whether a last message of the assistant is continued, and what of it",
+    {"enum": [True, False, "auto", "content", "reasoning_content"]},
     _read_continue,
 )
 GENERATION_PROMPT = boolean(
@@ -103,6 +123,8 @@ SHAPE = Shape(
         sampling.TOP_LOGPROBS,
         REASONING_EFFORT,
         REASONING_FORMAT,
+        *BUDGETS,
+        BUDGET_MESSAGE,
         TEMPLATE_ARGUMENTS,
         CONTINUE,
         GENERATION_PROMPT,
@@ -148,6 +170,7 @@ def parse(body: dict[str, Any]) -> ChatRequest:
         stream=stream,
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
+        adapters=fields.take(adapters.LORA),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 
@@ -185,13 +208,7 @@ def _parse_prompt(
             "continue_final_message needs a last message of the assistant",
             param="continue_final_message",
         )
-    continues = is_prefill and wanted is not False
-    if continues and "tool_calls" in conversation[-1]:
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            "a message with tool calls cannot be continued",
-            param=f"messages[{len(conversation) - 1}].tool_calls",
-        )
+    continues = _check_continued(conversation, True if wanted is None else wanted)
     arguments = parse_template_arguments(fields)
     return ChatPrompt(
         messages_json=msgspec.json.encode(conversation).decode(),
@@ -200,11 +217,49 @@ def _parse_prompt(
         tools_json=asked.tools_json,
         tool_choice=asked.choice,
         tool_name=asked.name,
+        allowed_tools=asked.allowed,
         parallel_tool_calls=asked.parallel,
         reasoning_format=fields.take(REASONING_FORMAT) or "auto",
+        reasoning_budget=_parse_budget(fields),
+        reasoning_budget_message=fields.take(BUDGET_MESSAGE) or "",
         enable_thinking=parse_thinking(fields.take(REASONING_EFFORT), arguments),
         template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
+
+
+def _check_continued(conversation: list[messages.Message], wanted: Continuation) -> Continuation:
+    """Return what is continued of the last message; raise INVALID_REQUEST where nothing can be."""
+    last, param = conversation[-1], f"messages[{len(conversation) - 1}]"
+    if last["role"] != "assistant" or wanted is False:
+        return False
+    if "tool_calls" in last:
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            "a message with tool calls cannot be continued",
+            param=f"{param}.tool_calls",
+        )
+    if wanted == "reasoning_content" and (last["content"] or "reasoning_content" not in last):
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            "to continue a thought the last message must have reasoning_content and no content",
+            param=f"{param}.content" if last["content"] else f"{param}.reasoning_content",
+        )
+    return wanted
+
+
+def _parse_budget(fields: Fields) -> int | None:
+    """Read the names of one budget; -1 is llama-server's "as long as it takes"."""
+    given = {budget.name: fields.take(budget) for budget in BUDGETS}
+    budgets = {budget for budget in given.values() if budget is not None}
+    if len(budgets) > 1:
+        names = " and ".join(name for name, budget in given.items() if budget is not None)
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"{names} name different budgets; send one",
+            param=BUDGETS[0].name,
+        )
+    budget = next(iter(budgets), -1)
+    return None if budget == -1 else budget
 
 
 def parse_thinking(effort: str | None, arguments: dict[str, Any]) -> bool | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from runner.api.fields import (
     Field,
     Fields,
+    Required,
     Shape,
     anything,
     array,
@@ -39,6 +40,7 @@ class Tools:
     choice: Literal["auto", "none", "required"] = "auto"
     name: str | None = None
     parallel: bool | None = None
+    allowed: tuple[str, ...] = ()
 
 
 TYPE = required(word("type", "what it is", ("function",)))
@@ -51,9 +53,17 @@ FUNCTION = required(
 )
 TOOL = Shape("tool", (TYPE, FUNCTION))
 TOOLS = array("tools", "functions that the model may call", {"items": TOOL, "maxItems": MAX_TOOLS})
+ALLOWED_NAME = required(NAME)
+ALLOWED_FUNCTION = required(nested("function", "the function", Shape("named", (ALLOWED_NAME,))))
+ALLOWED_TOOL = Shape("allowed tool", (TYPE, ALLOWED_FUNCTION))
+Mode = Literal["auto", "required"]
+MODE: Required[Mode] = required(word("mode", "whether one must be called", get_args(Mode)))
+ALLOWED_TOOLS = required(array("tools", "those that may be called", {"items": ALLOWED_TOOL}))
+ALLOWED = Shape("allowed tools", (MODE, ALLOWED_TOOLS))
 TOOL_CHOICE = anything(
     "tool_choice",
-    'whether it must: "auto", "none", "required", or the function that it must call',
+    'whether it must: "auto", "none", "required", the function that it must call, or those that it '
+    "may call",
     {"type": ["string", "object"]},
 )
 PARALLEL = boolean("parallel_tool_calls", "whether one answer may hold several calls")
@@ -73,9 +83,9 @@ def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
     ]
     names = [tool["function"]["name"] for tool in tools]
     _check(tools, names)
-    choice, name = _parse_choice(fields.take(TOOL_CHOICE), names)
+    choice = _parse_choice(fields.take(TOOL_CHOICE), names)
     parallel = fields.take(PARALLEL)
-    return Tools(write(tools), choice, name, parallel) if tools else Tools()
+    return replace(choice, tools_json=write(tools), parallel=parallel) if tools else Tools()
 
 
 def write(tools: list[Tool]) -> str:
@@ -150,24 +160,45 @@ def parse_parameters(
     return {"type": "object", **parameters}
 
 
-def _parse_choice(
-    value: Any, names: list[str]
-) -> tuple[Literal["auto", "none", "required"], str | None]:
+def _parse_choice(value: Any, names: list[str]) -> Tools:
+    """Return what is said of calls: all of ``Tools`` but the tools."""
     match value:
         case None | "auto":
-            return "auto", None
+            return Tools()
         case "none":
-            return "none", None
+            return Tools(choice="none")
         case "required":
             if not names:
                 refuse("tool_choice", '"auto" or "none", as there are no tools', value)
-            return "required", None
+            return Tools(choice="required")
         case {"type": "function", "function": {"name": str(name)}}:
             if name not in names:
                 refuse("tool_choice.function.name", "the name of one of the tools", name)
-            return "required", name
+            return Tools(choice="required", name=name)
+        case {"type": "allowed_tools"}:
+            return _parse_allowed(value.get("allowed_tools"), names)
     refuse(
         "tool_choice",
-        '"auto", "none", "required" or {"type": "function", "function": {"name": ...}}',
+        '"auto", "none", "required", {"type": "function", "function": {"name": ...}} '
+        'or {"type": "allowed_tools", "allowed_tools": {"mode": ..., "tools": [...]}}',
         value,
     )
+
+
+def _parse_allowed(value: Any, names: list[str]) -> Tools:
+    """Read which of the tools may be called. The model is told of all, or no prefix would last."""
+    param = "tool_choice.allowed_tools"
+    fields = ALLOWED.open(value, param)
+    mode = fields.take(MODE)
+    items = fields.take(ALLOWED_TOOLS)
+    if not 1 <= len(items) <= MAX_TOOLS:
+        refuse(f"{param}.tools", f"1 to {MAX_TOOLS} tools", items)
+    allowed: dict[str, None] = {}
+    for index, item in enumerate(items):
+        tool = ALLOWED_TOOL.open(item, f"{param}.tools[{index}]")
+        tool.take(TYPE)
+        name = tool.take(ALLOWED_FUNCTION).take(ALLOWED_NAME)
+        if name not in names:
+            refuse(f"{param}.tools[{index}].function.name", "the name of one of the tools", name)
+        allowed[name] = None
+    return Tools(choice=mode, allowed=tuple(allowed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engine.backend import GeneratorId, Outcome, Plan
+from runner.engine.backend import Adapters, GeneratorId, Outcome, Plan
 from runner.engine.events import Begun, Ended, Event, Failed, Piece, SequenceId
 from runner.engine.fake import FakeBackend
 from runner.engine.limits import Capacity, Policy
@@ -152,10 +152,14 @@ class Driver:
 
 
 def alone(
-    prompt: tuple[int, ...], *, context_size: int = 256, max_tokens: int | None = 8
+    prompt: tuple[int, ...],
+    *,
+    context_size: int = 256,
+    max_tokens: int | None = 8,
+    adapters: Adapters = None,
 ) -> tuple[str, str]:
     """Text and end reason of a prompt that has a whole fresh engine to itself."""
     driver = Driver(capacity(slots=1, parallel=1, context_size=context_size, batch_size=512))
-    driver.submit(1, prompt, max_tokens=max_tokens)
+    driver.submit(1, prompt, max_tokens=max_tokens, adapters=adapters)
     driver.run()
     return driver.text(1), driver.ended(1).reason

@@ -10,11 +10,12 @@ import pytest
 from runner.api.asking import ChatRequest
 from runner.api.openai.parse import parse, parse_model_name
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import ChatPrompt, Sampling, Submit
+from runner.wire.messages import AdapterScale, ChatPrompt, Sampling, Submit
 
 NAMED = {"type": "function", "function": {"name": "f"}}
 USER = {"role": "user", "content": "Hi"}
 ASSISTANT = {"role": "assistant", "content": "Hel"}
+THOUGHT = {"role": "assistant", "reasoning_content": "Well, "}
 
 
 def request(**members: Any) -> ChatRequest:
@@ -148,7 +149,6 @@ def test_what_is_wrong_is_named(members: dict[str, Any], param: str) -> None:
         ("n_discard", -1),
         ("n_cache_reuse", 256),
         ("id_slot", 0),
-        ("lora", [{"id": 0, "scale": 1}]),
         ("chat_parser", "{}"),
         ("speculative.n_max", 16),
     ],
@@ -195,13 +195,20 @@ def test_what_has_no_effect_is_reported() -> None:
         ([USER, ASSISTANT], {}, False, True),
         ([USER, ASSISTANT], {"continue_final_message": True}, False, True),
         ([USER, ASSISTANT], {"continue_final_message": "auto"}, False, True),
-        ([USER, ASSISTANT], {"continue_final_message": "content"}, False, True),
+        ([USER, ASSISTANT], {"continue_final_message": "content"}, False, "content"),
+        ([USER, THOUGHT], {}, False, True),
+        (
+            [USER, THOUGHT],
+            {"continue_final_message": "reasoning_content"},
+            False,
+            "reasoning_content",
+        ),
         ([USER, ASSISTANT], {"continue_final_message": False}, True, False),
         ([USER, ASSISTANT], {"add_generation_prompt": False}, False, True),
     ],
 )
 def test_a_last_message_of_the_assistant_is_continued(
-    messages: list[Any], members: dict[str, Any], adds_prompt: bool, continues: bool
+    messages: list[Any], members: dict[str, Any], adds_prompt: bool, continues: bool | str
 ) -> None:
     prompt = request(messages=messages, **members).prompt
     assert (prompt.add_generation_prompt, prompt.continue_final_message) == (
@@ -221,6 +228,71 @@ def test_a_call_cannot_be_continued() -> None:
     call = {"function": {"name": "f", "arguments": "{}"}}
     error = refusal(messages=[USER, {"role": "assistant", "tool_calls": [call]}])
     assert error.param == "messages[1].tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        (ASSISTANT, "messages[1].content"),
+        ({"role": "assistant", "content": ""}, "messages[1].reasoning_content"),
+        ({**THOUGHT, "content": "So"}, "messages[1].content"),
+    ],
+)
+def test_only_a_thought_can_be_continued_as_one(message: Any, param: str) -> None:
+    error = refusal(messages=[USER, message], continue_final_message="reasoning_content")
+    assert error.param == param
+
+
+# ---- thoughts and adapters -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "budget"),
+    [
+        ({}, None),
+        ({"reasoning_budget": -1}, None),
+        ({"reasoning_budget": 0}, 0),
+        ({"reasoning_budget_tokens": 7}, 7),
+        ({"thinking_budget_tokens": 7, "reasoning_budget": 7}, 7),
+    ],
+)
+def test_a_thought_may_have_a_budget(members: dict[str, Any], budget: int | None) -> None:
+    assert request(**members).prompt.reasoning_budget == budget
+
+
+def test_the_last_words_of_a_thought_may_be_given() -> None:
+    prompt = request(reasoning_budget=5, reasoning_budget_message="Enough.").prompt
+    assert (prompt.reasoning_budget, prompt.reasoning_budget_message) == (5, "Enough.")
+
+
+def test_adapters_are_passed_on() -> None:
+    assert request().submits(client="")[0].adapters is None
+    lora = [{"id": 0, "scale": 1}, {"name": "law", "scale": -0.5}]
+    [submit] = request(lora=lora).submits(client="")
+    assert submit.adapters == (AdapterScale(0, 1.0), AdapterScale("law", -0.5))
+    assert request(lora=[]).submits(client="")[0].adapters == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"reasoning_budget": -2}, "reasoning_budget"),
+        ({"reasoning_budget": 1, "thinking_budget_tokens": 2}, "reasoning_budget"),
+        ({"reasoning_budget_message": "x" * 1025}, "reasoning_budget_message"),
+        ({"lora": {"0": 1.0}}, "lora"),
+        ({"lora": [{}] * 65}, "lora"),
+        ({"lora": [1]}, "lora[0]"),
+        ({"lora": [{"scale": 1}]}, "lora[0]"),
+        ({"lora": [{"id": 0, "name": "x", "scale": 1}]}, "lora[0]"),
+        ({"lora": [{"id": 0}]}, "lora[0].scale"),
+        ({"lora": [{"id": 0, "scale": 101}]}, "lora[0].scale"),
+        ({"lora": [{"id": -1, "scale": 1}]}, "lora[0].id"),
+        ({"lora": [{"name": 1, "scale": 1}]}, "lora[0].name"),
+    ],
+)
+def test_what_makes_no_budget_and_no_adapter_is_named(members: dict[str, Any], param: str) -> None:
+    error = refusal(**members)
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, param)
 
 
 def test_template_arguments_are_passed_on_as_they_are() -> None:

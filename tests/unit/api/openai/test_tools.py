@@ -19,6 +19,11 @@ def tool(name: str = "weather", **members: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": CITY} | members}
 
 
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
 def parse(**members: Any) -> tuple[Tools, list[str]]:
     ignored: dict[str, None] = {}
     fields = Fields(members)
@@ -73,6 +78,17 @@ def test_a_choice(members: dict[str, Any], expected: tuple[Any, ...]) -> None:
     assert (parsed.choice, parsed.name, parsed.parallel) == expected
 
 
+def test_only_some_tools_may_be_called_and_all_are_told_of() -> None:
+    choice = allowed("required", "now", "weather", "now")
+    parsed, _ = parse(tools=[tool(), tool("now"), tool("sea")], tool_choice=choice)
+    assert (parsed.choice, parsed.name, parsed.allowed) == ("required", None, ("now", "weather"))
+    assert [one["function"]["name"] for one in json.loads(parsed.tools_json or "")] == [
+        "weather",
+        "now",
+        "sea",
+    ]
+
+
 def test_a_choice_without_tools_asks_for_nothing() -> None:
     assert parse(tool_choice="auto", parallel_tool_calls=True, tools=[]) == (Tools(), [])
 
@@ -101,6 +117,22 @@ def test_a_choice_without_tools_asks_for_nothing() -> None:
         (
             {"tools": [tool()], "tool_choice": {"type": "function", "function": {"name": "f"}}},
             "tool_choice.function.name",
+        ),
+        (
+            {"tools": [tool()], "tool_choice": {"type": "allowed_tools"}},
+            "tool_choice.allowed_tools",
+        ),
+        (
+            {"tools": [tool()], "tool_choice": allowed("none", "weather")},
+            "tool_choice.allowed_tools.mode",
+        ),
+        (
+            {"tools": [tool()], "tool_choice": allowed("auto")},
+            "tool_choice.allowed_tools.tools",
+        ),
+        (
+            {"tools": [tool()], "tool_choice": allowed("auto", "weather", "sea")},
+            "tool_choice.allowed_tools.tools[1].function.name",
         ),
         ({"parallel_tool_calls": 1}, "parallel_tool_calls"),
         ({"functions": [{}]}, "functions"),
