@@ -103,6 +103,20 @@ def test_an_error_later_is_the_last_line() -> None:
     run(test)
 
 
+def test_a_model_that_takes_long_to_load_fails_in_a_line() -> None:
+    async def test(site: Site) -> None:
+        site.spawn.loading = asyncio.Event()
+        site.spawn.error = RunnerError(Kind.LOAD_FAILED, "it does not load")
+        async with site.connect() as (reader, writer):
+            body = json.dumps(asking("say Hi")).encode()
+            writer.write(render_request("POST", "/api/chat", JSON_FIELD, body=body))
+            assert b" 200 " in await reader.readuntil(b"\r\n")
+            site.spawn.loading.set()
+            assert b'{"error": "it does not load"}\n' in await reader.read()
+
+    run(test, patience_s=0.01)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/api/nothing", 404), ("GET", "/api/chat", 405), ("POST", "/api/show", 404)],

@@ -18,7 +18,7 @@ from runner.api.ollama import options
 from runner.api.ollama.keep_alive import KEEP_ALIVE
 from runner.api.ollama.names import MODEL, NAME, take_model
 from runner.api.ollama.options import OPTIONS, Options
-from runner.api.ollama.parse import Keeping
+from runner.api.ollama.parse import Keeping, take_keeping
 from runner.api.ollama.text import arrival, keep
 from runner.api.openai import pooling
 from runner.api.routes import Route
@@ -80,7 +80,7 @@ def parse_embed(body: dict[str, Any]) -> EmbedRequest | Keeping:
     fields, ignored = Fields(body, shape=EMBED), dict[str, None]()
     model, inputs = take_model(fields), fields.take(_INPUT) or ()
     if not inputs:
-        return Keeping(model, fields.take(KEEP_ALIVE))
+        return take_keeping(fields, model)
     return EmbedRequest(
         model=model,
         inputs=inputs,
@@ -97,7 +97,7 @@ def parse_embeddings(body: dict[str, Any]) -> EmbedRequest | Keeping:
     fields, ignored = Fields(body, shape=EMBEDDINGS), dict[str, None]()
     model, prompt = take_model(fields), fields.take(_PROMPT)
     if not prompt:
-        return Keeping(model, fields.take(KEEP_ALIVE))
+        return take_keeping(fields, model)
     return EmbedRequest(
         model=model,
         inputs=(prompt,),
@@ -165,8 +165,7 @@ class Embeddings:
 
 
 async def _reply(call: Call, asked: EmbedRequest | Keeping, body: bytes) -> None:
-    ignored = () if isinstance(asked, Keeping) else asked.ignored
-    await call.reply(body, headers=[faults.JSON_TYPE, *ignored_header(ignored)])
+    await call.reply(body, headers=[faults.JSON_TYPE, *ignored_header(asked.ignored)])
 
 
 async def _embed(lease: Lease, asked: EmbedRequest) -> Pooled:

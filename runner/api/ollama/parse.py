@@ -65,6 +65,13 @@ class Keeping:
 
     model: str
     keep_alive_s: float | None
+    ignored: tuple[str, ...]  # names of fields, which have no effect
+
+
+def take_keeping(fields: Fields, model: str) -> Keeping:
+    """Read a request that says nothing; whatever it has beside that is of no use."""
+    keep_alive_s = fields.take(KEEP_ALIVE)
+    return Keeping(model, keep_alive_s, tuple(fields))
 
 
 # ---- fields of both --------------------------------------------------------------------------
@@ -157,7 +164,8 @@ def parse_chat(body: dict[str, Any]) -> TextRequest | Keeping:
     model = take_model(fields)
     messages = fields.take(conversation.MESSAGES) or []
     if not messages:
-        return Keeping(model, fields.take(KEEP_ALIVE))
+        fields.take(_STREAM)  # one line is told either way
+        return take_keeping(fields, model)
     said = conversation.parse(messages, ignored)
     asked = tools.parse(Fields({"tools": fields.take(tools.TOOLS)}), ignored)
     think = fields.take(conversation.THINK)
@@ -200,7 +208,8 @@ def parse_generate(body: dict[str, Any]) -> TextRequest | Keeping:
     prompt = fields.take(_PROMPT) or ""
     images = fields.take(conversation.IMAGES) or []
     if not prompt and not images:
-        return Keeping(model, fields.take(KEEP_ALIVE))
+        fields.take(_STREAM)  # one line is told either way
+        return take_keeping(fields, model)
     return _finish(fields, model, _take_prompt(fields, prompt, images, ignored), ignored)
 
 

@@ -17,27 +17,35 @@ from runner.wire.pieces import join, join_calls
 DONE_REASONS = {"eos": "stop", "stop": "stop", "length": "length", "context": "length"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timing:
     """When a request came, and what counts since. All in nanoseconds."""
 
     arrived_unix_ns: int
     arrived_ns: int  # by the clock of ``now_ns``
     now_ns: Callable[[], int]  # which never goes back
+    _written: tuple[int, str] = (-1, "")  # the last second that was written, and how
 
     def elapsed_ns(self) -> int:
         """Return how long ago it came."""
         return self.now_ns() - self.arrived_ns
 
     def now(self) -> str:
-        """Write the time of day."""
-        return render_moment(self.arrived_unix_ns + self.elapsed_ns())
+        """Write the time of day, as :func:`render_moment` does."""
+        seconds, rest_ns = divmod(self.arrived_unix_ns + self.elapsed_ns(), 10**9)
+        if self._written[0] != seconds:
+            self._written = (seconds, _render_second(seconds))
+        return f"{self._written[1]}.{rest_ns:09}Z"
 
 
 def render_moment(unix_ns: int) -> str:
     """Write a time as Go does (RFC 3339 with nanoseconds, UTC)."""
     seconds, rest_ns = divmod(unix_ns, 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09}Z"
+    return f"{_render_second(seconds)}.{rest_ns:09}Z"
+
+
+def _render_second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).replace(tzinfo=None).isoformat()
 
 
 # ---- where an answer's parts stand -----------------------------------------------------------
@@ -145,11 +153,18 @@ class Choice:
 
 
 class Chunks:
-    """The lines of one answer as it comes; calls are told when they are whole."""
+    """The lines of one answer as it comes; calls are told when they are whole.
+
+    What all lines of text have in common is rendered once.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._calls: list[CallDelta] = []
+        before, _, after = encode(answer.members(NOTHING)).partition(b'""')  # where text stands
+        self._head = b'{"model":%b,"created_at":"' % encode(answer.model)
+        self._before = b'",' + before[1:]
+        self._after = after[:-1] + b',"done":false}\n'
 
     def first(self, _: Begun) -> bytes:
         """Render nothing: there is no opening."""
@@ -157,10 +172,13 @@ class Chunks:
 
     def piece(self, piece: Piece) -> bytes:
         """Render what is new; nothing when there is none to tell."""
+        if piece.text and not (piece.reasoning or piece.calls or piece.logprobs):
+            now = self._answer.timing.now().encode()
+            return self._head + now + self._before + encode(piece.text) + self._after
         self._calls += piece.calls
         shown = msgspec.structs.replace(piece, calls=()) if piece.calls else piece
         if not (shown.text or shown.reasoning or shown.logprobs):
-            return b""
+            return b""  # for example a call that goes on
         return self._answer.line(shown)
 
     def last(self, ended: Ended) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 from runner.api.answering import Answering, Form
 from runner.api.call import Call, Handler, while_wanted
+from runner.api.choosing import ignored_header
+from runner.api.faults import JSON_TYPE
 from runner.api.keys import Scope
 from runner.api.ollama import faults, render
 from runner.api.ollama.parse import (
@@ -59,7 +61,8 @@ class Text:
             await keep(asked, call, self._engines, self._catalogue)
             is_loaded = asked.keep_alive_s != 0
             said = members(render.NOTHING)
-            await call.reply(render.kept(asked.model, said, is_loaded=is_loaded, now=timing.now()))
+            body = render.kept(asked.model, said, is_loaded=is_loaded, now=timing.now())
+            await call.reply(body, headers=[JSON_TYPE, *ignored_header(asked.ignored)])
             return
 
         async def begin(lease: Lease) -> render.Answer:

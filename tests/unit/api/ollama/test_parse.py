@@ -320,11 +320,12 @@ def test_what_is_not_honoured_is_refused(name: str, value: Any) -> None:
 
 
 def test_saying_nothing_is_about_memory() -> None:
-    assert parse_chat({"model": "a", "messages": []}) == Keeping("a", None)
-    assert parse_generate({"model": "a", "keep_alive": 0}) == Keeping("a", 0.0)
-    assert parse_embed({"model": "a", "input": []}) == Keeping("a", None)
+    body = {"model": "a", "messages": [], "stream": True, "options": {}}
+    assert parse_chat(body) == Keeping("a", None, ("options",))
+    assert parse_generate({"model": "a", "keep_alive": 0}) == Keeping("a", 0.0, ())
+    assert parse_embed({"model": "a", "input": []}) == Keeping("a", None, ())
     assert parse_embeddings({"model": "a", "prompt": "", "keep_alive": -1}) == Keeping(
-        "a", math.inf
+        "a", math.inf, ()
     )
 
 
