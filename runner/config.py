@@ -43,7 +43,7 @@ class Settings(NamedTuple):
     allowed_hosts: tuple[str, ...] = ()  # added to the loopback names; "*" allows all
     allowed_origins: tuple[str, ...] = ()  # added to the loopback origins; "*" allows all
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    keep_alive_s: float = 300.0  # idle time before a model is unloaded; math.inf: never
+    keep_alive_s: float | None = None  # idle time before a model is unloaded; math.inf: never
     max_loaded_models: int | None = None
     model_aliases: tuple[tuple[str, str], ...] = ()  # (pattern, name of the model it stands for)
     max_transfers: int = 4  # pulls and pushes at a time; more wait

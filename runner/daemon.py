@@ -19,17 +19,19 @@ from typing import Any, NamedTuple
 import runner
 from runner.api import About, App, Backend, Keys
 from runner.config import Settings
+from runner.durations import render_keep_alive
 from runner.errors import RunnerError
 from runner.exposure import bracketed, build_policy, check_exposure, find_bridges, read_keys
 from runner.net import AccessRecord, Limits, Server
-from runner.oci import ModelConfig
 from runner.registry.network import Network, read_network
 from runner.service import (
     Aliases,
     Catalogue,
+    Configured,
+    Configuring,
     EngineLimits,
     Engines,
-    ModelSettings,
+    Options,
     ResponseStore,
     Transfers,
     Tuning,
@@ -75,7 +77,8 @@ async def _serve(
 ) -> None:
     store = await asyncio.to_thread(open_store, settings)
     with _signals() as (stop, hurry):
-        async with _service(settings, store, network) as (catalogue, engines, transfers):
+        async with _service(settings, store, network) as service:
+            catalogue, engines, transfers, configuring = service
             bridges = find_bridges(settings)
             responses = ResponseStore(settings.state_path / "responses")
             app = App(
@@ -83,6 +86,7 @@ async def _serve(
                 engines,
                 transfers,
                 responses=responses,
+                configuring=configuring,
                 upkeep=build_upkeep(settings, store),
                 policy=build_policy(settings, keys, bridges=bridges),
                 about=build_about(settings),
@@ -105,14 +109,12 @@ async def _serve(
 @asynccontextmanager
 async def _service(
     settings: Settings, store: Store, network: Network
-) -> AsyncIterator[tuple[Catalogue, Engines, Transfers]]:
+) -> AsyncIterator[tuple[Catalogue, Engines, Transfers, Configuring]]:
     """Open what serves requests, and close it: workers first, then the store's threads."""
     client = TransferClient(store, network, memory_bytes=partial(available_bytes, ()))
     transfers = Transfers(client, max_running=settings.max_transfers)
     catalogue = Catalogue(store, transfers, aliases=Aliases(settings.model_aliases))
-
-    async def settings_for(model: StoredModel) -> ModelSettings:
-        return choose_settings(settings, model)
+    configuring = build_configuring(settings, catalogue)
 
     async def estimate(model: StoredModel, wishes: EngineWishes) -> MemoryNeed:
         return footprint.estimate(await catalogue.describe(model), wishes)
@@ -120,7 +122,7 @@ async def _service(
     engines = Engines(
         catalogue,
         build_spawn(),
-        settings_for=settings_for,
+        settings_for=configuring.settings_for,
         estimate=estimate,
         limits=build_engine_limits(settings),
         tuning=build_tuning(settings, os.environ),
@@ -128,7 +130,7 @@ async def _service(
         available_bytes=memory_meter(read_build()),
     )
     try:
-        yield catalogue, engines, transfers
+        yield catalogue, engines, transfers, configuring
     finally:
         await engines.close(LAST_GRACE_S)
         await transfers.close()
@@ -308,24 +310,17 @@ def library_key() -> str:
         return "unknown"
 
 
-def choose_settings(settings: Settings, model: StoredModel) -> ModelSettings:
-    """Say how a model is to be run: as this daemon was told, else as it was packaged."""
-    wishes = {name: getattr(settings, name, None) for name in EngineWishes.__struct_fields__}
-    wishes["context_size"] = wishes["context_size"] or packaged_context(model.config)
-    return ModelSettings(
-        EngineWishes(**wishes), settings.keep_alive_s, draft_model=settings.draft_model
-    )
-
-
-def packaged_context(config: ModelConfig) -> int | None:
-    """Return the context that whoever packaged a model asks for, in tokens; None: no wish.
-
-    Docker Model Runner packages every model with the context it was trained for: the most it could
-    have, not what memory is to be taken for.
-    """
-    trained = config.gguf.get(f"{config.architecture}.context_length")
-    is_wish = config.context_size is not None and str(config.context_size) != trained
-    return config.context_size if is_wish else None
+def build_configuring(settings: Settings, catalogue: Catalogue) -> Configuring:
+    """Say where models' options are kept, and what this daemon was told for all of them."""
+    stated = {
+        name: getattr(settings, name)
+        for name in Options.__struct_fields__
+        if name in Settings._fields
+    }
+    if settings.keep_alive_s is not None:
+        stated["keep_alive"] = render_keep_alive(settings.keep_alive_s)
+    configured = Configured(settings.state_path / "settings")
+    return Configuring(catalogue, configured, Options(**stated))
 
 
 def memory_meter(build: Any) -> Callable[[Iterable[int]], int | None]:

@@ -32,11 +32,11 @@ def render_keep_alive(seconds: float) -> str:
     """Write a time span as Go does (``5m0s``); :data:`FOREVER` is ``-1``."""
     if seconds == FOREVER:
         return "-1"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
     if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+        return f"{hours}h{minutes}m{rest:g}s"
+    return f"{minutes}m{rest:g}s" if minutes else f"{rest:g}s"
 
 
 _NUMBER = r"\d+(?:\.\d+)?"

@@ -12,6 +12,7 @@ from runner.api.anthropic.models import Models as AnthropicModels
 from runner.api.call import Call
 from runner.api.gate import Policy
 from runner.api.llama.handlers import Llama
+from runner.api.management.configuring import Configure
 from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
 from runner.api.management.models import Models as ModelRoutes
@@ -33,7 +34,7 @@ from runner.api.openai.reranking import Reranking
 from runner.api.responses.handlers import Responses
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
-from runner.service import Catalogue, Engines, ResponseStore, Transfers, Upkeep
+from runner.service import Catalogue, Configuring, Engines, ResponseStore, Transfers, Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class App:
         transfers: Transfers,
         *,
         responses: ResponseStore,
+        configuring: Configuring,
         upkeep: Upkeep,
         policy: Policy,
         about: About,
@@ -84,6 +86,7 @@ class App:
             Storage(catalogue, engines, upkeep, survey=about.survey),
             ModelRoutes(catalogue, transfers),
             EngineRoutes(engines, survey=about.survey),
+            Configure(configuring, engines),
             System(catalogue, version=about.version, log_path=about.log_path),
         )
         # In this order: the first that fits a path has it.

@@ -56,6 +56,7 @@ COMMANDS = (
     Command("list", "list the stored models", ("ls",)),
     Command("inspect", "show what is known of a stored model, as JSON"),
     Command("show", "show a stored model on a page, with the engine's settings"),
+    Command("configure", "set how a model is run, for good; or show what is set", ("config",)),
     Command("tag", "give a stored model another name"),
     Command("rm", "remove models from the store"),
     Command("ps", "list the models in memory"),

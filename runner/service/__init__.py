@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from runner.service.aliases import Aliases
 from runner.service.catalogue import DEFAULT_MODEL, Catalogue
+from runner.service.configured import Configured
+from runner.service.configuring import Configuring, Setting
 from runner.service.engines import EngineLimits, Engines
 from runner.service.jobs import Watch
 from runner.service.lease import Lease
 from runner.service.memory import available_bytes
+from runner.service.options import ModelSettings, Options
 from runner.service.residency import Phase
-from runner.service.resident import ModelSettings, RunningModel
+from runner.service.resident import RunningModel
 from runner.service.responses import ResponseStore, StoredResponse
 from runner.service.transfers import Transfers
 from runner.service.tuning import Record, Tuning
@@ -35,6 +38,10 @@ __all__ = [
     "Aliases",
     "Catalogue",
     "Checkup",
+    "Configured",
+    "Configuring",
+    "Setting",
+    "Options",
     "Diagnosis",
     "EngineLimits",
     "Engines",

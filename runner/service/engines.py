@@ -16,9 +16,9 @@ from time import monotonic
 
 from runner.errors import Kind, RunnerError
 from runner.service.backoff import Failures, after_failure, refusal
-from runner.service.catalogue import spellings
 from runner.service.lease import Lease, Spawn
-from runner.service.loads import Estimate, Loads, Models
+from runner.service.loads import Estimate, Loads, Models, called_by
+from runner.service.options import ModelSettings
 from runner.service.refusals import closing, is_short_of_memory, refused
 from runner.service.residency import (
     ModelKey,
@@ -26,13 +26,7 @@ from runner.service.residency import (
     Ticket,
     plan,
 )
-from runner.service.resident import (
-    ModelSettings,
-    Resident,
-    RunningModel,
-    cause_of_end,
-    renewable,
-)
+from runner.service.resident import Resident, RunningModel, cause_of_end, renewable
 from runner.service.tuning import WORTH_RELOADING, Record, Tuning
 from runner.service.waiting import Waiter, Waiting
 from runner.store import StoredModel
@@ -138,7 +132,7 @@ class Engines:
         or waited for are skipped, as are names that are not loaded. Raises
         RunnerError(INVALID_REFERENCE).
         """
-        called = None if names is None else await self._called(names)
+        called = None if names is None else await called_by(self._models, names)
         wanted = self._queue.counts()
         idle = [
             resident
@@ -151,6 +145,26 @@ class Engines:
         for resident in idle:
             await resident.gone.wait()
         return len(idle)
+
+    async def refresh(self, name: str, *, load: bool) -> None:
+        """Have a loaded model go by its settings of now; ``load`` one that is not loaded.
+
+        What must be loaded anew for that is, as soon as nobody uses it. All in the background; a
+        name that no model has is passed over.
+        """
+        try:
+            model = await self._models.resolve(name)
+        except RunnerError as error:
+            if error.kind is not Kind.MODEL_NOT_FOUND:
+                raise
+            return
+        resident = self._residents.get(ModelKey(str(model.id)))
+        if resident is None:
+            if load and not self._is_closed:
+                self._do(self._warm(name))
+        else:
+            resident.take(await self._settings_for(model))
+            self.tick()
 
     async def close(self, grace_s: float) -> None:
         """Refuse new leases, let workers finish for ``grace_s`` seconds, end and reap them all."""
@@ -191,18 +205,6 @@ class Engines:
         for key in todo.load:
             self._load(key, now_s)
         self._set_timer(None if todo.wake_s is None else todo.wake_s - now_s)
-
-    async def _called(self, names: Sequence[str]) -> set[str]:
-        """Return all that the names may mean: what is written, and the ids of the models now."""
-        called = set[str]().union(*map(spellings, names))
-        for name in names:
-            try:
-                called.add(str((await self._models.resolve(name)).id))
-            except RunnerError as error:
-                # One that was deleted may still be loaded.
-                if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
-                    raise
-        return called
 
     # ---- the queue ---------------------------------------------------------------------------
 
@@ -311,17 +313,20 @@ class Engines:
 
     def _renew(self, resident: Resident) -> None:
         """Load an idle model anew, with the settings that were found since."""
-        LOG.info("loading %s anew, with faster settings", resident.name)
+        LOG.info("loading %s anew, with other settings", resident.name)
         self._stop(resident, grace_s=0)
 
         async def load_again() -> None:
             await resident.gone.wait()
-            try:
-                (await self.lease(resident.name, keep_alive_s=resident.keep_alive_s)).release()
-            except RunnerError as error:
-                LOG.warning("%s was not loaded anew: %s", resident.name, error)
+            await self._warm(resident.name, keep_alive_s=resident.keep_alive_s)
 
         self._do(load_again())
+
+    async def _warm(self, name: str, *, keep_alive_s: float | None = None) -> None:
+        try:
+            (await self.lease(name, keep_alive_s=keep_alive_s)).release()
+        except RunnerError as error:
+            LOG.warning("%s was not loaded: %s", name, error)
 
     def _do(self, chore: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(chore)

@@ -7,8 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
+from msgspec import structs
+
+from runner.service.options import with_defaults
 from runner.supervise import Completion, Death
-from runner.wire.messages import Beat, Load, Measured, Ready, Request, Tuned
+from runner.wire.messages import Beat, Load, Measured, Ready, Request, Sampling, Submit, Tuned
 
 
 class Engine(Protocol):
@@ -55,9 +58,18 @@ class Lease:
     Use as ``async with await engines.lease(name) as lease``.
     """
 
-    def __init__(self, model_id: str, engine: Engine, *, on_release: Callable[[Lease], None]):
+    def __init__(
+        self,
+        model_id: str,
+        engine: Engine,
+        *,
+        sampling: Sampling,
+        on_release: Callable[[Lease], None],
+    ):
+        """``sampling`` is for what requests leave open of how tokens are chosen."""
         self.model_id = model_id  # the stored model's digest, "sha256:…"
         self._engine = engine
+        self._sampling = sampling
         self._on_release = on_release
         self._completions: list[Completion] = []
         self._is_released = False
@@ -74,6 +86,9 @@ class Lease:
         completion whose only event is ``Failed``.
         """
         assert not self._is_released, "a lease is used after its release"
+        if isinstance(request, Submit):
+            sampling = with_defaults(request.sampling, self._sampling)
+            request = structs.replace(request, sampling=sampling)
         completion = self._engine.submit(request)
         self._completions.append(completion)
         return completion

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from runner.errors import Kind, RunnerError
-from runner.service.catalogue import EngineFiles
-from runner.service.resident import ModelSettings
+from runner.service.catalogue import EngineFiles, spellings
+from runner.service.options import ModelSettings
 from runner.service.tuning import Record, Tuning
 from runner.store import StoredModel
 from runner.wire.messages import WIRE_VERSION, EngineWishes, Load, MemoryNeed
@@ -29,6 +29,19 @@ class Models(Protocol):
 
     async def engine_files(self, model: StoredModel) -> EngineFiles:
         """Say what an engine loads."""
+
+
+async def called_by(models: Models, names: Sequence[str]) -> set[str]:
+    """Return all that some names may mean: what is written, and the ids of the models now."""
+    called = set[str]().union(*map(spellings, names))
+    for name in names:
+        try:
+            called.add(str((await models.resolve(name)).id))
+        except RunnerError as error:
+            # One that was deleted may still be loaded.
+            if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.INTEGRITY):
+                raise
+    return called
 
 
 Estimate = Callable[[StoredModel, EngineWishes], Awaitable[MemoryNeed]]

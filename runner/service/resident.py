@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from runner.errors import Kind, RunnerError
 from runner.service.lease import Engine, Lease
+from runner.service.options import ModelSettings
 from runner.service.residency import ModelKey, Phase, Stay, Ticket
 from runner.store import StoredModel
 from runner.wire.messages import (
     Beat,
     EngineSettings,
-    EngineWishes,
     Measured,
     MemoryNeed,
     ModelFacts,
@@ -23,15 +23,6 @@ from runner.wire.messages import (
 )
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """How one model is to be run."""
-
-    wishes: EngineWishes
-    keep_alive_s: float = 300.0  # idle seconds before it is unloaded; math.inf keeps it
-    draft_model: str | None = None  # name of the stored model that guesses for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +121,14 @@ class Resident:
         """Whether it will go, or could."""
         return self.is_stopping or not (self.leases or self.keep_alive_s == math.inf)
 
+    def take(self, settings: ModelSettings) -> None:
+        """Go by new settings: at once where they allow that, else when it is loaded anew."""
+        old, self.settings = self.settings, settings
+        if settings.keep_alive_s != old.keep_alive_s:
+            self.keep_alive_s = settings.keep_alive_s
+        if (settings.wishes, settings.draft_model) != (old.wishes, old.draft_model):
+            self.is_outdated = True
+
     def progressed(self, fraction: float) -> None:
         """Note the share loaded."""
         self.fraction = fraction
@@ -146,7 +145,7 @@ class Resident:
         assert self.engine is not None, "a model is leased before it is loaded"
         if keep_alive_s is not None:
             self.keep_alive_s = keep_alive_s
-        lease = Lease(self.key, self.engine, on_release=on_release)
+        lease = Lease(self.key, self.engine, sampling=self.settings.sampling, on_release=on_release)
         self.leases.add(lease)
         self.granted_s = self.used_s = now_s
         return lease

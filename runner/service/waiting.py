@@ -9,9 +9,9 @@ from itertools import count
 
 from runner.errors import RunnerError
 from runner.service.lease import Lease
+from runner.service.options import ModelSettings
 from runner.service.refusals import busy
 from runner.service.residency import ModelKey, Ticket, TicketId
-from runner.service.resident import ModelSettings
 from runner.store import StoredModel
 from runner.wire.messages import MemoryNeed
 

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": {"engine", "wire", "binding", "gguf"},
     "supervise": {"wire"},
     "transfer": {"oci", "gguf", "registry", "store"},
-    "service": {"oci", "gguf", "transfer", "store", "supervise", "wire"},
+    "service": {"durations", "oci", "gguf", "transfer", "store", "supervise", "wire"},
     "api": {"durations", "http", "net", "oci", "wire", "service"},
     "cli": {"config", "durations", "places", "logs", "http"},
     "exposure": {"api", "config", "net"},

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig
 from runner.service.catalogue import EngineFiles
-from runner.service.resident import ModelSettings
+from runner.service.options import ModelSettings
 from runner.store import StoredModel
 from runner.supervise import Completion, Death
 from runner.supervise.death import stopped
@@ -176,7 +176,8 @@ class FakeModels:
         self.files: dict[str, EngineFiles] = {}
 
     async def resolve(self, name: str) -> StoredModel:
-        return await self.obtain(name)
+        tagged = (model for model in self.models.values() if name in model.tags)
+        return next(tagged, None) or await self.obtain(name)
 
     async def obtain(self, name: str) -> StoredModel:
         if name not in self.models:

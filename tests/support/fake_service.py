@@ -17,7 +17,16 @@ from runner.api import About, App, Backend, Policy
 from runner.errors import RunnerError
 from runner.net import Limits, Server
 from runner.oci import Reference, Role
-from runner.service import Engines, ResponseStore, Transfers, Upkeep, Usage
+from runner.service import (
+    Configured,
+    Configuring,
+    Engines,
+    Options,
+    ResponseStore,
+    Transfers,
+    Upkeep,
+    Usage,
+)
 from runner.store import Removal, StoredModel
 from runner.supervise import Completion
 from runner.wire.messages import (
@@ -41,7 +50,7 @@ from runner.wire.messages import (
     TokenLogprob,
     TokenPrompt,
 )
-from tests.support.fake_engine import FakeEngine, FakeModels, as_usual, estimate
+from tests.support.fake_engine import FakeEngine, FakeModels, estimate
 from tests.support.fake_transfers import FakeTransferClient
 
 TIMINGS = Timings(cache_n=2, prompt_n=5, prompt_ms=1.0, predicted_n=2, predicted_ms=1.0)
@@ -320,10 +329,12 @@ async def serving(
     patience_s: float = 10.0,
     upkeep: Upkeep | None = None,
     responses_path: Path | None = None,
+    settings_path: Path = Path("/nowhere"),
 ) -> AsyncIterator[Site]:
     """Serve scripted models on a free port of loopback."""
     catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
-    engines = Engines(catalogue, spawn, settings_for=as_usual, estimate=estimate)
+    configuring = Configuring(catalogue, Configured(settings_path), Options())  # type: ignore[arg-type]
+    engines = Engines(catalogue, spawn, settings_for=configuring.settings_for, estimate=estimate)
     about = About(
         version="9.9",
         survey=lambda: Backend("Running: llama.cpp test", 77),
@@ -340,6 +351,7 @@ async def serving(
         engines,
         transfers,
         responses=responses,
+        configuring=configuring,
         upkeep=upkeep or FakeUpkeep(),  # type: ignore[arg-type]
         policy=policy or Policy(),
         about=about,

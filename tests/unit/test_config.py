@@ -23,7 +23,7 @@ def test_defaults() -> None:
     assert settings.socket_path == Path("/home/ada/.local/share/runner/run/runner.sock")
     assert settings.log_path == Path("/home/ada/.local/state/runner/runner.log")
     assert settings.state_file == Path("/home/ada/.local/state/runner/daemon.json")
-    assert settings.keep_alive_s == 300
+    assert settings.keep_alive_s is None
     assert settings.api_keys == ()
     assert settings.context_size is None
 

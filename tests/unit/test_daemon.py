@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
@@ -91,36 +92,28 @@ def test_limits_are_settings() -> None:
     assert daemon.build_engine_limits(settings()).max_loaded > 0
 
 
+def test_what_the_daemon_was_told_holds_for_every_model() -> None:
+    told = settings(
+        flash_attention=False,
+        keep_alive_s=math.inf,
+        context_size=512,
+        draft_model="ai/tiny",
+        speculation=True,
+        prefix_ram_bytes=0,
+    )
+    configuring = daemon.build_configuring(told, None)  # type: ignore[arg-type]
+    chosen = asyncio.run(configuring.settings_for(packaged(2048)))
+    assert (chosen.wishes.context_size, chosen.wishes.flash_attention) == (512, False)
+    assert (chosen.wishes.speculation, chosen.wishes.prefix_ram_bytes) == (True, 0)
+    assert (chosen.wishes.threads, chosen.keep_alive_s) == (None, math.inf)
+    assert chosen.draft_model == "ai/tiny"
+    assert set(chosen.origins.values()) == {"serve"}
+
+
 def packaged(context_size: int | None) -> StoredModel:
     config = ModelConfig(context_size=context_size)
     manifest = Manifest(Descriptor("application/json", Digest.of(b""), 0), (), b"")
     return StoredModel(Digest.of(b""), (), 0, config, manifest, 0)
-
-
-def test_wishes_are_settings() -> None:
-    wished = settings(flash_attention=False, keep_alive_s=math.inf)
-    chosen = daemon.choose_settings(wished, packaged(None))
-    assert (chosen.wishes.context_size, chosen.wishes.flash_attention) == (None, False)
-    assert (chosen.wishes.threads, chosen.keep_alive_s) == (None, math.inf)
-    assert chosen.draft_model is None
-
-
-def test_a_draft_model_is_named_and_other_wishes_go_on_as_they_are() -> None:
-    wished = settings(draft_model="ai/tiny", speculation=True, prefix_ram_bytes=0)
-    chosen = daemon.choose_settings(wished, packaged(None))
-    assert chosen.draft_model == "ai/tiny"
-    assert (chosen.wishes.speculation, chosen.wishes.prefix_ram_bytes) == (True, 0)
-
-
-@pytest.mark.parametrize(
-    ("daemon_wish", "package_wish", "expected"),
-    [(512, None, 512), (None, 2048, 2048), (512, 2048, 512)],
-)
-def test_the_context_is_as_the_daemon_was_told_else_as_the_model_was_packaged(
-    daemon_wish: int | None, package_wish: int | None, expected: int
-) -> None:
-    chosen = daemon.choose_settings(settings(context_size=daemon_wish), packaged(package_wish))
-    assert chosen.wishes.context_size == expected
 
 
 @pytest.mark.parametrize(
@@ -208,16 +201,6 @@ def test_registries_are_reached_as_flags_say_then_as_the_environment_says(tmp_pa
     network = daemon.build_network(wanted._replace(registry_mirrors="https://m.example"), env)
     assert network.insecure_registries == frozenset({"b.example"})
     assert (network.mirrors, network.is_offline) == (("https://m.example",), True)
-
-
-@pytest.mark.parametrize(("wish", "expected"), [(8192, None), (4096, 4096), (None, None)])
-def test_a_package_that_asks_for_the_context_of_the_training_asks_for_nothing(
-    wish: int | None, expected: int | None
-) -> None:
-    config = ModelConfig(
-        architecture="llama", context_size=wish, gguf={"llama.context_length": "8192"}
-    )
-    assert daemon.packaged_context(config) == expected
 
 
 @pytest.mark.parametrize("build", [None, {}, {"backend": "cuda"}])

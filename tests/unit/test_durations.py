@@ -52,7 +52,7 @@ def test_what_is_no_keep_alive(text: str) -> None:
     [
         (FOREVER, "-1"),
         (0.0, "0s"),
-        (59.9, "59s"),
+        (59.9, "59.9s"),
         (300.0, "5m0s"),
         (3661.0, "1h1m1s"),
         (86400.0, "24h0m0s"),

@@ -13,9 +13,9 @@ from runner.api import faults
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.choosing import ignored_header
 from runner.api.fields import Field, Fields, Shape, as_text, boolean, integer, refuse, text
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.ollama import options
-from runner.api.ollama.keep_alive import KEEP_ALIVE
 from runner.api.ollama.names import MODEL, NAME, take_model
 from runner.api.ollama.options import OPTIONS, Options
 from runner.api.ollama.parse import Keeping, take_keeping

@@ -19,8 +19,8 @@ from runner.api.fields import (
     refuse,
     text,
 )
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.ollama import conversation, options
-from runner.api.ollama.keep_alive import KEEP_ALIVE
 from runner.api.ollama.names import MODEL, NAME, take_model
 from runner.api.ollama.options import OPTIONS, Options
 from runner.api.openai import structure, tools

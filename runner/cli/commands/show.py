@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from runner.cli.commands.configure import render_value
 from runner.cli.commands.ps import until
 from runner.cli.commands.tune import switch, threads
 from runner.cli.console import Console
@@ -52,11 +53,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         engine = [("State", "not loaded"), *describe_record(record)]
     else:
         engine = [("State", state(loaded, console.now_s())), *describe_engine(loaded)]
-    console.write(render_page(model, engine))
+    rows = remote.call("GET", model_path(model["id"], under="/engines/settings"))
+    console.write(render_page(model, engine, list(describe_settings(rows))))
     return 0
 
 
-def render_page(model: dict[str, Any], engine: Sequence[Line]) -> str:
+def render_page(
+    model: dict[str, Any], engine: Sequence[Line], settings: Sequence[Line] = ()
+) -> str:
     """Lay the page out: as Docker's, with the engine's settings before the long metadata."""
     config = model.get("config") or {}
     metadata = sorted((config.get("gguf") or {}).items())
@@ -71,6 +75,9 @@ def render_page(model: dict[str, Any], engine: Sequence[Line]) -> str:
     if engine:
         lines = (f"  {name + ':':<17}{printable(text)}\n" for name, text in engine)
         sections.append("Engine:\n" + "".join(lines))
+    if settings:
+        lines = (f"  {name + ':':<20}{printable(text)}\n" for name, text in settings)
+        sections.append("Settings:\n" + "".join(lines))
     if metadata:
         lines = (f"  {printable(name)}: {printable(str(value))}\n" for name, value in metadata)
         sections.append("GGUF Metadata:\n" + "".join(lines))
@@ -113,6 +120,12 @@ def describe_engine(loaded: dict[str, Any]) -> Iterator[Line]:
             else ""
         ),
     )
+
+
+def describe_settings(rows: Sequence[dict[str, Any]]) -> Iterator[Line]:
+    """Tell each setting with who said so."""
+    for row in rows:
+        yield row["name"], f"{render_value(row['value'])} ({row['origin']})"
 
 
 def describe_record(record: dict[str, Any] | None) -> Iterator[Line]:

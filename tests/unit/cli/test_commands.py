@@ -297,6 +297,11 @@ SETTINGS = {
     "prefix_disk_bytes": 0,
     "origin": "tuned",
 }
+RULING = [
+    {"name": "keep_alive", "value": "30m0s", "origin": "request"},
+    {"name": "context_size", "value": 4096, "origin": "configure"},
+    {"name": "flash_attention", "value": False, "origin": "measured"},
+]
 LOADED = {
     "model_name": "ai/smollm2",
     "id": ID,
@@ -324,7 +329,11 @@ def test_ps_tells_of_the_engine_when_asked() -> None:
 def test_show_is_dockers_page_with_the_engine_in_it() -> None:
     model = SMOLLM | {"created": 1_769_000_000}
     model["config"] = SMOLLM["config"] | {"gguf": {"b.key": "2", "a.key": "1\x1b"}}
-    answers = {"GET /models/smollm2": model, "GET /engines/ps": [LOADED]}
+    answers = {
+        "GET /models/smollm2": model,
+        "GET /engines/ps": [LOADED],
+        f"GET /engines/settings/{ID}": RULING,
+    }
     code, out, err, _ = run_command(answers, "show", "smollm2")
     assert (code, err) == (0, "")
     assert (
@@ -352,6 +361,11 @@ Engine:
   Batch:           512 rows, 256 at a time
   Speculation:     up to 8 tokens, 45% of them right
   Prefixes:        1.50GB of memory
+
+Settings:
+  keep_alive:         30m0s (request)
+  context_size:       4096 (configure)
+  flash_attention:    off (measured)
 
 GGUF Metadata:
   a.key: 1\N{REPLACEMENT CHARACTER}
@@ -383,6 +397,7 @@ def test_show_tells_what_is_remembered_of_a_model_that_is_not_loaded(
         f"GET /models/{ID}": OTHER | {"id": ID},
         "GET /engines/ps": [LOADED | {"id": "sha256:c"}],
         f"GET /engines/tuned/{ID}": record,
+        f"GET /engines/settings/{ID}": RULING,
     }
     _, out, _, _ = run_command(answers, "show", ID)
     engine = out.partition("Engine:\n")[2].partition("\n\n")[0]

@@ -13,8 +13,8 @@ from runner.errors import Kind, RunnerError
 from runner.service.catalogue import EngineFiles
 from runner.service.engines import EngineLimits, Engines
 from runner.service.lease import Lease
+from runner.service.options import ModelSettings
 from runner.service.residency import Phase
-from runner.service.resident import ModelSettings
 from runner.service.tuning import Tuning
 from runner.store import StoredModel
 from runner.supervise.death import explain_exit, stopped

@@ -1,0 +1,96 @@
+"""``configure``: set how one model is run, for good; ``configure show`` tells what is set."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from runner.cli.console import Console
+from runner.cli.output import printable, render_json, render_table
+from runner.cli.parser import add_host
+from runner.cli.remote import Remote, model_path, percent_encode
+from runner.errors import Kind, RunnerError
+
+PATH = "/engines/_configure"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="MODEL [-- FLAG...]",
+        help="a model, and after -- flags as llama-server has them: --temp 0.2; or: show [MODEL]",
+    )
+    parser.add_argument(
+        "--context-size", type=int, metavar="N", help="tokens that one conversation may hold"
+    )
+    parser.add_argument("--keep-alive", metavar="TIME", help="idle time to unloading: 30m, 0, -1")
+    parser.add_argument(
+        "--speculative-draft-model", metavar="MODEL", help="small stored model that guesses"
+    )
+    parser.add_argument("--mode", help=argparse.SUPPRESS)  # Docker's: the model's header says it
+    parser.add_argument(
+        "--unset", action="append", default=[], metavar="NAME", help="forget one: context_size"
+    )
+    parser.add_argument("--reset", action="store_true", help="forget all that is set")
+    add_host(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Change what is kept, and print what rules now."""
+    remote = console.remote(args.host)
+    model, *flags = args.words
+    if model == "show":
+        if len(flags) > 1:
+            raise RunnerError(Kind.USAGE, "configure show takes one model at most")
+        console.write(render_json(remote.call("GET", _path(*flags))))
+        return 0
+    if args.reset:
+        remote.call("DELETE", _path(model))
+    else:
+        remote.call("POST", PATH, _change(model, flags, args))
+    console.write(_rules(remote, model))
+    return 0
+
+
+def render_settings(rows: list[dict[str, Any]]) -> str:
+    """Lay out each value with who said so."""
+    cells = [[row["name"], render_value(row["value"]), row["origin"]] for row in rows]
+    return render_table(("SETTING", "VALUE", "ORIGIN"), cells)
+
+
+def render_value(value: Any) -> str:
+    """Write a setting's value as one types it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return printable(str(value))
+
+
+def _change(model: str, flags: list[str], args: argparse.Namespace) -> dict[str, Any]:
+    change: dict[str, Any] = {"model": model}
+    if args.context_size is not None:
+        change["context-size"] = args.context_size
+    if args.keep_alive is not None:
+        change["keep_alive"] = args.keep_alive
+    if args.speculative_draft_model is not None:
+        change["speculative"] = {"draft_model": args.speculative_draft_model}
+    if args.unset:
+        change["unset"] = args.unset
+    if flags:
+        change["runtime-flags"] = flags
+    return change
+
+
+def _rules(remote: Remote, model: str) -> str:
+    """Tell what rules; of a model that is not stored nothing but its own options is known."""
+    try:
+        return render_settings(remote.call("GET", model_path(model, under="/engines/settings")))
+    except RunnerError as error:
+        if error.kind is not Kind.MODEL_NOT_FOUND:
+            raise
+        return f"{printable(model)} is not stored; this is kept for it.\n"
+
+
+def _path(model: str | None = None) -> str:
+    return PATH if model is None else f"{PATH}?model={percent_encode(model)}"
