@@ -43,7 +43,7 @@ TEMPERATURE = number("temperature", "how random tokens are chosen; 0: the likeli
 TOP_P = number("top_p", "keep the likeliest tokens that have this share together", 0.0, 1.0)
 TOP_K = integer("top_k", "keep so many of the likeliest tokens; 0: all", 0, 2**31 - 1)
 
-BUDGET = Ignored("budget_tokens", "thinking ends where the model ends it")
+BUDGET = integer("budget_tokens", "tokens a thought may have before it is ended", 1, 2**31 - 1)
 DISPLAY = word(
     "display", "whether thinking is sent, or only that there was", ("summarized", "omitted")
 )
@@ -117,7 +117,7 @@ def parse(body: dict[str, Any]) -> MessagesRequest:
     _check_end(conversation)
     asked = tools.parse(fields, ignored)
     effort, json_schema = _parse_output(fields.take(OUTPUT_CONFIG), ignored)
-    thinks, shows = _parse_thinking(fields.take(THINKING), ignored)
+    thinks, budget, shows = _parse_thinking(fields.take(THINKING), ignored)
     continues = conversation[-1]["role"] == "assistant"
     return MessagesRequest(
         model=fields.take(generation.MODEL),
@@ -130,6 +130,7 @@ def parse(body: dict[str, Any]) -> MessagesRequest:
             tool_name=asked.name,
             parallel_tool_calls=asked.parallel,
             enable_thinking=thinks,
+            reasoning_budget=budget,
             template_kwargs_json=json.dumps({"reasoning_effort": effort} if effort else {}),
         ),
         sampling=Sampling(
@@ -159,20 +160,23 @@ def _check_end(conversation: list[Message]) -> None:
         )
 
 
-def _parse_thinking(thinking: Typed | None, ignored: dict[str, None]) -> tuple[bool, Shows]:
-    """Return whether to think, and what is sent of it.
+def _parse_thinking(
+    thinking: Typed | None, ignored: dict[str, None]
+) -> tuple[bool, int | None, Shows]:
+    """Return whether to think, how much, and what is sent of it.
 
     A client that asked for no thinking reads the first block as the answer: it gets no other first,
     even from a model that cannot but think.
     """
     if thinking is None:
-        return False, "nothing"
+        return False, None, "nothing"
     kind, fields = thinking
+    budget = fields.take(BUDGET) if kind == "enabled" else None
     display = fields.take(DISPLAY) if kind in ("enabled", "adaptive") else None
     note_rest(fields, ignored)
     if kind == "disabled":
-        return False, "nothing"
-    return True, "omitted" if display == "omitted" else "all"
+        return False, None, "nothing"
+    return True, budget, "omitted" if display == "omitted" else "all"
 
 
 def _parse_output(config: Fields | None, ignored: dict[str, None]) -> tuple[str | None, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from runner.api.fields import (
     required,
     text,
 )
-from runner.api.openai.tools import MAX_CHARACTERS, MAX_TOOLS, Tools, parse_parameters
+from runner.api.openai.tools import MAX_TOOLS, Tools, parse_parameters, write
 from runner.errors import Kind, RunnerError
 
 _NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,128}")
@@ -94,12 +93,7 @@ def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
         if name in names[:index]:
             refuse(f"tools[{index}].name", "a name that no other tool has", name)
     choice = _parse_choice(fields.take(TOOL_CHOICE), names, ignored)
-    if not tools:
-        return Tools()
-    written = json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
-    if len(written) > MAX_CHARACTERS:
-        refuse("tools", f"at most {MAX_CHARACTERS} characters of JSON", written)
-    return Tools(written, *choice)
+    return Tools(write(tools), *choice) if tools else Tools()
 
 
 def _parse_tool(fields: Fields, ignored: dict[str, None]) -> dict[str, Any]:

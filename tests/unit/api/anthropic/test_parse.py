@@ -91,6 +91,7 @@ def test_a_length_is_wanted_but_not_needed() -> None:
         ({"messages": [user({"type": "tool_result"})]}, "messages[0].content[0].tool_use_id"),
         ({"thinking": {}}, "thinking.type"),
         ({"thinking": {"type": "enabled", "display": "x"}}, "thinking.display"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 0}}, "thinking.budget_tokens"),
         ({"output_config": {"effort": 1}}, "output_config.effort"),
         ({"output_config": {"format": {"type": "text"}}}, "output_config.format.type"),
         ({"container": "c"}, "container"),
@@ -264,20 +265,22 @@ def test_a_strict_schema_that_cannot_be_held_to_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thinking", "thinks", "shows"),
+    ("thinking", "thinks", "budget", "shows"),
     [
-        (None, False, "nothing"),
-        ({"type": "disabled"}, False, "nothing"),
-        ({"type": "enabled", "budget_tokens": 1024}, True, "all"),
-        ({"type": "adaptive"}, True, "all"),
-        ({"type": "adaptive", "display": "summarized"}, True, "all"),
-        ({"type": "enabled", "display": "omitted"}, True, "omitted"),
-        ({"type": "between_tools"}, True, "all"),
+        (None, False, None, "nothing"),
+        ({"type": "disabled"}, False, None, "nothing"),
+        ({"type": "enabled", "budget_tokens": 1024}, True, 1024, "all"),
+        ({"type": "adaptive"}, True, None, "all"),
+        ({"type": "adaptive", "display": "summarized"}, True, None, "all"),
+        ({"type": "enabled", "display": "omitted"}, True, None, "omitted"),
+        ({"type": "between_tools"}, True, None, "all"),
     ],
 )
-def test_thinking(thinking: Any, thinks: bool, shows: str) -> None:
+def test_thinking(thinking: Any, thinks: bool, budget: int | None, shows: str) -> None:
     asked = request(thinking=thinking)
-    assert (asked.prompt.enable_thinking, asked.shows_thinking) == (thinks, shows)
+    assert (asked.prompt.enable_thinking, asked.prompt.reasoning_budget) == (thinks, budget)
+    assert asked.shows_thinking == shows
+    assert asked.ignored == ()
 
 
 def test_an_answer_may_have_a_structure_and_an_effort() -> None:
