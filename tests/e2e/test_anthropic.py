@@ -13,6 +13,7 @@ import pydantic
 import pytest
 
 from tests.e2e.conftest import MODEL, Daemon, running_daemon
+from tests.process.test_worker_tools import THINKER
 
 pytestmark = pytest.mark.model
 
@@ -210,12 +211,42 @@ def test_claude_code_finds_its_prefix_again_in_the_next_turn(aliased: Daemon) ->
     assert usages[1]["input_tokens"] < 60
 
 
+def test_thinking_is_told_to_who_asks_for_it_and_ends_with_its_budget(aliased: Daemon) -> None:
+    """The model is made to think by a template that opens a thought."""
+    assert aliased.chat("Hi", max_tokens=1).status_code == 200  # so that the model is stored
+    template = aliased.home / "thinker.jinja"
+    template.write_text(THINKER)
+    made = {"name": "tests/thinker", "from": MODEL, "chat_template": str(template)}
+    aliased.post("/models/package", made).raise_for_status()
+    thinking: Any = {"type": "enabled", "budget_tokens": 8}
+    members: Any = {"model": "tests/thinker", "max_tokens": 40}
+    with sdk(aliased) as client:
+        whole = client.messages.create(**greedy(thinking=thinking, **members))
+        with client.messages.stream(**greedy(thinking=thinking, **members)) as stream:
+            thoughts = [event.thinking for event in stream if event.type == "thinking"]
+            final = stream.get_final_message()
+        silent = client.messages.create(**greedy(**members))
+        said = [*asked()["messages"], {"role": "assistant", "content": whole.content}]
+        said.append({"role": "user", "content": "And?"})
+        counted = client.messages.count_tokens(model="tests/thinker", messages=said)
+    assert [block.type for block in whole.content] == ["thinking", "text"]
+    [thought, _] = whole.content
+    assert thought.type == "thinking"
+    assert thought.signature
+    assert "".join(thoughts).strip() == thought.thinking.strip()
+    assert [block.type for block in final.content] == ["thinking", "text"]
+    assert final.usage.output_tokens_details is not None
+    assert 4 <= final.usage.output_tokens_details.thinking_tokens <= 12
+    assert [block.type for block in silent.content] == ["text"]
+    assert counted.input_tokens > whole.usage.output_tokens
+
+
 def test_an_alias_serves_every_api(aliased: Daemon) -> None:
     body = {"model": "gpt-4o", "messages": [QUESTION], "max_tokens": 2}
     answer = aliased.post("/v1/chat/completions", body).json()
     assert answer["model"] == "gpt-4o"
     counted = aliased.post("/v1/messages/count_tokens", claude_code(0, QUESTION)).json()
     assert counted["input_tokens"] > 100
-    [model, alias] = aliased.get("/anthropic/v1/models")["data"]
-    assert alias == {**model, "id": "gpt-4o", "display_name": "gpt-4o"}
-    assert len(aliased.running()) == 1
+    listed = [model["id"] for model in aliased.get("/anthropic/v1/models")["data"]]
+    assert listed[-1] == "gpt-4o"
+    assert "claude-*" not in listed
