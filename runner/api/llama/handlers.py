@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from runner.api import faults
 from runner.api.answering import Answering, Form
 from runner.api.call import Call, Handler, while_wanted
+from runner.api.choosing import ignored_header
 from runner.api.fields import Shape, flag, text
 from runner.api.keys import Scope
 from runner.api.llama import parse, render
@@ -68,26 +70,26 @@ class Llama:
         request = await call.read(parse.parse_tokenize)
         answered = await self._ask(call, request.model, request.question)
         shown = render.tokens(answered, with_pieces=request.question.with_pieces)
-        await call.reply(msgspec.json.encode(shown))
+        await _reply(call, shown, request.ignored)
 
     async def detokenize(self, call: Call) -> None:
         """Tell the text of tokens."""
         request = await call.read(parse.parse_detokenize)
         answered = await self._ask(call, request.model, request.question)
-        await call.reply(msgspec.json.encode({"content": answered.text}))
+        await _reply(call, {"content": answered.text}, request.ignored)
 
     async def apply_template(self, call: Call) -> None:
         """Tell what the model would read of a conversation."""
         request = await call.read(lambda body: chat_parse.parse(self._named(body)))
         answered = await self._ask(call, request.model, request.prompt)
-        await call.reply(msgspec.json.encode({"prompt": answered.text}))
+        await _reply(call, {"prompt": answered.text}, request.ignored)
 
     async def count(self, call: Call) -> None:
         """Tell how many tokens a conversation is."""
         request = await call.read(chat_parse.parse)
         answered = await self._ask(call, request.model, request.prompt)
         counted = {"object": "response.input_tokens", "input_tokens": len(answered.tokens)}
-        await call.reply(msgspec.json.encode(counted))
+        await _reply(call, counted, request.ignored)
 
     async def infill(self, call: Call) -> None:
         """Fill the gap between two texts."""
@@ -136,3 +138,8 @@ class Llama:
         name = name_or_only(name, self._engines)
         async with while_wanted(call.exchange), await self._engines.lease(name) as lease:
             return await ask(lease, question)
+
+
+async def _reply(call: Call, shown: Any, ignored: tuple[str, ...]) -> None:
+    headers = [faults.JSON_TYPE, *ignored_header(ignored)]
+    await call.reply(msgspec.json.encode(shown), headers=headers)

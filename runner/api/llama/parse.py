@@ -41,6 +41,7 @@ class TokenizeRequest:
 
     model: str | None
     question: Tokenize
+    ignored: tuple[str, ...]  # names of fields that had no effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class DetokenizeRequest:
 
     model: str | None
     question: Detokenize
+    ignored: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,7 @@ def parse_tokenize(body: dict[str, Any]) -> TokenizeRequest:
             parse_special=fields.take(PARSE_SPECIAL) is not False,
             with_pieces=fields.take(WITH_PIECES) or False,
         ),
+        ignored=tuple(fields),  # evaluated last: what nobody took
     )
 
 
@@ -148,7 +151,9 @@ def parse_detokenize(body: dict[str, Any]) -> DetokenizeRequest:
         refuse("tokens", f"at most {MAX_TOKENS} tokens", tokens)
     checked = (as_integer(each, f"tokens[{i}]", 0, MAX_TOKEN) for i, each in enumerate(tokens))
     return DetokenizeRequest(
-        model=fields.take(generation.ANY_MODEL), question=Detokenize(tokens=tuple(checked))
+        model=fields.take(generation.ANY_MODEL),
+        question=Detokenize(tokens=tuple(checked)),
+        ignored=tuple(fields),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from runner.api import bodies
 from runner.api.call import Call, Handler
 from runner.api.fields import (
     Fields,
@@ -58,17 +59,17 @@ class Configure:
         """Give their routes."""
         for path in ("/engines/_configure", "/engines/llama.cpp/_configure"):
             about = "list the options that are kept of models"
-            yield Route("GET", path, Scope.INFER, self.kept, about)
+            yield Route("GET", path, Scope.INFER, self.kept, about, query=(MODEL_QUERY,))
             about = "change options of a model, and load it with them"
             yield Route("POST", path, Scope.MANAGE, self.configure, about, CONFIGURATION)
             about = "forget the options of a model"
-            yield Route("DELETE", path, Scope.MANAGE, self.reset, about)
+            yield Route("DELETE", path, Scope.MANAGE, self.reset, about, query=(MODEL_QUERY,))
         path, about = "/engines/settings/{name}", "tell a model's settings and where they come from"
         yield Route("GET", path, Scope.INFER, self.settings, about)
 
     async def configure(self, call: Call) -> None:
         """Keep the options, then load the model with them in the background."""
-        change = await call.read(parse_change)
+        change = await bodies.read(call, CONFIGURATION, parse_change)
         await self._configuring.configure(
             change.model, change.options, origin=change.origin, unset=change.unset
         )
@@ -139,9 +140,8 @@ CONFIGURATION = Shape(
 )
 
 
-def parse_change(body: dict[str, Any]) -> Change:
+def parse_change(fields: Fields) -> Change:
     """Parse the body of ``POST /engines/_configure``."""
-    fields = Fields(body, shape=CONFIGURATION)
     model = fields.take(MODEL)
     raw, words = fields.take(RAW_FLAGS), fields.take(FLAGS)
     if words is not None:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
+from runner.api import bodies
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import (
     Fields,
@@ -73,7 +73,7 @@ class Engines:
 
         The model is loaded if need be, and measured when it is idle. Who leaves ends the search.
         """
-        name = await call.read(_parse_name)
+        name = await bodies.read(call, TUNING, _parse_name)
         async with while_wanted(call.exchange), await self._engines.lease(name) as lease:
             in_force = lease.ready.settings
             stream = await call.open_stream("application/json", heartbeat=b"\n")
@@ -90,7 +90,7 @@ class Engines:
 
     async def unload(self, call: Call) -> None:
         """Unload models that are not in use."""
-        names = await call.read(_parse_unload)
+        names = await bodies.read(call, UNLOADING, _parse_unload)
         await call.reply_json({"unloaded_runners": await self._engines.unload(names)})
 
 
@@ -106,16 +106,15 @@ UNLOADING = Shape(
 )
 
 
-def _parse_name(body: dict[str, Any]) -> str:
-    name = Fields(body, shape=TUNING).take(MODEL)
+def _parse_name(fields: Fields) -> str:
+    name = fields.take(MODEL)
     if not name:
         refuse("model", "the name of a model", name)
     return name
 
 
-def _parse_unload(body: dict[str, Any]) -> list[str] | None:
+def _parse_unload(fields: Fields) -> list[str] | None:
     """Return the names, or None for all."""
-    fields = Fields(body, shape=UNLOADING)
     wants_all = fields.take(ALL) or False
     names = fields.take(MODELS) or []
     if not wants_all and not names:

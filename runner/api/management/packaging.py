@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.api import bodies
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import Field, Fields, Shape, as_text, integer, refuse, required, text, word
 from runner.api.keys import Scope
@@ -34,7 +35,7 @@ class Packaging:
 
     async def package(self, call: Call) -> None:
         """Make a model, telling progress line by line. Files are for clients of this machine."""
-        name, wanted = await call.read(_parse_package)
+        name, wanted = await bodies.read(call, PACKAGE, _parse_package)
         if _names_files(wanted):
             call.require_local("files can be packaged")
         answer = ProgressAnswer(call, "package")
@@ -45,7 +46,7 @@ class Packaging:
 
     async def repackage(self, call: Call) -> None:
         """Make a model of a stored one that is run with another context size."""
-        wish = await call.read(_parse_repackage)
+        wish = await bodies.read(call, REPACKAGE, _parse_repackage)
         wanted = PackageRequest(from_model=call.name, context_size=wish.context_size)
         async with self._transfers.package(wanted, wish.target) as watch:
             await watch.result()
@@ -110,16 +111,14 @@ PACKAGE = Shape(
 # ---- parsing ---------------------------------------------------------------------------------
 
 
-def _parse_repackage(body: dict[str, Any]) -> _Repackage:
-    fields = Fields(body, shape=REPACKAGE)
+def _parse_repackage(fields: Fields) -> _Repackage:
     target = fields.take(TARGET)
     if not target:
         refuse("target", "the name of a model", target)
     return _Repackage(target, fields.take(CONTEXT_SIZE))
 
 
-def _parse_package(body: dict[str, Any]) -> tuple[str, PackageRequest]:
-    fields = Fields(body, shape=PACKAGE)
+def _parse_package(fields: Fields) -> tuple[str, PackageRequest]:
     name = fields.take(NAME)
     if not name:
         refuse("name", "a name for the model", name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from runner.api import bodies
 from runner.api.call import Call, Handler
 from runner.api.fields import Field, Fields, Shape, as_text, refuse, text
 from runner.api.keys import Scope
@@ -67,14 +68,14 @@ class Registries:
     async def log_in(self, call: Call) -> None:
         """Keep a login that a registry accepts, where Docker keeps them."""
         _require_local(call)
-        host, username, password = await call.read(_parse_login)
+        host, username, password = await bodies.read(call, LOGIN, _parse_login)
         kept_in = await self._transfers.log_in(host, username, password)
         await call.reply_json({"kept_in": kept_in})
 
     async def log_out(self, call: Call) -> None:
         """Forget a login."""
         _require_local(call)
-        host = await call.read(lambda body: Fields(body, shape=LOGOUT).take(HOST))
+        host = await bodies.read(call, LOGOUT, lambda fields: fields.take(HOST))
         await call.reply_json({"removed": await self._transfers.log_out(host or "")})
 
 
@@ -90,8 +91,7 @@ LOGIN = Shape("login", (HOST, USERNAME, PASSWORD))
 LOGOUT = Shape("logout", (HOST,))
 
 
-def _parse_login(body: dict[str, Any]) -> tuple[str, str, str]:
-    fields = Fields(body, shape=LOGIN)
+def _parse_login(fields: Fields) -> tuple[str, str, str]:
     host, username, password = (fields.take(field) or "" for field in (HOST, USERNAME, PASSWORD))
     return host, username, password
 

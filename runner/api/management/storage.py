@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.api import bodies
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import (
     Field,
@@ -101,7 +102,7 @@ class Storage:
 
     async def prune(self, call: Call) -> None:
         """Remove what no model needs, and models that were not used for long if asked."""
-        wanted = await call.read(_parse_prune)
+        wanted = await bodies.read(call, PRUNE, _parse_prune)
         unused_s = wanted.unused_since_s
         wish = PruneWish(
             unused_before_s=None if unused_s is None else time.time() - unused_s,
@@ -113,7 +114,7 @@ class Storage:
 
     async def check(self, call: Call) -> None:
         """Hash every blob and tell what is damaged, line by line. Who leaves ends it."""
-        repair = await call.read(lambda body: Fields(body, shape=CHECK).take(REPAIR) or False)
+        repair = await bodies.read(call, CHECK, lambda fields: fields.take(REPAIR) or False)
         async with while_wanted(call.exchange):
             await tell(
                 call,
@@ -124,7 +125,7 @@ class Storage:
     async def import_model(self, call: Call) -> None:
         """Take a model over from another program's folder; without a name, list what is there."""
         call.require_local("models can be imported")
-        wanted = await call.read(_parse_import)
+        wanted = await bodies.read(call, IMPORT, _parse_import)
         there = await self._upkeep.list_foreign(wanted.program, wanted.path)
         if wanted.name is None:
             await call.reply_json([chores.found(each) for each in there])
@@ -142,7 +143,7 @@ class Storage:
     async def move(self, call: Call) -> None:
         """Move the store to another folder of this machine, telling progress line by line."""
         call.require_local("the store can be moved")
-        target = await call.read(lambda body: Fields(body, shape=MOVE).take(PATH))
+        target = await bodies.read(call, MOVE, lambda fields: fields.take(PATH))
         if any(model.phase is Phase.LOADING for model in self._engines.running()):
             raise RunnerError(
                 Kind.CONFLICT, "a model is being loaded", hint="try again in a moment"
@@ -203,8 +204,7 @@ PRUNE = Shape("prune", (UNUSED_S, UNTAGGED, DRY_RUN))
 # ---- parsing ---------------------------------------------------------------------------------
 
 
-def _parse_import(body: dict[str, Any]) -> _Import:
-    fields = Fields(body, shape=IMPORT)
+def _parse_import(fields: Fields) -> _Import:
     target = fields.take(TARGET)
     return _Import(
         program=fields.take(PROGRAM),
@@ -214,8 +214,7 @@ def _parse_import(body: dict[str, Any]) -> _Import:
     )
 
 
-def _parse_prune(body: dict[str, Any]) -> _Prune:
-    fields = Fields(body, shape=PRUNE)
+def _parse_prune(fields: Fields) -> _Prune:
     return _Prune(
         unused_since_s=fields.take(UNUSED_S),
         untagged=fields.take(UNTAGGED) or False,

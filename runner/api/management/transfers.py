@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from runner.api import blocking, jsonbody
+from runner.api import blocking, bodies, jsonbody
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.fields import Fields, Shape, refuse, required, text, word
 from runner.api.keys import Scope
@@ -43,7 +42,7 @@ class Transfers:
 
     async def pull(self, call: Call) -> None:
         """Bring a model into the store. A client that leaves ends it if no other waits for it."""
-        source, token = await call.read(_parse_pull)
+        source, token = await bodies.read(call, PULL, _parse_pull)
         answer = ProgressAnswer(call, "pull")
         async with while_wanted(call.exchange), self._transfers.pull(source, token) as watch:
             await answer.follow(watch, _pulled)
@@ -97,8 +96,7 @@ PULL = Shape("pull", (FROM, TOKEN))
 PUSH = Shape("push", (TOKEN,))
 
 
-def _parse_pull(body: dict[str, Any]) -> tuple[str, str | None]:
-    fields = Fields(body, shape=PULL)
+def _parse_pull(fields: Fields) -> tuple[str, str | None]:
     source = fields.take(FROM).strip()
     if not source:
         refuse("from", "the name of a model", source)

@@ -143,7 +143,8 @@ def _translate(fields: Fields, ignored: dict[str, None]) -> Message:
     if calls:
         path = fields.param("tool_calls")
         message["tool_calls"] = [
-            _translate_call(CALL.open(call, f"{path}[{i}]")) for i, call in enumerate(calls)
+            _translate_call(CALL.open(call, f"{path}[{i}]"), ignored)
+            for i, call in enumerate(calls)
         ]
     told = {
         "reasoning_content": fields.take(_THINKING),
@@ -174,13 +175,15 @@ def _data_url(value: Any, param: str) -> str:
     return f"data:image/{next(kinds, 'jpeg')};base64,{encoded}"
 
 
-def _translate_call(fields: Fields) -> Message:
+def _translate_call(fields: Fields, ignored: dict[str, None]) -> Message:
     function = fields.take(_FUNCTION)
     arguments = json.dumps(function.take(_ARGUMENTS) or {}, ensure_ascii=False)
     called = {"name": function.take(_NAME), "arguments": arguments}
     call: Message = {"type": "function", "function": called}
     if (identity := fields.take(_ID)) is not None:
         call["id"] = identity
+    for place, left in (("", fields), (".function", function)):
+        ignored.update(dict.fromkeys(f"messages[].tool_calls[]{place}.{name}" for name in left))
     return call
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
+from runner.api import bodies
 from runner.api.call import Call, Handler
 from runner.api.fields import Fields, Ignored, Shape, text
 from runner.api.keys import Scope
@@ -78,7 +78,7 @@ class Models:
 
     async def show(self, call: Call) -> None:
         """Tell of one model."""
-        name = await call.read(lambda body: take_model(Fields(body, shape=SHOW)))
+        name = await bodies.read(call, SHOW, take_model)
         model = await self._catalogue.resolve(name)
         templates = await self._catalogue.texts(model, Role.CHAT_TEMPLATE)
         licenses = await self._catalogue.texts(model, Role.LICENSE)
@@ -87,19 +87,18 @@ class Models:
 
     async def delete(self, call: Call) -> None:
         """Take a name from a model, and the model with its last name, unless it is busy."""
-        name = await call.read(lambda body: take_model(Fields(body, shape=DELETE)))
+        name = await bodies.read(call, DELETE, take_model)
         await remove(name, self._catalogue, self._engines)
         await call.reply(b"")
 
     async def copy(self, call: Call) -> None:
         """Give a model one more name."""
-        source, destination = await call.read(_parse_copy)
+        source, destination = await bodies.read(call, COPY, _parse_copy)
         await self._catalogue.tag(source, destination)
         await call.reply(b"")
 
 
-def _parse_copy(body: dict[str, Any]) -> tuple[str, str]:
-    fields = Fields(body, shape=COPY)
+def _parse_copy(fields: Fields) -> tuple[str, str]:
     names = []
     for field in (_SOURCE, _DESTINATION):
         name = fields.take(field)

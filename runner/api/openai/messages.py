@@ -135,7 +135,7 @@ def _parse_message(value: Any, param: str, ignored: dict[str, None]) -> Message:
     fields = MESSAGE.open(value, param)
     role = fields.take(ROLE)
     message: Message = {"role": role}
-    calls = _parse_tool_calls(fields, param) if role == "assistant" else []
+    calls = _parse_tool_calls(fields, param, ignored) if role == "assistant" else []
     refusal = fields.take(REFUSAL) if role == "assistant" else None
     content = _parse_content(fields, f"{param}.content")
     message["content"] = refusal if content is None else content
@@ -198,14 +198,16 @@ def parse_part(value: Any, param: str) -> Message:
 # ---- tool calls of earlier turns -------------------------------------------------------------
 
 
-def _parse_tool_calls(fields: Fields, param: str) -> list[Message]:
+def _parse_tool_calls(fields: Fields, param: str, ignored: dict[str, None]) -> list[Message]:
     calls = fields.take(TOOL_CALLS) or []
     if len(calls) > MAX_TOOL_CALLS:
         refuse(f"{param}.tool_calls", f"at most {MAX_TOOL_CALLS} calls", calls)
-    return [_parse_tool_call(call, f"{param}.tool_calls[{i}]") for i, call in enumerate(calls)]
+    return [
+        _parse_tool_call(call, f"{param}.tool_calls[{i}]", ignored) for i, call in enumerate(calls)
+    ]
 
 
-def _parse_tool_call(value: Any, param: str) -> Message:
+def _parse_tool_call(value: Any, param: str, ignored: dict[str, None]) -> Message:
     fields = TOOL_CALL.open(value, param)
     fields.take(CALL_TYPE)
     function = fields.take(CALL_FUNCTION)
@@ -219,6 +221,8 @@ def _parse_tool_call(value: Any, param: str) -> Message:
     call: Message = {"type": "function", "function": {"name": name, "arguments": arguments}}
     if (identity := fields.take(CALL_ID)) is not None:
         call["id"] = identity
+    for place, left in (("", fields), (".function", function)):
+        ignored.update(dict.fromkeys(f"messages[].tool_calls[]{place}.{name}" for name in left))
     return call
 
 

@@ -18,6 +18,7 @@ from runner.api.fields import (
     nested,
     refuse,
     required,
+    text,
     word,
 )
 from runner.api.openai import schema as schemas
@@ -29,6 +30,7 @@ ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
 SCHEMA = anything("schema", "the JSON schema", {"type": ["object", "boolean"]})
+LABEL = text("name", "a label for people")
 NAMED_SCHEMA = required(
     nested(
         "json_schema",
@@ -38,7 +40,7 @@ NAMED_SCHEMA = required(
             (
                 SCHEMA,
                 STRICT,
-                Ignored("name", "the model does not read it"),
+                LABEL,
                 Ignored("description", "the model does not read it"),
             ),
         ),
@@ -80,12 +82,16 @@ def _parse_response_format(fields: Fields, ignored: dict[str, None]) -> str | No
     if form is None:
         return None
     kind = form.take(KIND)
+    is_strict, holder = False, form
+    if kind == "json_schema":
+        holder = form.take(NAMED_SCHEMA)
+        holder.take(LABEL)
+        is_strict = holder.take(STRICT) or False
+    # Beside the type json_object a schema is llama-server's addition.
+    schema = None if kind == "text" else holder.take(SCHEMA)
+    ignored.update(dict.fromkeys(one.param(name) for one in (form, holder) for name in one))
     if kind == "text":
         return None
-    # llama-server's addition: a schema beside the type json_object.
-    holder = form if kind == "json_object" else form.take(NAMED_SCHEMA)
-    is_strict = kind == "json_schema" and (holder.take(STRICT) or False)
-    schema = holder.take(SCHEMA)
     return write(
         ANY_OBJECT if schema is None else schema,
         holder.param(SCHEMA.name),
@@ -104,7 +110,7 @@ def write(schema: Any, param: str, *, is_strict: bool, ignored: dict[str, None])
     if unenforced and is_strict:
         raise schemas.unenforceable(unenforced, param)
     ignored.update(dict.fromkeys(f"{param}#{pointer}" for pointer in unenforced))
-    text = json.dumps(schema or ANY_OBJECT, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > MAX_SCHEMA_CHARACTERS:
-        refuse(param, f"a schema of at most {MAX_SCHEMA_CHARACTERS} characters", text)
-    return text
+    written = json.dumps(schema or ANY_OBJECT, ensure_ascii=False, separators=(",", ":"))
+    if len(written) > MAX_SCHEMA_CHARACTERS:
+        refuse(param, f"a schema of at most {MAX_SCHEMA_CHARACTERS} characters", written)
+    return written

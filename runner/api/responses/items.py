@@ -24,7 +24,7 @@ from runner.api.fields import (
     text,
     word,
 )
-from runner.api.responses.parts import parse_content, parse_thoughts
+from runner.api.responses.parts import PART_SHAPES, THOUGHT_PART, parse_content, parse_thoughts
 from runner.errors import RunnerError
 
 MAX_ITEMS = 10_000
@@ -42,7 +42,11 @@ STATUS = word(
 )
 ROLE = required(word("role", "who speaks", ("user", "assistant", "system", "developer")))
 CONTENT = required(
-    anything("content", "what is said: a text, or parts", {"type": ["string", "array"]})
+    anything(
+        "content",
+        "what is said: a text, or parts",
+        {"type": ["string", "array"], "items": {"anyOf": PART_SHAPES}},
+    )
 )
 CALL_ID = required(text("call_id", "which call it is, or is of", max_characters=MAX_ID_CHARACTERS))
 NAME = required(text("name", "the tool that is called", max_characters=MAX_ID_CHARACTERS))
@@ -50,10 +54,14 @@ NAMESPACE = text("namespace", "the namespace of the tool", max_characters=MAX_ID
 ARGUMENTS = required(text("arguments", "a JSON object, as text"))
 CUSTOM_INPUT = required(text("input", "the text that a custom tool is called with"))
 OUTPUT = required(
-    anything("output", "what a tool answered: a text, or parts", {"type": ["string", "array"]})
+    anything(
+        "output",
+        "what a tool answered: a text, or parts",
+        {"type": ["string", "array"], "items": {"anyOf": PART_SHAPES}},
+    )
 )
-SUMMARY = array("summary", "thoughts that were told as a summary")
-THOUGHTS = array("content", "thoughts")
+SUMMARY = array("summary", "thoughts that were told as a summary", {"items": THOUGHT_PART})
+THOUGHTS = array("content", "thoughts", {"items": THOUGHT_PART})
 ENCRYPTED = text("encrypted_content", "thoughts, where this server wrote it")
 _CALLER = Ignored("caller", "calls come from the model alone")
 
@@ -81,6 +89,7 @@ CALL_OUTPUT = Shape(
 )
 REASONING = Shape("response reasoning", (*_HEAD, SUMMARY, THOUGHTS, ENCRYPTED))
 REFERENCE = Shape("response item reference", (TYPE, REFERRED))
+SHAPES = [MESSAGE, FUNCTION_CALL, CALL_OUTPUT, CUSTOM_CALL, REASONING, REFERENCE]
 
 
 def parse(value: Any, ignored: dict[str, None]) -> tuple[Item, ...]:

@@ -149,15 +149,20 @@ def _parse_format(fields: Fields, ignored: dict[str, None]) -> str | None:
         return None
     form = options.take(shape.FORMAT)
     ignored.update(dict.fromkeys(f"text.{name}" for name in options))
-    if form is None or (kind := form.take(shape.FORMAT_KIND)) == "text":
+    if form is None:
         return None
+    kind, is_strict = form.take(shape.FORMAT_KIND), form.take(structure.STRICT) or False
     schema = form.take(structure.SCHEMA)
+    form.take(structure.LABEL)
+    ignored.update(dict.fromkeys(form.param(name) for name in form))
+    if kind == "text":
+        return None
     if schema is None and kind == "json_schema":
         refuse(form.param("schema"), "a JSON schema (an object)", None)
     return structure.write(
         structure.ANY_OBJECT if schema is None else schema,
         form.param("schema"),
-        is_strict=form.take(structure.STRICT) or False,
+        is_strict=is_strict,
         ignored=ignored,
     )
 

@@ -60,6 +60,7 @@ FILE_PART = Shape(
 )
 THOUGHT_PART = Shape("response thought part", (TYPE, TEXT))
 
+PART_SHAPES = [TEXT_PART, REFUSAL_PART, IMAGE_PART, AUDIO_PART, FILE_PART]
 SHAPES = {
     "input_text": TEXT_PART,
     "output_text": TEXT_PART,
@@ -92,10 +93,12 @@ def parse_thoughts(parts: list[Any], param: str, kind: str) -> list[Part]:
     """Read the parts of thoughts, or of their summary."""
     if len(parts) > MAX_PARTS:
         refuse(param, f"at most {MAX_PARTS} parts", parts)
-    return [
-        {"type": kind, "text": THOUGHT_PART.open(part, f"{param}[{index}]").take(TEXT)}
-        for index, part in enumerate(parts)
-    ]
+    thoughts: list[Part] = []
+    for index, part in enumerate(parts):
+        fields = THOUGHT_PART.open(part, f"{param}[{index}]")
+        fields.take(TYPE)
+        thoughts.append({"type": kind, "text": fields.take(TEXT)})
+    return thoughts
 
 
 def _parse_part(value: Any, param: str, ignored: dict[str, None], *, is_answer: bool) -> Part:

@@ -20,7 +20,7 @@ from runner.api.fields import (
 )
 from runner.api.openai import generation, sampling, structure
 from runner.api.openai import parse as chat
-from runner.api.responses import tools
+from runner.api.responses import items, tools
 
 MAX_METADATA = 16
 MAX_KEY_CHARACTERS = 64
@@ -69,7 +69,11 @@ def _read_false(value: Any, param: str) -> bool:
 
 # ---- fields ----------------------------------------------------------------------------------
 
-INPUT = anything("input", "what is asked: a text, or items", {"type": ["string", "array"]})
+INPUT = anything(
+    "input",
+    "what is asked: a text, or items",
+    {"type": ["string", "array"], "items": {"anyOf": items.SHAPES}},
+)
 INSTRUCTIONS = text("instructions", "what the model is told first; of this response alone")
 PREVIOUS = text("previous_response_id", "the response whose conversation goes on")
 MAX_TOKENS = integer(
@@ -132,7 +136,7 @@ FORMAT = nested(
             FORMAT_KIND,
             structure.SCHEMA,
             structure.STRICT,
-            Ignored("name", "the model does not read it"),
+            structure.LABEL,
             Ignored("description", "the model does not read it"),
         ),
     ),

@@ -47,7 +47,6 @@ PARAMETERS = members("parameters", "the JSON schema of its arguments, which are 
 STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
 NESTED = members("function", "all of it, where it is written as in chat completions")
 FORMAT = members("format", "what its text must be: the model reads this, nothing enforces it")
-INNER = required(array("tools", "the tools of the namespace"))
 _UNUSED = (
     Ignored("allowed_callers", "calls come from the model alone"),
     Ignored("async", "the client runs its tools as it likes"),
@@ -67,12 +66,19 @@ FUNCTION_TOOL = Shape(
     ),
 )
 CUSTOM_TOOL = Shape("response custom tool", (TYPE, NAME, DESCRIPTION, FORMAT, *_UNUSED))
+INNER = required(
+    array("tools", "the tools of the namespace", {"items": {"anyOf": [FUNCTION_TOOL, CUSTOM_TOOL]}})
+)
 NAMESPACE_TOOL = Shape(
     "response namespace",
     (TYPE, NAME, INNER, Ignored("description", "the model reads those of its tools")),
 )
 
-TOOLS = array("tools", "what the model may call", {"maxItems": chat.MAX_TOOLS})
+TOOLS = array(
+    "tools",
+    "what the model may call",
+    {"items": {"anyOf": [FUNCTION_TOOL, CUSTOM_TOOL, NAMESPACE_TOOL]}, "maxItems": chat.MAX_TOOLS},
+)
 CHOICE = anything(
     "tool_choice",
     'whether it must: "auto", "none", "required", a tool that it must call, or allowed_tools',

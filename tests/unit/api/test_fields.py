@@ -76,11 +76,13 @@ def test_a_required_member_is_asked_for_and_a_refused_one_is_named() -> None:
 
 
 def test_a_nested_object_knows_where_it_is() -> None:
-    inner = OUTER.open({"n": {"a": 10, "i": 1}}, "o[1]").take(OUTER.honoured["n"])
+    outer = OUTER.open({"x": 1, "n": {"a": 10, "i": 1}}, "o[1]")
+    inner = outer.take(OUTER.honoured["n"])
     with pytest.raises(RunnerError) as caught:
         inner.take(A)
     assert caught.value.param == "o[1].n.a"
     assert list(inner) == ["i"]
+    assert outer.untaken() == ("o[1].x", "o[1].n.i")
 
 
 def test_only_what_a_shape_declares_is_taken_of_its_objects() -> None:

@@ -243,7 +243,7 @@ def test_a_call_and_its_answer() -> None:
     ]
     assert isinstance(request.prompt, ChatPrompt)
     assert json.loads(request.prompt.tools_json or "")[0]["function"]["name"] == "weather"
-    assert request.ignored == ()
+    assert request.ignored == ("messages[].tool_calls[].function.index",)
 
 
 def test_empty_lists_say_nothing() -> None:
