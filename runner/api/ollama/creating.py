@@ -143,7 +143,7 @@ class Creating:
 
     async def create(self, call: Call) -> None:
         """Make a model, telling progress; of a stored one as it is, that is one more name."""
-        wanted = await call.read(_parse)
+        wanted = await call.read(parse_create)
         name, package = wanted.transfer.name, wanted.package
         if package == PackageRequest(from_model=package.from_model):
             assert package.from_model is not None
@@ -172,7 +172,8 @@ class Creating:
         await call.reply(b"", status=201)
 
 
-def _parse(body: dict[str, Any]) -> CreateRequest:
+def parse_create(body: dict[str, Any]) -> CreateRequest:
+    """Read a body of ``/api/create``; raise INVALID_REQUEST naming the field at fault."""
     fields = Fields(body, shape=CREATE)
     name, stream = take_model(fields).strip(), fields.take(STREAM)
     for field in _EMPTY:
