@@ -226,7 +226,7 @@ def _refusal(error: NativeError, submit: Submit) -> RunnerError:
         param = "grammar" if submit.sampling.json_schema is None else "response_format"
         if isinstance(submit.prompt, ChatPrompt) and submit.prompt.tools_json is not None:
             param = "tools"
-        return RunnerError(Kind.INVALID_REQUEST, error.message, param=param)
+        return RunnerError(Kind.INVALID_REQUEST, f"{param}: {error.message}", param=param)
     if error.code is Code.ARGUMENT:  # "name: what is wrong"
         name = error.message.partition(":")[0]
         return RunnerError(

@@ -176,12 +176,12 @@ def test_an_item_may_be_named_instead_of_sent(run: Any) -> None:
         ]
         for name in ("msg_1", names[0][:-1] + "9", "msg_" + "0" * 36):
             wrong = await create(site, [{"type": "item_reference", "id": name}])
-            assert (wrong.status, wrong.error["param"]) == (400, "input[0].id")
+            assert (wrong.status, wrong.error["param"]) == (404, "input[0].id")
 
     run(test)
 
 
-def test_what_is_not_kept_cannot_be_gone_on_from(run: Any) -> None:
+def test_b17_what_is_not_kept_cannot_be_gone_on_from(run: Any) -> None:
     async def test(site: Site) -> None:
         unkept = (await create(site, "say one", store=False)).json
         deleted = (await create(site, "say one")).json
@@ -189,7 +189,7 @@ def test_what_is_not_kept_cannot_be_gone_on_from(run: Any) -> None:
         assert gone.json == {"id": deleted["id"], "object": "response", "deleted": True}
         for id in (unkept["id"], deleted["id"], "resp_1", "../../etc/passwd"):
             answer = await create(site, "say two", previous_response_id=id)
-            assert (answer.status, answer.error["param"]) == (400, "previous_response_id")
+            assert (answer.status, answer.error["param"]) == (404, "previous_response_id")
             assert (await get(site, id)).status in (400, 404)
             again = await site.send("DELETE", f"/v1/responses/{id}")
             assert again.status in (400, 404)
@@ -197,7 +197,7 @@ def test_what_is_not_kept_cannot_be_gone_on_from(run: Any) -> None:
     run(test)
 
 
-def test_a_response_is_private_to_its_key(run: Any) -> None:
+def test_b17_a_response_is_private_to_its_key(run: Any) -> None:
     mine, other = "Authorization: Bearer mine", "Authorization: Bearer other"
 
     async def test(site: Site) -> None:
@@ -207,7 +207,7 @@ def test_a_response_is_private_to_its_key(run: Any) -> None:
             assert (await get(site, path, other)).status == 404
             assert (await get(site, path)).status == 401
         answer = await create(site, "say two", other, previous_response_id=id)
-        assert (answer.status, answer.error["param"]) == (400, "previous_response_id")
+        assert (answer.status, answer.error["param"]) == (404, "previous_response_id")
         assert (await site.send("DELETE", f"/v1/responses/{id}", other)).status == 404
         assert (await get(site, id, mine)).status == 200
 

@@ -141,12 +141,14 @@ def until(condition: Any, *, timeout_s: float = 10.0) -> None:
 
 
 def refusal(answer: requests.Response) -> dict[str, Any]:
-    """Return the error of an answer that must be a 400."""
+    """Return the error of an answer that must be a 400, in OpenAI's shape whatever the dialect."""
     assert answer.status_code == 400, (answer.status_code, answer.text[:300])
-    error: dict[str, Any] = answer.json()["error"]
+    error = answer.json()["error"]
+    if isinstance(error, str):  # Ollama's are one sentence, which begins with the field
+        return {"message": error, "param": error.partition(":")[0].removesuffix(" is required")}
     assert error["type"] == "invalid_request_error"
     assert error["message"]
-    return error
+    return {"param": None} | error | error.get("details", {})  # Anthropic's have details
 
 
 def is_alive(pid: int) -> bool:

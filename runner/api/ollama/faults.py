@@ -8,8 +8,14 @@ from runner.errors import RunnerError
 
 
 def render(error: RunnerError) -> bytes:
-    """Render ``{"error": "..."}``, on one line."""
-    return json.dumps({"error": str(error)}).encode()
+    """Render ``{"error": "..."}``, on one line.
+
+    What the engine calls by the names of chat completions is called by Ollama's.
+    """
+    message = str(error)
+    if error.param == "response_format":
+        message = message.replace(error.param, "format", 1)
+    return json.dumps({"error": message}).encode()
 
 
 def render_line(error: RunnerError) -> bytes:

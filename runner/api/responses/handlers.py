@@ -185,7 +185,7 @@ class Responses:
         for item in (*stored.input, *stored.output):
             if item["id"] == id:
                 return item
-        raise RunnerError(Kind.INVALID_REQUEST, f"{param}: there is no such item", param=param)
+        raise RunnerError(Kind.NOT_FOUND, f"{param}: there is no such item", param=param)
 
     def _keep(
         self, request: ResponseRequest, key: str, owner: str, response: render.Response
@@ -214,5 +214,4 @@ def _conversation(chain: list[StoredResponse], *, with_last: bool) -> list[Item]
 
 def _at(error: RunnerError, param: str) -> RunnerError:
     """Say which field of a request named what is not there."""
-    message = f"{param}: {error.message}"
-    return RunnerError(Kind.INVALID_REQUEST, message, hint=error.hint, param=param)
+    return RunnerError(error.kind, f"{param}: {error.message}", hint=error.hint, param=param)

@@ -1,0 +1,30 @@
+"""Errors of requests for a response, in the names that fields have there. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from runner.errors import RunnerError
+
+# What the engine calls by the names of chat completions.
+_NAMES = (
+    (re.compile(r"(tools\[\d+\])\.function\b"), r"\1"),
+    (re.compile(r"response_format\b"), "text.format"),
+)
+
+
+def named(error: RunnerError) -> RunnerError:
+    """Return the error with the names of a Responses request in its field and its message."""
+    if error.param is None:
+        return error
+    param = error.param
+    for pattern, name in _NAMES:
+        param = pattern.sub(name, param)
+    return RunnerError(
+        error.kind,
+        error.message.replace(error.param, param, 1),
+        hint=error.hint,
+        param=param,
+        details=error.details,
+        retry_after_s=error.retry_after_s,
+    )
