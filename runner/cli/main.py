@@ -70,6 +70,7 @@ COMMANDS = (
     Command("purge", "remove all models from the store"),
     Command("logs", "show the server's log"),
     Command("install-plugin", "let the docker client's `docker model` be this program"),
+    Command("compose", "what Docker Compose asks of a provider of models"),
     Command("version", "show the versions of client and server"),
 )
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -171,7 +172,9 @@ def check_rest(server: Daemon) -> None:
 
 def connections_of(pid: int) -> int:
     """Count connected sockets: those of /proc/net/tcp in the state ESTABLISHED or CLOSE_WAIT."""
-    targets = (str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
-    inodes = {each[len("socket:[") : -1] for each in targets if each.startswith("socket:")}
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed while we look
+            inodes.add(str(link.readlink()).removeprefix("socket:[").rstrip("]"))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return sum(row[3] in ("01", "08") and row[9] in inodes for row in rows)
