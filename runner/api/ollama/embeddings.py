@@ -17,7 +17,7 @@ from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.ollama import options
 from runner.api.ollama.names import MODEL, NAME, take_model
-from runner.api.ollama.options import OPTIONS, Options
+from runner.api.ollama.options import EMBED_OPTIONS, Options
 from runner.api.ollama.parse import Keeping, take_keeping
 from runner.api.ollama.text import arrival, keep
 from runner.api.openai import pooling
@@ -56,7 +56,7 @@ def _read_inputs(value: Any, param: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-_COMMON: tuple[Field[Any], ...] = (MODEL, NAME, KEEP_ALIVE, OPTIONS)
+_COMMON: tuple[Field[Any], ...] = (MODEL, NAME, KEEP_ALIVE, EMBED_OPTIONS)
 _INPUT = Field(
     "input",
     "a text, or several; none at all loads the model, or unloads it",
@@ -86,7 +86,7 @@ def parse_embed(body: dict[str, Any]) -> EmbedRequest | Keeping:
         inputs=inputs,
         dimensions=fields.take(_DIMENSIONS),
         truncates=fields.take(_TRUNCATE) or False,
-        options=options.parse(fields, ignored),
+        options=options.parse_embed(fields, ignored),
         keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
@@ -102,7 +102,7 @@ def parse_embeddings(body: dict[str, Any]) -> EmbedRequest | Keeping:
         model=model,
         inputs=(prompt,),
         norm=AS_IT_IS,
-        options=options.parse(fields, ignored),
+        options=options.parse_embed(fields, ignored),
         keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )

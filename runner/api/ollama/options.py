@@ -107,6 +107,27 @@ SHAPE = Shape(
 )
 OPTIONS = nested("options", "how tokens are chosen, and how many", SHAPE)
 
+_EMBED_SHAPE = Shape(
+    "Ollama embed options",
+    (
+        _NUM_CTX,
+        *(
+            Ignored(member.name, "no tokens are chosen for a vector")
+            for member in SHAPE.members
+            if member is not _NUM_CTX
+        ),
+    ),
+)
+EMBED_OPTIONS = nested("options", "num_ctx, and what has no effect on vectors", _EMBED_SHAPE)
+
+
+def parse_embed(fields: Fields, ignored: dict[str, None]) -> Options:
+    """Take the options of a request for vectors; raise INVALID_REQUEST naming the one at fault."""
+    given = fields.take(EMBED_OPTIONS) or _EMBED_SHAPE.open({}, EMBED_OPTIONS.name)
+    parsed = Options(Sampling(), context_size=given.take(_NUM_CTX))
+    ignored.update(dict.fromkeys(f"options.{name}" for name in given))
+    return parsed
+
 
 def parse(fields: Fields, ignored: dict[str, None]) -> Options:
     """Take the options of a request; raise INVALID_REQUEST naming the one at fault."""
