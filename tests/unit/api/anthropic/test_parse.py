@@ -157,6 +157,7 @@ def test_system_blocks_are_paragraphs_without_the_line_for_accounts() -> None:
     blocks = [text(billing), text("You are a helper."), text("Be brief.")]
     assert said(system=blocks)[0]["content"] == "You are a helper.\n\nBe brief."
     assert said(system=f"{billing}You are a helper.")[0]["content"] == "You are a helper."
+    assert said(system=f"{billing}\na=b; is code")[0]["content"] == "a=b; is code"
     assert said(system=billing) == [{"role": "user", "content": "Hi"}]
     assert said(system=f"About {billing}")[0]["content"] == f"About {billing}"
 
