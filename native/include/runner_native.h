@@ -7,7 +7,7 @@
  *
  * Threads. A context belongs to one engine thread: rn_step, rn_score, rn_seq_*, rn_kv_clear, rn_gen_bind, rn_threads_set are called by it alone.
  * rn_tokenize, rn_token_piece, rn_gen_new, rn_gen_free, rn_tmpl_*, rn_parser_*, rn_schema_to_grammar, rn_grammar_check, rn_model_info,
- * rn_log_drain, rn_abort may be called by any thread (rn_gen_free never on a generator that a running rn_step uses).
+ * rn_log_drain, rn_abort, rn_media_read may be called by any thread (rn_gen_free never on a generator that a running rn_step uses).
  */
 #ifndef RUNNER_NATIVE_H
 #define RUNNER_NATIVE_H
@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 4
+#define RN_ABI 5
 
 enum {
     RN_OK = 0,
@@ -43,6 +43,8 @@ typedef struct rn_ctx    rn_ctx;
 typedef struct rn_embedder rn_embedder;
 typedef struct rn_tmpl   rn_tmpl;
 typedef struct rn_parser rn_parser;
+typedef struct rn_media  rn_media;
+typedef struct rn_parts  rn_parts;
 
 /* Filled by the callee, released by rn_buf_free; ptr[len] is 0. */
 typedef struct {
@@ -129,7 +131,7 @@ RN_API int32_t rn_seq_state_set(rn_ctx * ctx, int32_t seq, const void * src, int
  *  Returns the id. May run off the engine thread: it compiles the grammar (compiled grammars are cached and cloned). */
 RN_API int32_t rn_gen_new(rn_ctx * ctx, const char * json);
 /* Put a generator on a sequence. n_past = tokens of the sequence already in KV or about to be prefilled in full before the first sample. tail = last tokens of the prompt,
- * accepted by the penalty samplers on the first bind only. On a later bind (after preemption) the generator keeps its state and its pending token, which comes at n_past. */
+ * accepted by the penalty samplers on the first bind only (what is negative there, rows of media, is passed over). On a later bind (after preemption) the generator keeps its state and its pending token, which comes at n_past. */
 RN_API int32_t rn_gen_bind(rn_ctx * ctx, int32_t gen, int32_t seq, int32_t n_past, const int32_t * tail, int64_t n_tail);
 RN_API int32_t rn_gen_free(rn_ctx * ctx, int32_t gen);
 
@@ -141,6 +143,15 @@ enum {
     RN_OUT_GRAMMAR = 8,    /* no token is possible (grammar, logit bias, NaN): tok is -1            */
     RN_OUT_LAST = 15       /* any of these: the generator must not be decoded again               */
 };
+
+/* Prompt rows first..first + n - 1, all of one sequence, are no tokens but come from rn_media_encode. Their "tok" names their content: any numbers below -1, the
+ * same for the same content. is_whole: they look at one another, so n is at most n_ubatch. */
+typedef struct {
+    int32_t       first;
+    int32_t       n;
+    int32_t       is_whole;
+    const float * embd; /* n * n_embd (rn_media_info) numbers */
+} rn_rows;
 
 typedef struct {
     uint32_t        size;    /* sizeof(rn_step_in)                                                         */
@@ -155,6 +166,9 @@ typedef struct {
     const int32_t * pos;
     const int32_t * seq;
     const int32_t * out_gen; /* generator to sample from this row (its row n_past - 1), or -1               */
+    /* pieces of media among the prompt rows, in their order; each is computed by itself, before the tokens. Tokens are at most n_batch, and so is each piece. */
+    int32_t         n_media;
+    const rn_rows * media;
 } rn_step_in;
 
 typedef struct {
@@ -213,7 +227,8 @@ RN_API int32_t       rn_embedder_abort(rn_embedder * embedder);
 RN_API rn_tmpl * rn_tmpl_new(rn_model * model, const char * override_src, rn_buf * info);
 RN_API void      rn_tmpl_free(rn_tmpl * tmpl);
 /* {"messages":[...OpenAI...],"tools":[...],"tool_choice","parallel_tool_calls","json_schema","add_generation_prompt","continue_final_message","chat_template_kwargs":{...},
- *  "reasoning_format" (none|auto|deepseek|deepseek-legacy),"enable_thinking","now" (Unix seconds)} ->
+ *  "reasoning_format" (none|auto|deepseek|deepseek-legacy),"enable_thinking","now" (Unix seconds),"media_marker" (the text of content parts of the type
+ *  "media_marker"; others are refused)} ->
  * {"prompt","grammar","grammar_lazy","grammar_triggers":[...],"generation_prompt","additional_stops":[...],"preserved_tokens":[...],"format","parser","supports_thinking",
  *  "thinking_start_tag","thinking_end_tags"}. Thread-safe; the analysis is cached, only the prompt is rendered anew. */
 RN_API int32_t   rn_tmpl_apply(rn_tmpl * tmpl, const char * json_in, rn_buf * json_out);
@@ -225,6 +240,25 @@ RN_API int32_t   rn_parser_feed(rn_parser * parser, const char * text, uint64_t 
 RN_API void      rn_parser_free(rn_parser * parser);
 RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);
 RN_API int32_t   rn_grammar_check(rn_model * model, const char * gbnf);
+
+/* ---- images and sounds ---- */
+/* A model's projector. {"path","marker" (at least 16 bytes that nobody can guess),"n_threads","use_gpu":bool}. RN_E_UNSUP: this model's positions are not supported. */
+RN_API rn_media * rn_media_new(rn_model * model, const char * json);
+RN_API void       rn_media_free(rn_media * media);
+/* {"vision":bool,"audio":bool,"n_embd"} */
+RN_API int32_t    rn_media_info(rn_media * media, rn_buf * out);
+typedef struct {
+    const void * data;     /* JPEG, PNG, GIF, BMP; or WAV, MP3, FLAC */
+    uint64_t     len;
+    const char * id;       /* the caller's name for this content */
+    int32_t      is_sound;
+} rn_file;
+/* A prompt with a marker in the place of each file, in order. out: [{"tokens":[...]} | {"id","rows","is_whole":bool}]; a file may give several parts. Decodes and
+ * scales, and computes nothing else. Thread-safe. RN_E_PARSE ("INDEX: reason" where it is about one file): not readable, too large, or the markers are not as many. */
+RN_API rn_parts * rn_media_read(rn_media * media, const char * text, uint64_t len, const rn_file * files, int32_t n_files, rn_buf * out);
+RN_API void       rn_parts_free(rn_parts * parts);
+/* The numbers of a part's rows, for rn_rows.embd. Takes long; one thread at a time, beside any rn_step. */
+RN_API int32_t    rn_media_encode(rn_media * media, rn_parts * parts, int32_t part, float * out, int64_t cap);
 
 #ifdef __cplusplus
 }

@@ -24,8 +24,10 @@ std::vector<Row *> in_batch_order(const rn_ctx & ctx, std::vector<Row> & rows) {
 void fill_batch(rn_ctx & ctx, std::vector<Row> & rows) {
     llama_batch_ext * batch = ctx.batch.get();
     llama_batch_ext_clear(batch);
+    const size_t n_embd = static_cast<size_t>(llama_model_n_embd_inp(ctx.model->llama.get()));
     for (Row * row : in_batch_order(ctx, rows)) {
-        row->index = llama_batch_ext_add_token(batch, row->seq, row->token);
+        row->index = row->embd == nullptr ? llama_batch_ext_add_token(batch, row->seq, row->token)
+                                          : llama_batch_ext_add_embd(batch, row->seq, {row->embd, 1, n_embd});
         if (row->index < 0) {
             fail(RN_E_EXC, "the batch did not take a row (%d)", row->index);
         }
@@ -34,7 +36,8 @@ void fill_batch(rn_ctx & ctx, std::vector<Row> & rows) {
     }
 }
 
-// After an abort or a failure the parts of the batch that were computed stay in memory: take them out again.
+} // namespace
+
 void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
     for (const Row & row : rows) {
         if (llama_memory_seq_pos_max(ctx.memory, row.seq) >= row.pos) {
@@ -44,13 +47,11 @@ void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
     }
 }
 
-} // namespace
-
 int32_t compute(rn_ctx & ctx, std::vector<Row> & rows) {
     fill_batch(ctx, rows);
     const int32_t rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, ctx.batch.get());
     if (rc != 0) {
-        roll_back(ctx, rows);
+        roll_back(ctx, rows); // parts of the batch that were computed stay in memory
         return rc;
     }
     llama_synchronize(ctx.llama.get());

@@ -12,6 +12,7 @@ namespace rn {
 namespace {
 
 std::vector<common_chat_msg> read_messages(const Fields & fields) {
+    const std::string            marker = fields.string("media_marker");
     std::vector<common_chat_msg> messages;
     try {
         messages = common_chat_msgs_parse_oaicompat(fields.at("messages"));
@@ -22,7 +23,8 @@ std::vector<common_chat_msg> read_messages(const Fields & fields) {
     }
     for (const common_chat_msg & message : messages) {
         for (const common_chat_msg_content_part & part : message.content_parts) {
-            if (part.type != "text") { // llama.cpp would take its own media markers from anyone
+            const bool is_media = part.type == "media_marker" && !marker.empty() && part.text == marker;
+            if (part.type != "text" && !is_media) { // llama.cpp would take media markers from anyone
                 fail(RN_E_ARG, "messages: content of type \"%.40s\" is not supported", part.type.c_str());
             }
         }
@@ -42,20 +44,26 @@ common_json read_tools(const Fields & fields) {
     }
 }
 
+// Texts in lines of their own; the place of an image or a sound is in the line where it stands.
 std::string joined_parts(const common_chat_msg & message) {
     std::string text;
+    bool        is_inline = true;
     for (const common_chat_msg_content_part & part : message.content_parts) {
-        text += (text.empty() ? "" : "\n") + part.text;
+        const bool is_media = part.type == "media_marker";
+        text += (is_inline || is_media || text.empty() ? "" : "\n") + part.text;
+        is_inline = is_media;
     }
     return text;
 }
 
-// Some templates know content only as a string, some only as a list of parts.
+// Some templates know content only as a string, some only as a list of parts; none knows our markers.
 void fit_content(common_chat_msg & message, const jinja::caps & caps) {
-    if (caps.supports_string_content && !caps.supports_typed_content && !message.content_parts.empty()) {
+    const bool is_string_only = caps.supports_string_content && !caps.supports_typed_content;
+    if (message.contains_media() || (is_string_only && !message.content_parts.empty())) {
         message.content = joined_parts(message);
         message.content_parts.clear();
-    } else if (!caps.supports_string_content && caps.supports_typed_content && message.content_parts.empty()) {
+    }
+    if (!caps.supports_string_content && caps.supports_typed_content && message.content_parts.empty()) {
         message.content_parts = {{"text", message.content}};
         message.content.clear();
     }

@@ -103,10 +103,14 @@ int32_t rn_gen_bind(rn_ctx * ctx, int32_t gen, int32_t seq, int32_t n_past, cons
                 rn::need(tail, "tail");
             }
             for (int64_t i = 0; i < n_tail; ++i) {
-                ctx->model->check_token(tail[i], "tail");
+                if (tail[i] >= LLAMA_TOKEN_NULL) { // below are rows of media
+                    ctx->model->check_token(tail[i], "tail");
+                }
             }
             for (int64_t i = 0; i < n_tail; ++i) {
-                generator->sampler.prime(tail[i]);
+                if (tail[i] >= 0) {
+                    generator->sampler.prime(tail[i]);
+                }
             }
             generator->primed = true;
         }

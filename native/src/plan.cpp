@@ -23,9 +23,17 @@ class Planner {
         for (int32_t i = 0; i < in.n_gen; ++i) {
             add_decode(in.gen[i]);
         }
-        for (int32_t i = 0; i < in.n_rows; ++i) {
-            ctx_.model->check_token(in.tok[i], "tok");
-            add_row({in.tok[i], in.pos[i], in.seq[i], nullptr, in.out_gen[i]});
+        int32_t i = 0;
+        for (int32_t piece = 0; piece < in.n_media; ++piece) {
+            const rn_rows & media = in.media[piece];
+            check_media(in, media, i);
+            add_tokens(in, i, media.first);
+            i = media.first + media.n;
+            add_media(in, media);
+        }
+        add_tokens(in, i, in.n_rows);
+        if (plan_.rows.size() > static_cast<size_t>(ctx_.n_batch)) {
+            fail(RN_E_ARG, "%zu tokens: a step has at most %d", plan_.rows.size(), ctx_.n_batch);
         }
         if (plan_.n_outputs > ctx_.n_outputs_max) {
             fail(RN_E_ARG, "%d rows to sample from, the context allows %d", plan_.n_outputs, ctx_.n_outputs_max);
@@ -37,8 +45,11 @@ class Planner {
   private:
     void check_counts(const rn_step_in & in) const {
         const int64_t total = static_cast<int64_t>(in.n_gen) + in.n_rows;
-        if (in.n_gen < 0 || in.n_rows < 0 || total < 1 || total > ctx_.n_batch) {
+        if (in.n_gen < 0 || in.n_rows < 0 || total < 1 || (in.n_media == 0 && total > ctx_.n_batch)) {
             fail(RN_E_ARG, "%d generators and %d rows: a step has 1 to %d rows", in.n_gen, in.n_rows, ctx_.n_batch);
+        }
+        if (in.n_media > 0) {
+            need(in.media, "media");
         }
         if (in.n_gen > 0) {
             need(in.gen, "gen");
@@ -64,7 +75,42 @@ class Planner {
         add_row({generator->pending, generator->n_past, generator->seq, nullptr, id});
     }
 
-    void add_row(Row row) {
+    void add_tokens(const rn_step_in & in, int32_t begin, int32_t end) {
+        for (int32_t i = begin; i < end; ++i) {
+            ctx_.model->check_token(in.tok[i], "tok");
+            add_row({in.tok[i], in.pos[i], in.seq[i], nullptr, in.out_gen[i]});
+        }
+    }
+
+    void check_media(const rn_step_in & in, const rn_rows & media, int32_t least) const {
+        const int32_t most = media.is_whole != 0 ? std::min(ctx_.n_batch, ctx_.n_ubatch) : ctx_.n_batch;
+        if (media.first < least || media.n < 1 || media.first > in.n_rows - media.n) {
+            fail(RN_E_ARG, "media: rows %d.. are not between %d and %d", media.first, least, in.n_rows);
+        }
+        if (media.n > most) {
+            fail(RN_E_ARG, "media: %d rows, at most %d can be computed at once", media.n, most);
+        }
+        for (int32_t i = media.first; i < media.first + media.n; ++i) {
+            if (in.tok[i] >= LLAMA_TOKEN_NULL || in.out_gen[i] >= 0 || in.seq[i] != in.seq[media.first]) {
+                fail(RN_E_ARG, "media: row %d has a token, a generator or another sequence", i);
+            }
+        }
+    }
+
+    void add_media(const rn_step_in & in, const rn_rows & media) {
+        const int32_t n_embd = llama_model_n_embd_inp(ctx_.model->llama.get());
+        Piece         piece  = {{}, media.is_whole != 0};
+        for (int32_t at = 0; at < media.n; ++at) {
+            const int32_t i   = media.first + at;
+            Row           row = {in.tok[i], in.pos[i], in.seq[i], nullptr, -1};
+            take_place(row);
+            row.embd = &need(media.embd, "embd") + static_cast<size_t>(at) * static_cast<size_t>(n_embd);
+            piece.rows.push_back(row);
+        }
+        plan_.media.push_back(std::move(piece));
+    }
+
+    void take_place(const Row & row) {
         ctx_.check_seq(row.seq, "seq");
         int32_t & next = next_pos_[static_cast<size_t>(row.seq)];
         if (row.pos != next) {
@@ -74,6 +120,10 @@ class Planner {
             fail(RN_E_STATE, "sequence %d is full: %d positions", row.seq, ctx_.n_ctx_seq);
         }
         ++next;
+    }
+
+    void add_row(Row row) {
+        take_place(row);
         if (row.id >= 0) {
             row.generator  = output_of(row);
             row.has_output = true;

@@ -17,6 +17,13 @@ struct Row {
     int32_t     id;        // of the generator
     bool        has_output = false;
     int32_t     index      = -1; // in the batch, once it is computed
+    const float * embd     = nullptr; // of a row of media: in place of the token, which is only its name
+};
+
+// Rows of one piece of media, computed by themselves: a batch has tokens or numbers.
+struct Piece {
+    std::vector<Row> rows;
+    bool             is_whole; // they look at one another
 };
 
 // The rows that hold guesses of what follows one generator's pending token.
@@ -26,7 +33,8 @@ struct Guesses {
 };
 
 struct StepPlan {
-    std::vector<Row>                        rows;     // as asked: decode part, prompt part; then the guesses
+    std::vector<Row>                        rows;     // tokens, as asked: decode part, prompt part; then the guesses
+    std::vector<Piece>                      media;
     size_t                                  n_asked = 0;
     std::vector<Guesses>                    guesses;  // one for each row of the decode part, or empty: none at all
     std::vector<std::shared_ptr<Generator>> held;     // keeps the generators alive until the step is over

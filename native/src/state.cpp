@@ -61,7 +61,9 @@ int32_t rn_seq_state_set(rn_ctx * ctx, int32_t seq, const void * src, int64_t le
         }
         rn::need(tokens, "tokens");
         for (int64_t i = 0; i < n_tokens; ++i) {
-            ctx->model->check_token(tokens[i], "tokens");
+            if (tokens[i] >= LLAMA_TOKEN_NULL) { // below are rows of media
+                ctx->model->check_token(tokens[i], "tokens");
+            }
         }
         const uint8_t * bytes = &rn::need(static_cast<const uint8_t *>(src), "src");
         if (len < 1) {

@@ -7,9 +7,50 @@
 namespace rn {
 namespace {
 
-int32_t compute(rn_ctx & ctx, StepPlan & plan) {
-    const int32_t rc = compute(ctx, plan.rows);
+// While it lives every row of a batch sees all others of its sequence.
+class LookAround {
+  public:
+    LookAround(llama_context * llama, bool is_on) : llama_(is_on ? llama : nullptr) { set(false); }
+    LookAround(const LookAround &)             = delete;
+    LookAround & operator=(const LookAround &) = delete;
+    ~LookAround() { set(true); }
+
+  private:
+    void set(bool is_causal) const {
+        if (llama_ != nullptr) {
+            llama_set_causal_attn(llama_, is_causal);
+        }
+    }
+
+    llama_context * llama_;
+};
+
+int32_t compute_tokens(rn_ctx & ctx, StepPlan & plan) {
+    const int32_t rc = plan.rows.empty() ? 0 : compute(ctx, plan.rows);
     return rc == NO_CELL && plan.drop_guesses() ? compute(ctx, plan.rows) : rc;
+}
+
+int32_t compute_media(rn_ctx & ctx, Piece & piece) {
+    const LookAround around(ctx.llama.get(), piece.is_whole);
+    return compute(ctx, piece.rows);
+}
+
+// Media first: only the rows that were computed last can be sampled from.
+int32_t compute(rn_ctx & ctx, StepPlan & plan) {
+    size_t  done = 0;
+    int32_t rc   = 0;
+    while (rc == 0 && done < plan.media.size()) {
+        rc = compute_media(ctx, plan.media[done]);
+        done += rc == 0 ? 1 : 0;
+    }
+    rc = rc == 0 ? compute_tokens(ctx, plan) : rc;
+    if (rc == 0 || done == 0) {
+        return rc;
+    }
+    for (const Piece & piece : plan.media) {
+        roll_back(ctx, piece.rows);
+    }
+    return ctx.seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_PART ? rc : -1; // what memory holds now is for rn_seq_range to say
 }
 
 // When sampling is over, or has thrown, memory holds no more than what the generators went past: every guess that was

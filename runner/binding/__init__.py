@@ -10,7 +10,8 @@ from .embedder import Embedder, EmbedderInfo
 from .errors import Code, NativeError
 from .handles import Context, ContextInfo, LoadWatch, Model, Parser, Template
 from .library import Library, load
-from .step import Flag, Outcome, Prompt, Record, Stepper
+from .media import MediaFile, MediaInfo, Parts, Projector
+from .step import Flag, MediaRows, Outcome, Prompt, Record, Stepper
 
 __all__ = [
     "Code",
@@ -21,10 +22,15 @@ __all__ = [
     "Flag",
     "Library",
     "LoadWatch",
+    "MediaFile",
+    "MediaInfo",
+    "MediaRows",
     "Model",
     "NativeError",
     "Outcome",
     "Parser",
+    "Parts",
+    "Projector",
     "Prompt",
     "Record",
     "Stepper",

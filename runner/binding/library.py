@@ -78,6 +78,10 @@ class Library:
         finally:
             self.rn_buf_free(c.byref(buf))
 
+    def read_json(self, buf: Buf) -> Any:
+        """Return the value in a filled buffer of JSON and release it."""
+        return json.loads(self.take(buf))
+
     def init(self, *, log_level: int = 3, kernels: bool = True) -> None:
         """Route all native log lines into the ring: 1 error, 2 warn, 3 info, 5 debug.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 4
+ABI = 5
 
 
 class Buf(c.Structure):
@@ -31,6 +31,30 @@ class StepIn(c.Structure):
         ("pos", c.c_void_p),
         ("seq", c.c_void_p),
         ("out_gen", c.c_void_p),
+        ("n_media", c.c_int32),
+        ("media", c.c_void_p),
+    ]
+
+
+class Rows(c.Structure):
+    """``rn_rows``: prompt rows that are no tokens."""
+
+    _fields_ = [
+        ("first", c.c_int32),
+        ("n", c.c_int32),
+        ("is_whole", c.c_int32),
+        ("embd", c.c_void_p),
+    ]
+
+
+class File(c.Structure):
+    """``rn_file``: an image or a sound as it was sent."""
+
+    _fields_ = [
+        ("data", c.c_void_p),
+        ("len", c.c_uint64),
+        ("id", c.c_void_p),
+        ("is_sound", c.c_int32),
     ]
 
 
@@ -118,4 +142,10 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_parser_free": (None, [_handle]),
     "rn_schema_to_grammar": (_i32, [_text, _out]),
     "rn_grammar_check": (_i32, [_handle, _text]),
+    "rn_media_new": (_handle, [_handle, _text]),
+    "rn_media_free": (None, [_handle]),
+    "rn_media_info": (_i32, [_handle, _out]),
+    "rn_media_read": (_handle, [_handle, _text, _u64, c.POINTER(File), _i32, _out]),
+    "rn_parts_free": (None, [_handle]),
+    "rn_media_encode": (_i32, [_handle, _handle, _i32, _f32s, _i64]),
 }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .handles import Context
-from .prototypes import StepIn, StepOut
+from .prototypes import Rows, StepIn, StepOut
 
 
 class Flag(IntFlag):
@@ -23,16 +23,25 @@ class Flag(IntFlag):
     GRAMMAR = 8
 
 
+class MediaRows(NamedTuple):
+    """What rows are computed from that are no tokens; ``is_whole``: they look at one another."""
+
+    numbers: NDArray[np.float32]  # (rows, n_embd), contiguous
+    is_whole: bool
+
+
 class Prompt(NamedTuple):
     """Rows of one prompt: ``tokens`` at positions ``start``.. of ``seq``.
 
-    ``generator`` samples from the last of them, or None when the prompt goes on.
+    ``generator`` samples from the last of them, or None when the prompt goes on. Rows of ``media``
+    have names below -1 in the place of tokens.
     """
 
     seq: int
     start: int
     tokens: Sequence[int]
     generator: int | None
+    media: MediaRows | None = None
 
 
 class Record(NamedTuple):
@@ -74,7 +83,9 @@ class Stepper:
 
         self._gen = np.empty(info.n_batch, np.int32)  # too many are for the library to refuse
         self._drafts = np.empty((2, info.n_batch), np.int32)  # n_draft, n_drafted
-        self._rows = np.empty((4, info.n_batch), np.int32)  # tok, pos, seq, out_gen
+        # tok, pos, seq, out_gen; rows of media come beside a whole batch of tokens
+        self._rows = np.empty((4, 2 * info.n_batch), np.int32)
+        self._media: list[tuple[int, MediaRows]] = []  # of this step, by their first rows
         self._out_ints = np.empty((5, outputs), np.int32)  # gen, tok, flags, stop_index, n_top
         self._text_off = np.empty(outputs + 1, np.int64)
         self._text = np.empty(outputs * info.text_per_record, np.uint8)
@@ -127,15 +138,30 @@ class Stepper:
 
     def _run(self, prompts: Iterable[Prompt]) -> Outcome:
         self._in.n_rows = self._put_rows(prompts)
-        self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
+        if self._media:
+            self._run_with_media()
+        else:
+            self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
         out = self._out
         records = self._records(out.n_out) if out.rc == 0 else []
         return Outcome(out.rc, records, out.us_decode, out.us_sample)
 
+    def _run_with_media(self) -> None:
+        pieces = (Rows * len(self._media))()
+        for piece, (first, media) in zip(pieces, self._media, strict=True):
+            piece.first, piece.n, piece.is_whole = first, len(media.numbers), media.is_whole
+            piece.embd = _address(media.numbers)
+        self._in.n_media, self._in.media = len(pieces), c.addressof(pieces)
+        try:
+            self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
+        finally:
+            self._in.n_media, self._in.media = 0, None
+            self._media.clear()
+
     def _put_rows(self, prompts: Iterable[Prompt]) -> int:
         rows = self._rows
         at = 0
-        for seq, start, tokens, generator in prompts:
+        for seq, start, tokens, generator, media in prompts:
             end = at + len(tokens)
             if end > rows.shape[1]:
                 raise ValueError(f"{end} prompt rows, a step has at most {rows.shape[1]}")
@@ -145,6 +171,8 @@ class Stepper:
             rows[3, at:end] = -1
             if generator is not None:
                 rows[3, end - 1] = generator
+            if media is not None:
+                self._media.append((at, media))
             at = end
         return at
 

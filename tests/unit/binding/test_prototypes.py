@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 
 from runner.binding import Code, Flag
-from runner.binding.prototypes import ABI, PROTOTYPES, Buf, StepIn, StepOut
+from runner.binding.prototypes import ABI, PROTOTYPES, Buf, File, Rows, StepIn, StepOut
 
 HEADER = Path(__file__).parents[3] / "native" / "include" / "runner_native.h"
-STRUCTS = {"rn_buf": Buf, "rn_step_in": StepIn, "rn_step_out": StepOut}
+STRUCTS = {
+    "rn_buf": Buf,
+    "rn_step_in": StepIn,
+    "rn_step_out": StepOut,
+    "rn_rows": Rows,
+    "rn_file": File,
+}
 SCALARS = {
     "int32_t": c.c_int32,
     "int64_t": c.c_int64,
