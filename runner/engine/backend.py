@@ -7,7 +7,7 @@ contract suite runs on both.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -97,16 +97,38 @@ def changed_slots(operations: Iterable[MemoryOp]) -> set[SlotId]:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Rows of a prompt that are no tokens but a piece of an image or a sound.
+
+    The prompt has names for them: negative, and the same for the same content, so that they share
+    prefixes as tokens do. ``content`` is for the backend, which computes them from it. Rows that
+    look at one another (``is_whole``) are computed in one step.
+    """
+
+    start: int
+    length: int
+    is_whole: bool = False
+    content: object = field(default=None, compare=False, repr=False)
+
+    @property
+    def end(self) -> int:
+        """Position after the last row."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True, slots=True)
 class Prefill:
     """Rows of one prompt: ``tokens`` at positions ``start``.. of ``slot``.
 
-    ``generator`` samples from the last row, or is None when the prompt goes on.
+    ``generator`` samples from the last row, or is None when the prompt goes on. ``span`` is what
+    all of the rows are part of, or None when they are tokens.
     """
 
     slot: SlotId
     start: int
     tokens: tuple[int, ...]
     generator: GeneratorId | None
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

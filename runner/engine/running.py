@@ -118,10 +118,17 @@ class Running:
         """Rows that the prompts still need."""
         return sum(sequence.prompt_end - sequence.computed for sequence in self.prompts.values())
 
-    def cut(self, rows: int) -> tuple[Prefill, ...]:
+    def widest(self) -> int:
+        """Rows that some prompt has to have in one step; 0: none has more than one."""
+        needs = [one.least_rows for one in self.prompts.values() if one.request.spans]
+        return max(needs, default=0)
+
+    def cut(self, rows: int, room: int = 0) -> tuple[Prefill, ...]:
         """Cut the next rows from prompts with ``adapters``.
 
-        Clients have their turn, and each one's prompts. In order of slots, as the streams are.
+        Clients have their turn, and each one's prompts. In order of slots, as the streams are. Rows
+        that look at one another may be more than ``rows``, as far as ``room``, where they are the
+        first of the step.
         """
         queues = list(self._queues.items())
         turns = zip_longest(*(queue.in_turn() for _, queue in queues))
@@ -129,7 +136,9 @@ class Running:
         for sequence in chain.from_iterable(turns):
             if rows <= 0:
                 break
-            if sequence is not None and self._is_next(sequence):
+            if sequence is None or not self._is_next(sequence):
+                continue
+            if sequence.least_rows <= (rows if parts else max(rows, room)):
                 parts.append(sequence.next_rows(rows))
                 rows -= len(parts[-1].tokens)
         for client, queue in queues:

@@ -260,7 +260,8 @@ class Scheduler:
         decode_rows = len(running.decoding)  # with other adapters, too: they wait for this step
         rows = self._pace.prompt_rows(decode_rows, prompts=len(running.prompts))
         rows = min(rows, running.rows_left())
-        return running.cut(self._slots.room(decode_rows + rows) - decode_rows)
+        room = self._slots.room(decode_rows + max(rows, running.widest())) - decode_rows
+        return running.cut(min(rows, room), room)
 
     def _preempt(self, sequence: Sequence) -> None:
         """Take the slot from a sequence and put it back in line with all its tokens."""

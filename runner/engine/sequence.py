@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.engine.backend import Adapters, GeneratorId, Prefill, SlotId
+from runner.engine.backend import Adapters, GeneratorId, Prefill, SlotId, Span
 from runner.engine.events import Begun, Ended, EndReason, SequenceId
 
 
@@ -37,6 +37,7 @@ class SequenceRequest:
     client: str = ""
     deadline_s: float | None = None
     adapters: Adapters = None
+    spans: tuple[Span, ...] = ()  # parts of the prompt that are no tokens, in order; not its end
 
 
 PRIOR_TRIED, PRIOR_RIGHT = 2.0, 1.6  # hopeful, or nothing would be learned; one wrong guess shows
@@ -119,9 +120,29 @@ class Sequence:
         """Cut the next rows of its prompt; the last of them samples the first token."""
         start, end = self.computed, self.prompt_end
         stop = min(start + most, end, *self.marks[:1])
+        span = None
+        if self.request.spans:
+            span, stop = self._cut_at_spans(start, stop)
         samples = stop == end and not self.generated
         generator = self.request.generator if samples else None
-        return Prefill(self.slot, start, tuple(self.tokens[start:stop]), generator)
+        return Prefill(self.slot, start, tuple(self.tokens[start:stop]), generator, span)
+
+    def _cut_at_spans(self, start: int, stop: int) -> tuple[Span | None, int]:
+        """Let rows be of one kind: end them where a span begins, or within the one they are in."""
+        for span in self.request.spans:
+            if start < span.start:
+                return None, min(stop, span.start)
+            if start < span.end:
+                return span, span.end if span.is_whole else min(stop, span.end)
+        return None, stop
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of its prompt that the next step has to have: all that look at one another."""
+        for span in self.request.spans:
+            if span.start <= self.computed < span.end:
+                return span.end - self.computed if span.is_whole else 1
+        return 1
 
     def pause_at(self, mark: int) -> None:
         """Have its state saved when so many tokens are computed, too."""
@@ -133,6 +154,8 @@ class Sequence:
 
     def pass_mark(self) -> bool:
         """Whether its state is to be saved now; asked once at each place."""
+        while self.marks and self.marks[0] < self.computed:
+            del self.marks[0]  # within rows that had to be computed together
         if not self.marks or self.marks[0] != self.computed:
             return False
         del self.marks[0]

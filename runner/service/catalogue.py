@@ -38,6 +38,7 @@ class EngineFiles:
     """What an engine loads of a stored model."""
 
     model_path: Path
+    projector_path: Path | None = None  # what it sees and hears with
     chat_template: str | None = None  # packaged beside the model: rules over the GGUF's own
     adapter_paths: tuple[Path, ...] = ()
     context_size: int | None = None  # tokens, as whoever packaged the model asks for
@@ -143,6 +144,7 @@ class Catalogue:
         template = bundle.chat_template_path
         return EngineFiles(
             model_path=bundle.gguf_path,
+            projector_path=bundle.mmproj_path,
             chat_template=None if template is None else read_template(template),
             adapter_paths=bundle.lora_paths,
             context_size=model.config.context_size,

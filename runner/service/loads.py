@@ -103,6 +103,7 @@ class Loads:
         return Load(
             version=WIRE_VERSION,
             model_path=str(files.model_path),
+            projector_path=None if files.projector_path is None else str(files.projector_path),
             library_path=None if self._library_path is None else str(self._library_path),
             wishes=wishes,
             adapter_paths=tuple(map(str, files.adapter_paths)),

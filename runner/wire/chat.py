@@ -14,7 +14,9 @@ class ChatPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     that thinks may think first, and with tools it may call one instead.
     """
 
-    messages_json: str  # OpenAI message array, validated, as JSON text
+    # OpenAI message array, validated, as JSON text. An image or a sound is a content part
+    # {"type": "image" | "audio", "data": its file in base64, "param": what its sender calls it}.
+    messages_json: str
     template_kwargs_json: str = "{}"
     add_generation_prompt: bool = True
     # What the last message is continued with; True: a thought where it has nothing else.

@@ -54,6 +54,7 @@ class Load(Message, frozen=True, tag="load"):
     wishes: EngineWishes
     prefix_dir: str | None = None  # of this model's prefixes that are kept on disk
     adapter_paths: tuple[str, ...] = ()  # LoRA, all in use unless a request says otherwise
+    projector_path: str | None = None  # what the model sees and hears with; None: nothing
     tuned: TunedSettings | None = None  # what was measured here for these wishes
     tune_after_s: float | None = None  # idle time after which to measure unasked; None: never
 
@@ -81,6 +82,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     reranks: bool = False  # of those with pooling: gives ranks of documents, not vectors
     dimensions: int = 0  # of a vector; 0: the model makes none
     adapters: tuple[AdapterFacts, ...] = ()
+    vision: bool = False  # takes images
+    audio: bool = False  # takes sounds
 
 
 class Ready(Message, frozen=True, tag="ready"):

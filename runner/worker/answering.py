@@ -66,6 +66,7 @@ class Answerer:
                 return Answered(ask.id, self._text(tokens), tokens)
             case prompt:
                 rendered = self.prompter.render(prompt, ask.id, limit)
+                rendered.close()
                 shown = self._text(rendered.tokens) if rendered.text is None else rendered.text
                 return Answered(ask.id, shown, tuple(rendered.tokens))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from runner.binding import NativeError
@@ -12,6 +12,7 @@ from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 from runner.worker import plain_tools
 from runner.worker.gbnf import bare, either, forced, plural, single
+from runner.worker.media import Media, take_media
 from runner.worker.parsing import Parser
 
 THOUGHT_KEYS = ("thinking_start_tag", "thinking_end_tags", "generation_prompt")
@@ -43,6 +44,7 @@ class Turn:
     grammar: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, Any] | None = None  # one more of them: how long to think
     parser: dict[str, Any] | None = None  # of ``rn_parser_new``; None: text is content as it comes
+    media: tuple[Media, ...] = ()  # for which there are markers in the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,22 @@ class Conversations:
     check_schema: Callable[[str], object]  # raises NativeError for one without a grammar
     # Of ``plain_tools.TEMPLATE``, for its grammars and parsers: the model's own knows no tools.
     plain: Renderer | None = None
+    marker: str = ""  # of images and sounds; empty: the model takes none,
+    blindness: str = "this model takes text only"  # for this reason
 
     def render(self, prompt: ChatPrompt, json_schema: str | None, *, now_s: int) -> Turn:
         """Render; what the template raises is a NativeError."""
         messages = json.loads(prompt.messages_json)
+        media = take_media(messages, self.marker)
+        if media and not self.marker:
+            param = media[0].param
+            raise RunnerError(Kind.MODEL_NOT_SUPPORTED, f"{param}: {self.blindness}", param=param)
+        turn = self._render(messages, prompt, json_schema, now_s=now_s)
+        return replace(turn, media=media) if media else turn
+
+    def _render(
+        self, messages: list[Any], prompt: ChatPrompt, json_schema: str | None, *, now_s: int
+    ) -> Turn:
         tools = json.loads(prompt.tools_json) if prompt.tools_json is not None else []
         schema = None if json_schema is None else json.loads(json_schema) or {"type": "object"}
         request = self._request(prompt, now_s=now_s)
@@ -104,6 +118,8 @@ class Conversations:
             "reasoning_format": prompt.reasoning_format,
             "now": now_s,
         }
+        if self.marker:
+            request["media_marker"] = self.marker
         if prompt.enable_thinking is not None:
             request["enable_thinking"] = prompt.enable_thinking
         return request

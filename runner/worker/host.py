@@ -31,6 +31,7 @@ from runner.wire.messages import (
 )
 from runner.worker import settings as choosing
 from runner.worker.answering import Answerer
+from runner.worker.encoding import Encoding
 from runner.worker.infill import find_infill
 from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded, LoadedPool, load, open_library
@@ -102,6 +103,7 @@ class Engine:
     total_cells: int
     keep_prefixes: Callable[[], None] | None  # for the next load; None: nobody wants that
     parsing: Parsing | None = None
+    encoding: Encoding | None = None
 
 
 class Host:
@@ -216,9 +218,13 @@ class Host:
                 engine.tuner.interrupt()
 
     def _cancel(self, cancel: Cancel) -> None:
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             return
-        if self._engine.preparer.cancel(cancel.id):
+        # In the order in which a request passes them.
+        if engine.preparer.cancel(cancel.id) or (
+            engine.encoding is not None and engine.encoding.cancel(cancel.id)
+        ):
             self._refuse(cancel.id, Kind.CANCELLED, "the request was cancelled")
         else:
             self._inbox.put(cancel)
@@ -251,7 +257,14 @@ class Host:
             choosing.policy(settings),
         )
         files = open_prefix_files(message, loaded)
-        preparer = self._make_preparer(loaded, files)
+        encoding = Encoding(
+            deliver=self._inbox.put,
+            refuse=lambda failed: self._outbox.emit([failed]),
+            discard=partial(discard, loaded.context),
+        )
+        if loaded.seeing is not None:
+            threading.Thread(target=encoding.run, name="encode", daemon=True).start()
+        preparer = self._make_preparer(loaded, files, encoding)
         backend = LlamaBackend(
             loaded.context,
             threads=settings.threads,
@@ -267,7 +280,7 @@ class Host:
             self._inbox,
             translator=Translator(lambda token: loaded.model.piece(token, special=True)),
             emit=parsing.take,
-            is_preparing=lambda: len(preparer) > 0,
+            is_preparing=lambda: len(preparer) + len(encoding) > 0,
             open_parser=parsing.open,
             stock=partial(stock, scheduler.prefixes, backend.saved),
             pastime=tuner,
@@ -290,6 +303,7 @@ class Host:
             settings.total_cells,
             keep_prefixes,
             parsing,
+            encoding,
         )
 
     def _assemble_pool(self, loaded: LoadedPool, message: Load) -> Engine:
@@ -322,7 +336,7 @@ class Host:
         return Engine(loop, takes, pool, neighbours, preparer, None, limit, cells, None)
 
     def _make_preparer(
-        self, loaded: Loaded, files: PrefixFiles | None
+        self, loaded: Loaded, files: PrefixFiles | None, encoding: Encoding
     ) -> Preparer[Submit, Prepared]:
         prompter = Prompter(
             tokenizer=PrefixTokenizer(loaded.model),
@@ -334,22 +348,16 @@ class Host:
             penalty_tokens=loaded.penalty_tokens,
             vocabulary=loaded.ready.model.vocabulary,
             infill=find_infill(loaded.model.info()),
+            seeing=loaded.seeing,
         )
         answerer = Answerer(prompter, loaded.model)
-
-        def discard(prepared: Prepared) -> None:
-            if prepared.request.generator is not None:
-                loaded.context.free_generator(prepared.request.generator)
-            if prepared.parser is not None:
-                prepared.parser.close()
-
         return Preparer(
             prompter.prepare if files is None else with_stored(prompter.prepare, files),
             answer=answerer.answer,
-            deliver=self._inbox.put,
+            deliver=encoding.take,
             tell=lambda answered: self._outbox.emit([answered]),
             refuse=lambda failed: self._outbox.emit([failed]),
-            discard=discard,
+            discard=partial(discard, loaded.context),
             give_up=self._give_up,
         )
 
@@ -362,6 +370,16 @@ class Host:
             return
         for line in self._library.drain_log():
             LOG.log(NATIVE_LEVELS.get(line["level"], logging.DEBUG), "%s", line["text"])
+
+
+def discard(context: binding.Context, prepared: Prepared) -> None:
+    """Free what a request holds that nobody wants any more."""
+    if prepared.request.generator is not None:
+        context.free_generator(prepared.request.generator)
+    if prepared.parser is not None:
+        prepared.parser.close()
+    if prepared.media is not None:
+        prepared.media.parts.close()
 
 
 def adapt_threads(engine: Engine) -> None:

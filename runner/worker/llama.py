@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from runner.binding import Code, Context, Flag, NativeError, Prompt, Record, Stepper
+import numpy as np
+
+from runner.binding import Code, Context, Flag, MediaRows, NativeError, Prompt, Record, Stepper
 from runner.engine.backend import (
     Adapters,
     Bind,
@@ -15,6 +17,7 @@ from runner.engine.backend import (
     MemoryOp,
     Outcome,
     Plan,
+    Prefill,
     Restore,
     Sampled,
     Save,
@@ -82,7 +85,10 @@ class LlamaBackend:
             lost = self._operate_all(plan.memory)
             if lost:
                 return StepResult(Outcome.LOST, (), 0.0, lost=lost)
-            prompts = [Prompt(p.slot, p.start, p.tokens, p.generator) for p in plan.prefill]
+            prompts = [
+                Prompt(p.slot, p.start, p.tokens, p.generator, _rows(p) if p.span else None)
+                for p in plan.prefill
+            ]
             step = self._stepper.run(plan.decode, prompts, plan.drafts)
         except NativeError as error:
             return StepResult(Outcome.FAILED, (), 0.0, error.message)
@@ -157,6 +163,13 @@ class LlamaBackend:
     def _trim(self, slot: int, length: int) -> None:
         if not self._context.seq_rm(slot, length):
             raise NativeError(Code.STATE, f"sequence {slot} cannot be cut back to {length} tokens")
+
+
+def _rows(part: Prefill) -> MediaRows:
+    span = part.span
+    assert span is not None and isinstance(span.content, np.ndarray), "rows were never encoded"
+    first = part.start - span.start
+    return MediaRows(span.content[first : first + len(part.tokens)], span.is_whole)
 
 
 def _sampled(record: Record) -> Sampled:

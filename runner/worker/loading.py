@@ -24,6 +24,7 @@ from runner.worker.adapters import LoadedAdapters, load_adapters
 from runner.worker.conversation import Conversations
 from runner.worker.footprint import estimate
 from runner.worker.machine import survey
+from runner.worker.media import Seeing, open_projector
 from runner.worker.model_file import check_model_file
 
 TEMPLATE_LIMIT_S = 5.0  # its analysis renders it some twenty times
@@ -55,6 +56,7 @@ class Loaded:
     traits: choosing.Traits
     machine: choosing.Machine  # before the load
     ready: Ready
+    seeing: Seeing | None = None  # None: it takes text only
 
 
 def open_library(path: str | None, *, log_level: int, kernels: bool) -> binding.Library:
@@ -121,10 +123,14 @@ def _load(
     if wishes.draft_model_path is not None:
         _take_draft(context, Path(wishes.draft_model_path), wanted)
     template, no_template = _make_template(model, wishes.chat_template)
+    seeing, blindness = _open_projector(model, message.projector_path, wanted, context.info)
+    takes = {} if seeing is None else {"vision": seeing.takes.vision, "audio": seeing.takes.audio}
     ready = Ready(
         pid=os.getpid(),
         model=structs.replace(
-            _facts(info, metadata, template.info if template else {}), adapters=adapters.facts
+            _facts(info, metadata, template.info if template else {}),
+            adapters=adapters.facts,
+            **takes,
         ),
         settings=_in_force(wanted, context.info),
         system_info=system["system_info"],
@@ -134,7 +140,7 @@ def _load(
     return Loaded(
         model,
         context,
-        None if template is None else _conversations(model, template),
+        _conversations(model, template, seeing, blindness) if template else None,
         no_template,
         adapters,
         memory=_memory(context.info),
@@ -142,7 +148,25 @@ def _load(
         traits=traits,
         machine=machine,
         ready=ready,
+        seeing=seeing,
     )
+
+
+def _open_projector(
+    model: binding.Model, path: str | None, wanted: EngineSettings, info: binding.ContextInfo
+) -> tuple[Seeing | None, str]:
+    """Open what a model sees and hears with, or say why it does not: text is served without."""
+    if path is None:
+        return None, "this model takes text only"
+    try:
+        threads, largest = wanted.threads_batch, min(info.n_batch, info.n_ubatch)
+        use_gpu = wanted.gpu_layers != 0
+        return open_projector(
+            model, Path(path), threads=threads, largest=largest, use_gpu=use_gpu
+        ), ""
+    except RunnerError as error:
+        LOG.warning("images and sounds will be refused: %s", error.message)
+        return None, f"this model takes text only, as {error.message}"
 
 
 def _load_pool(
@@ -257,7 +281,9 @@ def _make_template(
     return None, problem
 
 
-def _conversations(model: binding.Model, template: binding.Template) -> Conversations:
+def _conversations(
+    model: binding.Model, template: binding.Template, seeing: Seeing | None, blindness: str
+) -> Conversations:
     """Give a template that knows no tools another one beside it for their grammars."""
     caps = template.info["caps"]
     knows_tools = caps.get("supports_tools") and caps.get("supports_tool_calls")
@@ -266,6 +292,8 @@ def _conversations(model: binding.Model, template: binding.Template) -> Conversa
         partial(binding.Parser, model.library),
         model.library.schema_to_grammar,
         None if knows_tools else binding.Template(model, plain_tools.TEMPLATE),
+        "" if seeing is None else seeing.marker,
+        blindness,
     )
 
 

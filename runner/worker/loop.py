@@ -170,7 +170,7 @@ class EngineLoop:
         if self._pastime is not None:
             self._pastime.leave()
         match item:
-            case Prepared(request, stops, parser, stored):
+            case Prepared(request, stops, parser, stored, _):
                 if stored is not None:
                     self._stock(stored)
                 self._generators[request.id] = request.generator

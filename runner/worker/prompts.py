@@ -28,6 +28,7 @@ from runner.worker.adapters import LoadedAdapters
 from runner.worker.conversation import Conversations, Turn
 from runner.worker.infill import InfillTokens, infill_tokens
 from runner.worker.llama import MAX_TOP_LOGPROBS
+from runner.worker.media import Seeing, Unencoded
 from runner.worker.parsing import Parser
 from runner.worker.saved import SavedText
 
@@ -56,22 +57,33 @@ class Generators(Protocol):
 class Prepared:
     """A request the scheduler can take, the stop strings its generator scans for, and its parser.
 
-    ``stored`` is a text of an earlier life of the model that begins like the prompt.
+    ``stored`` is a text of an earlier life of the model that begins like the prompt. ``media`` is
+    what must be encoded before the scheduler takes it.
     """
 
     request: SequenceRequest
     stops: tuple[str, ...]
     parser: Parser | None = None  # None: the text is content as it comes
     stored: SavedText | None = None
+    media: Unencoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt's tokens, and the turn of a conversation that they came from."""
+    """A prompt's tokens, and the turn of a conversation that they came from.
+
+    With ``media``, which is to be closed, some of the tokens are names of rows.
+    """
 
     tokens: Sequence[int]
     text: str | None = None  # None: it began as tokens
     turn: Turn | None = None
+    media: Unencoded | None = None
+
+    def close(self) -> None:
+        """Free what the media hold, where they will not be encoded."""
+        if self.media is not None:
+            self.media.parts.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,7 @@ class Prompter:
     infill: InfillTokens
     penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
     adapters: LoadedAdapters = field(default_factory=LoadedAdapters)
+    seeing: Seeing | None = None  # None: the model takes text only
 
     def prepare(self, submit: Submit, deadline_s: float | None, limit: Limit) -> Prepared:
         """Render, tokenise, and make the generator.
@@ -102,9 +115,15 @@ class Prompter:
         rendered = self.render(submit.prompt, submit.id, limit, json_schema=schema)
         tokens, turn = rendered.tokens, rendered.turn
         stops = submit.stop + (turn.stops if turn is not None else ())
-        generator = None
-        if submit.max_tokens != 0 and 0 < len(tokens) < self.context_size:
-            generator = self._new_generator(submit, turn, stops)
+        generator, fits = None, 0 < len(tokens) < self.context_size
+        try:
+            if submit.max_tokens != 0 and fits:
+                generator = self._new_generator(submit, turn, stops)
+        except RunnerError:
+            rendered.close()
+            raise
+        if not fits:
+            rendered.close()  # the scheduler refuses it: nothing is to be encoded
         request = SequenceRequest(
             submit.id,
             tuple(tokens),
@@ -116,7 +135,9 @@ class Prompter:
             deadline_s=deadline_s,
             adapters=adapters,
         )
-        return Prepared(request, stops, self._open_parser(submit, turn))
+        return Prepared(
+            request, stops, self._open_parser(submit, turn), media=rendered.media if fits else None
+        )
 
     def render(
         self, prompt: Prompt, id: RequestId, limit: Limit, *, json_schema: str | None = None
@@ -163,7 +184,11 @@ class Prompter:
             if error.code is Code.GRAMMAR:
                 raise RunnerError(Kind.INVALID_REQUEST, error.message, param="tools") from error
             raise RunnerError(Kind.TEMPLATE_ERROR, error.message, param="messages") from error
-        return Rendered(self._tokenize(turn.text), turn.text, turn)
+        if not turn.media:
+            return Rendered(self._tokenize(turn.text), turn.text, turn)
+        assert self.seeing is not None, "a marker without a projector"
+        tokens, media = self.seeing.read(turn.text, turn.media)
+        return Rendered(tokens, turn.text, turn, media)
 
     def _open_parser(self, submit: Submit, turn: Turn | None) -> Parser | None:
         if self.conversations is None or turn is None or turn.parser is None:

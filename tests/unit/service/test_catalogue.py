@@ -164,7 +164,7 @@ def test_a_tag_is_told_in_full() -> None:
 def test_an_engine_gets_the_bundle_s_files() -> None:
     async def scene(store: FakeStore, catalogue: Catalogue, _: object) -> None:
         files = await catalogue.engine_files(stored("a"))
-        assert files == EngineFiles(model_path=Path("/m.gguf"))
+        assert files == EngineFiles(model_path=Path("/m.gguf"), projector_path=Path("/m.mmproj"))
 
     play(scene)
 
