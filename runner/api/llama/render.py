@@ -129,7 +129,7 @@ def props(model: RunningModel, *, version: str) -> dict[str, Any]:
         "total_slots": ready.settings.parallel,
         "model_alias": name,
         "model_path": name,
-        "modalities": {"vision": False, "audio": False},
+        "modalities": {"vision": ready.model.vision, "audio": ready.model.audio},
         "endpoint_slots": True,
         "endpoint_props": False,  # it cannot be changed
         "endpoint_metrics": False,

@@ -22,6 +22,7 @@ from runner.api.fields import (
     text,
     word,
 )
+from runner.api.openai import media
 from runner.errors import Kind, RunnerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -29,11 +30,6 @@ MAX_MESSAGES = 10_000
 MAX_PARTS = 1_000
 MAX_TOOL_CALLS = 128
 MAX_NAME_CHARACTERS = 256
-
-# Part types of OpenAI and llama-server that need a model with eyes or ears.
-MEDIA_PARTS = frozenset(
-    {"image_url", "input_image", "input_audio", "audio", "file", "video_url", "input_video"}
-)
 
 Message = dict[str, Any]
 
@@ -52,10 +48,10 @@ TOOL_CALL = Shape(
     (CALL_ID, CALL_TYPE, CALL_FUNCTION, Ignored("index", "calls are in their order")),
 )
 
-PART_TYPE = required(text("type", '"text", or "refusal" for what the assistant refused with'))
+PART_TYPE = required(text("type", '"text", "refusal" (of the assistant), or what media it is'))
 PART_TEXT = text("text", "the text")
 PART_REFUSAL = text("refusal", "the words of a refusal")
-PART = Shape("content part", (PART_TYPE, PART_TEXT, PART_REFUSAL))
+PART = Shape("content part", (PART_TYPE, PART_TEXT, PART_REFUSAL, *media.MEMBERS))
 
 ROLE = required(word("role", "who speaks", ROLES))
 CONTENT = anything(
@@ -117,6 +113,7 @@ def parse(fields: Fields, ignored: dict[str, None]) -> list[Message]:
         refuse(f"messages[{MAX_MESSAGES}]", f"at most {MAX_MESSAGES} messages", items)
     messages = [_parse_message(item, f"messages[{i}]", ignored) for i, item in enumerate(items)]
     _check_end(messages)
+    media.check(messages)
     return messages
 
 
@@ -181,10 +178,12 @@ def parse_part(value: Any, param: str) -> Message:
     """Read one part of a content; ``param`` is what errors call it."""
     fields = PART.open(value, param)
     kind = fields.take(PART_TYPE)
-    if kind in MEDIA_PARTS:
+    if kind in media.PARTS:
+        return media.parse_part(kind, fields, param)
+    if kind in media.UNKNOWN_PARTS:
         raise RunnerError(
             Kind.MODEL_NOT_SUPPORTED,
-            f"{param}: this server takes text only, got {describe(kind)}",
+            f"{param}: text, images and sounds are understood, got {describe(kind)}",
             param=param,
         )
     if kind not in ("text", "refusal"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from runner.api.responses.parse import ResponseRequest, parse
 from runner.api.responses.thoughts import seal
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
+from tests.support.projectors import png
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 PATCH = {"type": "custom", "name": "patch", "description": "change files"}
@@ -139,11 +141,12 @@ def test_what_came_before_comes_first() -> None:
     ]
 
 
-def test_a_picture_is_not_for_a_model_of_text() -> None:
-    part = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
-    with pytest.raises(RunnerError) as caught:
-        prompt([{"role": "user", "content": [part]}])
-    assert caught.value.kind is Kind.MODEL_NOT_SUPPORTED
+def test_a_picture_is_shown_by_its_file() -> None:
+    data = base64.b64encode(png(1)).decode()
+    part = {"type": "input_image", "image_url": f"data:image/png;base64,{data}"}
+    [message] = messages([{"role": "user", "content": [part]}])
+    [shown] = message["content"]
+    assert (shown["type"], shown["data"]) == ("image", data)
 
 
 # ---- tools -----------------------------------------------------------------------------------

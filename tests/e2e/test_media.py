@@ -1,0 +1,90 @@
+"""Images as users send them: the OpenAI SDK, and a model packaged with a projector."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from typing import Any
+
+import openai
+import pytest
+
+from tests.conftest import ROOT
+from tests.e2e.conftest import MODEL, Daemon, environment
+from tests.support.projectors import ROWS, png, png_of, write_projectors
+
+pytestmark = [pytest.mark.native, pytest.mark.model]
+
+
+@pytest.fixture(scope="module")
+def model(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded model with eyes of random weights."""
+    folder = tmp_path_factory.mktemp("vision")
+    assert daemon.chat("Hi", max_tokens=1).status_code == 200  # it is in the store from now on
+    [blob] = daemon.home.rglob("bundles/*/model.gguf")
+    file = folder / "model.gguf"
+    file.hardlink_to(blob)
+    projector = write_projectors(folder, width=576)["plain"]
+    command = ["package", "--gguf", str(file), "--mmproj", str(projector), "me/vision"]
+    subprocess.run(
+        [sys.executable, "-m", "runner", *command],
+        env=environment(daemon.home, MODEL_RUNNER_HOST=daemon.url),
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return "me/vision"
+
+
+def shown(data: bytes, question: str = "What is it?") -> list[Any]:
+    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    parts = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "text", "text": question},
+    ]
+    return [{"role": "user", "content": parts}]
+
+
+def test_the_sdk_shows_an_image_and_goes_on_about_it(daemon: Daemon, model: str) -> None:
+    client = daemon.sdk()
+    create = client.chat.completions.create
+    settings: dict[str, Any] = {"model": model, "max_tokens": 8, "temperature": 0}
+    messages = shown(png(1))
+    first = create(messages=messages, **settings)
+    assert first.usage is not None and first.usage.prompt_tokens > ROWS
+    answer = first.choices[0].message.content
+    messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": "Really?"}]
+    second = create(messages=messages, **settings)
+    assert second.usage is not None and second.usage.prompt_tokens_details is not None
+    cached = second.usage.prompt_tokens_details.cached_tokens
+    assert cached is not None and cached >= first.usage.prompt_tokens
+    with client, create(messages=shown(png(2)), stream=True, **settings) as stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
+def test_props_tell_what_a_model_takes(daemon: Daemon, model: str) -> None:
+    assert daemon.chat("Hi", model=model, max_tokens=1).status_code == 200
+    props = daemon.get(f"/props?model={model}")
+    assert props["modalities"] == {"vision": True, "audio": False}
+
+
+@pytest.mark.parametrize(
+    "data", [b"no image", png_of(1, 10**9, b""), png(1)[:99], b"<svg xmlns=''/>"]
+)
+def test_b14_what_is_no_image_is_a_400_that_names_it(
+    daemon: Daemon, model: str, data: bytes
+) -> None:
+    with daemon.sdk() as client, pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=model, messages=shown(data), max_tokens=1)
+    assert caught.value.param == "messages[0].content[0]"
+
+
+def test_b15_an_image_for_a_model_that_reads_text_is_a_400(daemon: Daemon) -> None:
+    with daemon.sdk() as client, pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=MODEL, messages=shown(png(1)), max_tokens=1)
+    assert (caught.value.code, caught.value.param) == (
+        "model_not_supported",
+        "messages[0].content[0]",
+    )
+    assert "takes text only" in caught.value.message
