@@ -15,8 +15,10 @@ import requests
 from runner.oci import Reference
 from runner.store import Store
 from tests.e2e.conftest import MODEL, Daemon, running_daemon, until
+from tests.support.embedded import find_model
 from tests.support.models import add_gguf
 from tests.support.pooling_models import CONTEXT, WIDTH, write_pooling_models
+from tests.support.projectors import ROWS, png, write_projectors
 
 pytestmark = pytest.mark.model
 
@@ -201,6 +203,32 @@ def test_a_model_is_made_of_a_file_that_is_sent(client: ollama.Client, tmp_path:
     assert client.create("again", from_="made").status == "success"
     for name in ("made", "again"):
         client.delete(name)
+
+
+def test_a_model_with_eyes_is_sent_and_shown_an_image(
+    client: ollama.Client, tmp_path: Path
+) -> None:
+    client.pull(MODEL)
+    projector = write_projectors(tmp_path, width=576)["plain"]
+    image = tmp_path / "image.png"
+    image.write_bytes(png(1))
+    files = {
+        "model.gguf": client.create_blob(find_model()),  # its bytes are in the store already
+        "projector.gguf": client.create_blob(projector),
+    }
+    assert client.create("seeing", files=files).status == "success"
+    assert "vision" in (client.show("seeing").capabilities or [])
+    asked = [{"role": "user", "content": "What is it?", "images": [image]}]
+    made = client.chat("seeing", asked, options=GREEDY)
+    assert made.message.content
+    assert (made.prompt_eval_count or 0) > ROWS
+    assert client.generate("seeing", "What is it?", images=[png(2)], options=GREEDY).response
+    for model, words in ((MODEL, r"messages\[0\]\.images\[0\]"), ("seeing", "image")):
+        shown = [{"role": "user", "content": "?", "images": [png(1)[:99]]}]
+        with pytest.raises(ollama.ResponseError, match=words) as refused:
+            client.chat(model, shown, stream=False)
+        assert refused.value.status_code == 400
+    client.delete("seeing")
 
 
 # ---- embeddings ------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -77,8 +76,7 @@ def parse(values: Sequence[Any], ignored: dict[str, None]) -> list[Message]:
     translated = [
         _translate(MESSAGE.open(value, f"messages[{i}]"), ignored) for i, value in enumerate(values)
     ]
-    with _renaming(_PART, r"messages[\1].images[\2]"):
-        return openai_messages.parse(Fields({"messages": translated}), ignored)
+    return _read(translated, r"messages[\1].images[\2]", ignored)
 
 
 def ask(
@@ -87,8 +85,7 @@ def ask(
     """Put a single question, with what is said to the model before it."""
     asked: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     asked.append({"role": "user", "content": _content(prompt, images, "images")})
-    with _renaming(_PART, r"images[\2]"):
-        return openai_messages.parse(Fields({"messages": asked}), ignored)
+    return _read(asked, r"images[\2]", ignored)
 
 
 def chat_prompt(
@@ -138,7 +135,7 @@ def _translate(fields: Fields, ignored: dict[str, None]) -> Message:
     images = fields.take(IMAGES) or []
     content = fields.take(_CONTENT)
     message: Message = {"role": role}
-    if content is not None or not calls:
+    if content is not None or images or not calls:
         message["content"] = _content(content or "", images, fields.param("images"))
     if calls:
         path = fields.param("tool_calls")
@@ -187,24 +184,24 @@ def _translate_call(fields: Fields, ignored: dict[str, None]) -> Message:
     return call
 
 
-# ---- errors ----------------------------------------------------------------------------------
+# ---- what chat completions make of it --------------------------------------------------------
 
 _PART = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\](?:\.image_url(?:\.url)?)?")
 
 
-@contextmanager
-def _renaming(part: re.Pattern[str], name: str) -> Iterator[None]:
-    """Let errors about a part of what was translated name what it was made of."""
+def _read(translated: list[Message], image: str, ignored: dict[str, None]) -> list[Message]:
+    """Have their reader check it; errors of a part name the ``image`` that it was made of."""
     try:
-        yield
+        said = openai_messages.parse(Fields({"messages": translated}), ignored)
     except RunnerError as error:
-        if error.param is None or not part.fullmatch(error.param):
+        if error.param is None or not _PART.fullmatch(error.param):
             raise
-        param = part.sub(name, error.param)
-        raise RunnerError(
-            error.kind,
-            error.message.replace(error.param, param),
-            hint=error.hint,
-            param=param,
-            details=error.details,
-        ) from error
+        param = _PART.sub(image, error.param)
+        told = error.message.replace(error.param, param)
+        raise RunnerError(error.kind, told, hint=error.hint, param=param) from error
+    for message in said:
+        content = message["content"]
+        for part in content if isinstance(content, list) else ():
+            if "param" in part:  # what the worker's errors name it by
+                part["param"] = _PART.sub(image, part["param"])
+    return said

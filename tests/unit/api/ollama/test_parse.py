@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from typing import Any
@@ -284,6 +285,27 @@ def test_a_last_message_of_the_assistant_is_gone_on_with() -> None:
     call = {"function": {"name": "f", "arguments": {}}}
     error = refusal(chat, HELLO, {"role": "assistant", "tool_calls": [call]})
     assert error.param == "messages[1].tool_calls"
+
+
+def test_images_come_before_the_text_and_keep_their_names() -> None:
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n...").decode()
+    part = {"type": "image", "data": png}
+    request = chat({"role": "user", "content": "What is it?", "images": [png, png]})
+    assert conversation(request)[0]["content"] == [
+        {**part, "param": "messages[0].images[0]"},
+        {**part, "param": "messages[0].images[1]"},
+        {"type": "text", "text": "What is it?"},
+    ]
+    request = generate("", images=[f"data:image/png;base64,{png}"])
+    assert conversation(request)[0]["content"] == [{**part, "param": "images[0]"}]
+
+
+def test_a_wrong_image_is_named() -> None:
+    text = base64.b64encode(b"no image").decode()
+    error = refusal(chat, {"role": "user", "content": "", "images": [text]})
+    assert error.param == "messages[0].images[0]"
+    assert error.message.startswith("messages[0].images[0]: ")
+    assert refusal(generate, images=["?"]).param == "images[0]"
 
 
 def test_a_wrong_tool_is_named() -> None:
