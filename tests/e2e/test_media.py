@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -61,6 +62,26 @@ def test_the_sdk_shows_an_image_and_goes_on_about_it(daemon: Daemon, model: str)
     assert cached is not None and cached >= first.usage.prompt_tokens
     with client, create(messages=shown(png(2)), stream=True, **settings) as stream:
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
+def test_anthropics_sdk_shows_an_image_and_a_tool_returns_one(daemon: Daemon, model: str) -> None:
+    data = base64.b64encode(png(3)).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    image: Any = {"type": "image", "source": source}
+    result: Any = {"type": "tool_result", "tool_use_id": "t", "content": [image]}
+    use: Any = {"type": "tool_use", "id": "t", "name": "see", "input": {}}
+    user: Any = {"role": "user", "content": [image, {"type": "text", "text": "What is it?"}]}
+    called: Any = [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    url = f"{daemon.url}/anthropic"
+    with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
+        first = client.messages.create(model=model, messages=[user], max_tokens=4)
+        both = client.messages.create(model=model, messages=[user, *called], max_tokens=4)
+        counted = client.messages.count_tokens(model=model, messages=[user])
+        with pytest.raises(anthropic.BadRequestError, match=r"messages\[0\]\.content\[0\]\.source"):
+            client.messages.create(model=MODEL, messages=[user], max_tokens=1)
+    read = first.usage.input_tokens + (first.usage.cache_read_input_tokens or 0)
+    assert counted.input_tokens == read > ROWS
+    assert both.usage.input_tokens + (both.usage.cache_read_input_tokens or 0) > 2 * ROWS
 
 
 def test_props_tell_what_a_model_takes(daemon: Daemon, model: str) -> None:

@@ -17,6 +17,7 @@ from runner.api.anthropic.blocks import (
 )
 from runner.api.anthropic.typed import Typed, blocks, note_rest, open_typed
 from runner.api.fields import Fields, Shape, array, refuse, required, text
+from runner.api.openai import media
 from runner.api.openai.messages import MAX_MESSAGES, MAX_TOOL_CALLS, Message
 
 SYSTEM = blocks("system", "what the model is told first", {"text": TEXT_BLOCK})
@@ -75,7 +76,9 @@ def parse(fields: Fields, ignored: dict[str, None]) -> list[Message]:
                 messages.append({"role": role, "content": _read_system(content, reader)})
     if not messages:
         refuse("messages", "at least one message with content", given)
-    return [_settled(message) for message in messages]
+    settled = [_settled(message) for message in messages]
+    media.check(settled)
+    return settled
 
 
 def _open(value: Any, param: str, ignored: dict[str, None]) -> tuple[str, list[Typed]]:

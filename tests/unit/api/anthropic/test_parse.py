@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -222,10 +223,36 @@ def test_documents_and_search_results_are_text() -> None:
     assert fault(user(pdf)).param == "messages[0].content[0].source.type"
 
 
-def test_an_image_is_refused_by_the_clients_name_for_it() -> None:
-    source = {"type": "url", "url": "https://example.com/a.png"}
+def image(data: bytes) -> dict[str, Any]:
+    encoded = base64.b64encode(data).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": encoded}
+    return {"type": "image", "source": source}
+
+
+def test_images_are_parts_that_errors_call_by_the_clients_names() -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    seen = {"type": "image", "data": base64.b64encode(png).decode()}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [image(png)]}
+    messages = said(user(text("a"), image(png)), assistant(text("b")), user(result))
+    assert messages[0]["content"] == [text("a"), {**seen, "param": "messages[0].content[1].source"}]
+    assert messages[2]["content"] == [{**seen, "param": "messages[2].content[0].content[0].source"}]
+    error = fault(user(*[image(png)] * 65))
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "messages[0].content[64].source")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "url", "url": "https://example.com/a.png"},
+        {"type": "url", "url": "file:///etc/passwd"},
+        image(b"<svg />")["source"],
+        {"type": "base64", "media_type": "image/png", "data": "?"},
+    ],
+)
+def test_what_is_no_image_is_refused_and_nothing_is_fetched(source: dict[str, Any]) -> None:
     error = fault(user(text("a"), {"type": "image", "source": source}))
-    assert error.param == "messages[0].content[1].source"
+    assert error.row.status == 400
+    assert (error.param or "").startswith("messages[0].content[1].source")
 
 
 # ---- tools, thinking, structure --------------------------------------------------------------
