@@ -25,6 +25,7 @@ class ChatRequest:
     include_usage: bool
     cache_prompt: bool
     adapters: tuple[AdapterScale, ...] | None = None  # None: all that the model has
+    keep_alive_s: float | None = None  # None: as it is set for the model
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submits(self, *, client: str) -> list[Submit]:

@@ -133,6 +133,7 @@ FLAGS = (
     Flag("repeat_last_n", ("--repeat-last-n",), whole(-1)),
     Flag("presence_penalty", ("--presence-penalty",), decimal(-2, 2)),
     Flag("frequency_penalty", ("--frequency-penalty",), decimal(-2, 2)),
+    Flag("reasoning_budget", ("--reasoning-budget",), whole(-1)),
 )
 SWITCHES: dict[str, tuple[str, Any]] = {
     "--kv-unified": ("kv_layout", "unified"),

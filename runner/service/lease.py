@@ -7,11 +7,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from msgspec import structs
-
-from runner.service.options import with_defaults
+from runner.service.options import ModelSettings, completed
 from runner.supervise import Completion, Death
-from runner.wire.messages import Beat, Load, Measured, Ready, Request, Sampling, Submit, Tuned
+from runner.wire.messages import Beat, Load, Measured, Ready, Request, Submit, Tuned
 
 
 class Engine(Protocol):
@@ -63,13 +61,13 @@ class Lease:
         model_id: str,
         engine: Engine,
         *,
-        sampling: Sampling,
+        settings: ModelSettings,
         on_release: Callable[[Lease], None],
     ):
-        """``sampling`` is for what requests leave open of how tokens are chosen."""
+        """Of ``settings`` counts here what is for requests that leave it open."""
         self.model_id = model_id  # the stored model's digest, "sha256:…"
         self._engine = engine
-        self._sampling = sampling
+        self._settings = settings
         self._on_release = on_release
         self._completions: list[Completion] = []
         self._is_released = False
@@ -87,8 +85,7 @@ class Lease:
         """
         assert not self._is_released, "a lease is used after its release"
         if isinstance(request, Submit):
-            sampling = with_defaults(request.sampling, self._sampling)
-            request = structs.replace(request, sampling=sampling)
+            request = completed(request, self._settings)
         completion = self._engine.submit(request)
         self._completions.append(completion)
         return completion

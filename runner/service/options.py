@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
+from msgspec import structs
 
 from runner.durations import parse_keep_alive, render_keep_alive
-from runner.wire.messages import EngineWishes, Sampling
+from runner.wire.messages import ChatPrompt, EngineWishes, Sampling, Submit
 
 Origin = Literal["configure", "compose", "serve", "package"]
 ORDER: tuple[Origin, ...] = ("configure", "compose", "serve", "package")
@@ -58,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     repeat_last_n: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    reasoning_budget: int | None = None  # tokens of one thought; -1: any number
 
     def stated(self) -> dict[str, Any]:
         """List what is set."""
@@ -77,6 +79,7 @@ class ModelSettings:
     keep_alive_s: float = DEFAULT_KEEP_ALIVE_S  # idle seconds to its unloading; math.inf keeps it
     draft_model: str | None = None  # name of the stored model that guesses for it
     sampling: Sampling = NO_SAMPLING  # for what requests leave open
+    reasoning_budget: int | None = None  # likewise; None: thoughts have no bound
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)  # by options' names
 
     def stated(self) -> dict[str, Any]:
@@ -85,6 +88,7 @@ class ModelSettings:
             "keep_alive": render_keep_alive(self.keep_alive_s),
             "draft_model": self.draft_model,
         }
+        chosen["reasoning_budget"] = -1 if self.reasoning_budget is None else self.reasoning_budget
         chosen |= {name: getattr(self.wishes, name) for name in WISHES}
         chosen |= {name: getattr(self.sampling, name) for name in SAMPLING}
         return {name: chosen[name] for name in self.origins}
@@ -93,13 +97,14 @@ class ModelSettings:
 def settle(layers: Mapping[Origin, Options]) -> ModelSettings:
     """Say how a model is to be run."""
     chosen, origins = strongest(layers)
-    keep_alive = chosen.get("keep_alive")
+    keep_alive, budget = chosen.get("keep_alive"), chosen.get("reasoning_budget")
     sampling: dict[str, Any] = {name: chosen.get(name) for name in SAMPLING}
     return ModelSettings(
         wishes=EngineWishes(**{name: chosen.get(name) for name in WISHES}),
         keep_alive_s=DEFAULT_KEEP_ALIVE_S if keep_alive is None else parse_keep_alive(keep_alive),
         draft_model=chosen.get("draft_model"),
         sampling=Sampling(**sampling),
+        reasoning_budget=None if budget is None or budget < 0 else budget,
         origins=origins,
     )
 
@@ -121,11 +126,17 @@ def merged(old: Options, new: Options, unset: frozenset[str] = frozenset()) -> O
     return Options(**(kept | new.stated()))
 
 
-def with_defaults(sampling: Sampling, defaults: Sampling) -> Sampling:
-    """Fill what a request leaves open of how tokens are chosen."""
+def completed(request: Submit, settings: ModelSettings) -> Submit:
+    """Fill what a request leaves open with what is set for its model."""
     filled = {
         name: value
         for name in SAMPLING
-        if getattr(sampling, name) is None and (value := getattr(defaults, name)) is not None
+        if getattr(request.sampling, name) is None
+        and (value := getattr(settings.sampling, name)) is not None
     }
-    return msgspec.structs.replace(sampling, **filled) if filled else sampling
+    if filled:
+        request = structs.replace(request, sampling=structs.replace(request.sampling, **filled))
+    prompt, budget = request.prompt, settings.reasoning_budget
+    if isinstance(prompt, ChatPrompt) and prompt.reasoning_budget is None and budget is not None:
+        request = structs.replace(request, prompt=structs.replace(prompt, reasoning_budget=budget))
+    return request

@@ -145,7 +145,7 @@ class Resident:
         assert self.engine is not None, "a model is leased before it is loaded"
         if keep_alive_s is not None:
             self.keep_alive_s = keep_alive_s
-        lease = Lease(self.key, self.engine, sampling=self.settings.sampling, on_release=on_release)
+        lease = Lease(self.key, self.engine, settings=self.settings, on_release=on_release)
         self.leases.add(lease)
         self.granted_s = self.used_s = now_s
         return lease

@@ -113,6 +113,9 @@ MANAGEMENT: dict[str, list[Place]] = {
     "speculative decoding": [
         Place("/engines/_configure", {}, lambda one: {"model": "a", "speculative": one})
     ],
+    "engine's options": [
+        Place("/engines/_configure", {}, lambda one: {"model": "a", "llamacpp": one})
+    ],
     "unloading": [Place("/engines/unload", {"all": True})],
 }
 

@@ -47,6 +47,7 @@ def test_configure_takes_dockers_json_keeps_it_and_loads_the_model(tmp_path: Pat
             "runtime-flags": ["--temp", "0.1", "--threads=3"],
             "raw-runtime-flags": "--temp 0.9",
             "keep_alive": "30m",
+            "llamacpp": {"reasoning-budget": 0},
             "speculative": {"draft_model": "b", "num_tokens": 16, "min_acceptance_rate": 0.8},
         }
         answer = await site.post(CONFIGURE, body)
@@ -65,6 +66,7 @@ def test_configure_takes_dockers_json_keeps_it_and_loads_the_model(tmp_path: Pat
                     "context-size": 8192,
                     "keep_alive": "30m0s",
                     "speculative": {"draft_model": "b"},
+                    "llamacpp": {"reasoning-budget": 0},
                     "runtime-flags": ["--threads", "3", "--temp", "0.1"],
                 },
                 "Origins": {
@@ -73,6 +75,7 @@ def test_configure_takes_dockers_json_keeps_it_and_loads_the_model(tmp_path: Pat
                     "context_size": "configure",
                     "threads": "configure",
                     "temperature": "configure",
+                    "reasoning_budget": "configure",
                 },
             }
         ]
@@ -119,6 +122,26 @@ def test_another_keep_alive_and_temperature_need_no_new_load(tmp_path: Path) -> 
     run(test, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+        ("/v1/completions", {"prompt": "hi"}),
+    ],
+)
+def test_openais_requests_may_say_how_long_their_model_is_kept(
+    path: str, body: dict[str, Any], tmp_path: Path
+) -> None:
+    async def test(site: Site) -> None:
+        answer = await site.post(path, {"model": "a", "keep_alive": "90s", **body})
+        assert answer.status == 200
+        assert site.engines.running()[0].keep_alive_s == 90
+        refused = await site.post(path, {"model": "a", "keep_alive": "soon", **body})
+        assert (refused.status, refused.error["param"]) == (400, "keep_alive")
+
+    run(test, tmp_path)
+
+
 def test_a_model_that_is_not_stored_may_be_configured(tmp_path: Path) -> None:
     async def test(site: Site) -> None:
         answer = await site.post(CONFIGURE, {"model": "zz", "context-size": 512})
@@ -142,6 +165,7 @@ def test_a_model_that_is_not_stored_may_be_configured(tmp_path: Path) -> None:
         ({"unset": ["host"]}, "unset"),
         ({"source": "request"}, "source"),
         ({"vllm": {}}, "vllm"),
+        ({"llamacpp": {"reasoning-budget": "no"}}, "llamacpp.reasoning-budget"),
     ],
 )
 def test_what_cannot_be_set_is_refused_by_name_and_nothing_is_kept(

@@ -122,6 +122,9 @@ SPECULATIVE = Shape(
 )
 SPECULATION = nested("speculative", "guessing with a draft model", SPECULATIVE)
 
+BUDGET = integer("reasoning-budget", "tokens of one thought; -1: any number", -1, 2**31 - 1)
+LLAMACPP = nested("llamacpp", "of this engine alone", Shape("engine's options", (BUDGET,)))
+
 CONFIGURATION = Shape(
     "configuration",
     (
@@ -134,7 +137,7 @@ CONFIGURATION = Shape(
         UNSET,
         SOURCE,
         Ignored("mode", "a model's own header says what it can do"),
-        Refused("llamacpp", "is not kept for a model", "say in requests how much is to be thought"),
+        LLAMACPP,
         Refused("vllm", "is for an engine that is not here"),
     ),
 )
@@ -149,11 +152,12 @@ def parse_change(fields: Fields) -> Change:
     else:
         flags = parse_flags(_split(raw or ""), param=RAW_FLAGS.name)
     speculative, context = fields.take(SPECULATION), fields.take(CONTEXT)
-    keep_alive_s = fields.take(KEEP_ALIVE)
+    keep_alive_s, engine = fields.take(KEEP_ALIVE), fields.take(LLAMACPP)
     stated = Options(
         keep_alive=None if keep_alive_s is None else render_keep_alive(keep_alive_s),
         context_size=context if context is not None and context > 0 else None,
         draft_model=speculative.take(DRAFT_MODEL) if speculative is not None else None,
+        reasoning_budget=engine.take(BUDGET) if engine is not None else None,
     )
     return Change(
         model,
@@ -199,7 +203,10 @@ def render_setting(setting: Setting) -> dict[str, Any]:
         config["keep_alive"] = options.keep_alive
     if options.draft_model is not None:
         config["speculative"] = {"draft_model": options.draft_model}
-    without_own_key = merged(options, Options(), frozenset({"context_size"}))
+    if options.reasoning_budget is not None:
+        config["llamacpp"] = {"reasoning-budget": options.reasoning_budget}
+    own_keys = frozenset({"context_size", "reasoning_budget"})
+    without_own_key = merged(options, Options(), own_keys)
     if flags := render_flags(without_own_key):
         config["runtime-flags"] = flags
     shown = {

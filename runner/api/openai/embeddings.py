@@ -23,6 +23,7 @@ from runner.api.fields import (
     refuse,
     word,
 )
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
 from runner.api.openai.preloading import preloading
@@ -43,6 +44,7 @@ class EmbeddingsRequest:
     model: str
     embed: Embed
     is_base64: bool
+    keep_alive_s: float | None
     ignored: tuple[str, ...]  # names of fields that had no effect
 
 
@@ -62,7 +64,9 @@ class Embeddings:
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
         request = await call.read(parse)
-        pooled = await pooling.pool(self._engines, call, request.model, request.embed)
+        pooled = await pooling.pool(
+            self._engines, call, request.model, request.embed, keep_alive_s=request.keep_alive_s
+        )
         if len(pooled.values) <= INLINE_BYTES:
             body = render(request, pooled)
         else:
@@ -93,6 +97,7 @@ SHAPE = Shape(
         ENCODING,
         DIMENSIONS,
         NORM,
+        KEEP_ALIVE,
         Ignored("user", "clients are told apart by address and key"),
     ),
 )
@@ -112,6 +117,7 @@ def parse(body: dict[str, Any]) -> EmbeddingsRequest:
             norm=2 if norm is None else norm,
         ),
         is_base64=encoding == "base64",
+        keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=tuple(fields),
     )
 

@@ -20,6 +20,7 @@ from runner.api.fields import (
     required,
     text,
 )
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.openai import adapters, generation, sampling, structure
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import (
@@ -53,6 +54,7 @@ class CompletionRequest:
     include_usage: bool
     cache_prompt: bool
     adapters: tuple[AdapterScale, ...] | None
+    keep_alive_s: float | None
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submits(self, *, client: str) -> list[Submit]:
@@ -93,6 +95,7 @@ SHAPE = Shape(
         *generation.FIELDS,
         *generation.CHOICES,
         generation.STREAM_OPTIONS,
+        KEEP_ALIVE,
         PROMPT,
         SUFFIX,
         ECHO,
@@ -132,6 +135,7 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         adapters=fields.take(adapters.LORA),
+        keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

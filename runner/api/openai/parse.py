@@ -29,6 +29,7 @@ from runner.api.fields import (
     text,
     word,
 )
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.openai import adapters, generation, messages, sampling, structure, tools
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
@@ -115,6 +116,7 @@ SHAPE = Shape(
         *generation.FIELDS,
         *generation.CHOICES,
         generation.STREAM_OPTIONS,
+        KEEP_ALIVE,
         messages.MESSAGES,
         *tools.FIELDS,
         *structure.FIELDS,
@@ -171,6 +173,7 @@ def parse(body: dict[str, Any]) -> ChatRequest:
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         adapters=fields.take(adapters.LORA),
+        keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

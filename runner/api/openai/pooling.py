@@ -11,9 +11,17 @@ from runner.service import Engines, Lease
 from runner.wire.messages import Embed, Failed, ModelFacts, Pooled, Rank
 
 
-async def pool(engines: Engines, call: Call, model: str, request: Embed | Rank) -> Pooled:
+async def pool(
+    engines: Engines,
+    call: Call,
+    model: str,
+    request: Embed | Rank,
+    *,
+    keep_alive_s: float | None = None,
+) -> Pooled:
     """Ask; raise MODEL_NOT_SUPPORTED where the model is of another kind."""
-    async with while_wanted(call.exchange), await engines.lease(model) as lease:
+    leasing = engines.lease(model, keep_alive_s=keep_alive_s)
+    async with while_wanted(call.exchange), await leasing as lease:
         return await pool_on(lease, model, request)
 
 

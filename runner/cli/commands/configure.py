@@ -29,6 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speculative-draft-model", metavar="MODEL", help="small stored model that guesses"
     )
+    parser.add_argument(
+        "--think",
+        nargs="?",
+        const="true",
+        choices=("true", "false"),
+        help="whether it thinks before it answers, where it can (default: true)",
+    )
     parser.add_argument("--mode", help=argparse.SUPPRESS)  # Docker's: the model's header says it
     parser.add_argument(
         "--unset", action="append", default=[], metavar="NAME", help="forget one: context_size"
@@ -75,6 +82,8 @@ def _change(model: str, flags: list[str], args: argparse.Namespace) -> dict[str,
         change["keep_alive"] = args.keep_alive
     if args.speculative_draft_model is not None:
         change["speculative"] = {"draft_model": args.speculative_draft_model}
+    if args.think is not None:
+        change["llamacpp"] = {"reasoning-budget": -1 if args.think == "true" else 0}
     if args.unset:
         change["unset"] = args.unset
     if flags:

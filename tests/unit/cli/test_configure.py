@@ -23,6 +23,8 @@ RULES = [
         (["--context-size", "8192"], {"context-size": 8192}),
         (["--keep-alive", "-1"], {"keep_alive": "-1"}),
         (["--mode", "completion"], {}),
+        (["--think=false"], {"llamacpp": {"reasoning-budget": 0}}),
+        (["--think"], {"llamacpp": {"reasoning-budget": -1}}),
         (["--speculative-draft-model", "b"], {"speculative": {"draft_model": "b"}}),
         (["--unset", "threads", "--unset", "seed"], {"unset": ["threads", "seed"]}),
         (["--", "--temp", "0.1", "-c", "9"], {"runtime-flags": ["--temp", "0.1", "-c", "9"]}),

@@ -11,11 +11,11 @@ from runner.service.options import (
     ModelSettings,
     Options,
     Origin,
+    completed,
     merged,
     settle,
-    with_defaults,
 )
-from runner.wire.messages import EngineWishes, Sampling
+from runner.wire.messages import ChatPrompt, EngineWishes, Sampling, Submit
 
 
 def test_nothing_set_is_five_minutes_and_the_engine_s_choice() -> None:
@@ -68,8 +68,24 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
     assert new == Options(context_size=4096, threads=4)
 
 
-def test_what_a_request_says_of_its_tokens_rules_over_what_is_set_for_the_model() -> None:
+def submit(sampling: Sampling, budget: int | None = None) -> Submit:
+    return Submit(
+        id=1, prompt=ChatPrompt(messages_json="[]", reasoning_budget=budget), sampling=sampling
+    )
+
+
+def test_what_a_request_says_rules_over_what_is_set_for_the_model() -> None:
+    settings = settle({"configure": Options(temperature=0.7, top_k=5, seed=1, reasoning_budget=40)})
     asked = Sampling(temperature=0.0, top_logprobs=3)
-    filled = with_defaults(asked, Sampling(temperature=0.7, top_k=5, seed=1))
-    assert filled == Sampling(temperature=0.0, top_k=5, seed=1, top_logprobs=3)
-    assert with_defaults(asked, Sampling()) is asked
+    filled = Sampling(temperature=0.0, top_k=5, seed=1, top_logprobs=3)
+    assert completed(submit(asked), settings) == submit(filled, 40)
+    assert completed(submit(asked, 7), settings) == submit(filled, 7)
+    assert settings.stated()["reasoning_budget"] == 40
+
+
+def test_where_nothing_is_set_a_request_stays_as_it_is() -> None:
+    asked = submit(Sampling())
+    assert completed(asked, settle({})) is asked
+    free = settle({"configure": Options(reasoning_budget=-1)})
+    assert completed(asked, free) is asked
+    assert free.stated() == {"reasoning_budget": -1}
