@@ -9,7 +9,6 @@ from typing import Any
 
 from runner.api.anthropic import errors as anthropic
 from runner.api.ollama import faults as ollama
-from runner.api.responses import errors as responses
 from runner.api.routes import MethodNotAllowed
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Failed
@@ -35,18 +34,13 @@ def render(error: RunnerError) -> bytes:
     return json.dumps({"error": body | details | body}).encode()
 
 
-def _render_of_response(error: RunnerError) -> bytes:
-    return render(responses.named(error))
-
-
 Render = Callable[[RunnerError], bytes]
 
-# Paths whose clients read errors in another shape than chat completions', or with other names.
+# Paths whose clients read errors in another shape than OpenAI's.
 _BODIES: tuple[tuple[re.Pattern[str], Render], ...] = (
     (re.compile(r"(?:/engines(?:/llama\.cpp)?)?/v1/messages(?:/|$)"), anthropic.render),
     (re.compile(r"/anthropic(?:/|$)"), anthropic.render),
     (re.compile("/api/"), ollama.render),
-    (re.compile(r"(?:/engines(?:/llama\.cpp)?)?(?:/v1)?/responses(?:/|$)"), _render_of_response),
 )
 
 

@@ -31,7 +31,12 @@ def said(role: str, **members: Any) -> Place:
     return Place(CHAT, least, lambda message: chat(messages=[message]))
 
 
+def showing(kind: str, value: Json) -> Json:
+    return chat(messages=[{"role": "user", "content": [{"type": kind, kind: value}]}])
+
+
 CHAT = "/v1/chat/completions"
+WAV = "UklGRgAAAABXQVZF"  # the head of one
 FORM = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}
 FUNCTION = {"name": "f", "arguments": "{}"}
 
@@ -48,6 +53,26 @@ OPENAI: dict[str, list[Place]] = {
     "content part": [
         Place(CHAT, part, lambda part: chat(messages=[{"role": "user", "content": [part]}]))
         for part in ({"type": "text", "text": "say Hi"}, {"type": "refusal", "refusal": "say no"})
+    ]
+    + [
+        Place(
+            CHAT,
+            {"type": kind},
+            lambda part: chat(messages=[{"role": "user", "content": [part]}]),
+            answers=False,
+        )
+        for kind in ("image_url", "input_audio", "file")
+    ],
+    "sound": [
+        Place(CHAT, {"data": WAV}, lambda one: showing("input_audio", one), answers=False),
+    ],
+    "file": [
+        Place(
+            CHAT,
+            {"file_data": f"data:audio/wav;base64,{WAV}"},
+            lambda one: showing("file", one),
+            answers=False,
+        ),
     ],
     "tool call": [Place(CHAT, {"function": FUNCTION}, calling)],
     "called function": [Place(CHAT, FUNCTION, lambda one: calling({"function": one}))],

@@ -13,6 +13,7 @@ import pytest
 
 from runner.api import Policy, parse_keys
 from runner.errors import Kind, RunnerError
+from runner.wire.messages import ChatPrompt
 from tests.support.fake_service import (
     JSON_FIELD,
     Answer,
@@ -22,6 +23,7 @@ from tests.support.fake_service import (
     serving,
 )
 
+SAMPLES = Path(__file__).resolve().parents[1] / "wire_samples"
 PREFIXES = ("", "/v1", "/engines", "/engines/v1", "/engines/llama.cpp/v1")
 
 
@@ -125,6 +127,34 @@ def test_a_load_that_fails_after_the_head_is_a_stream_of_its_own(run: Any) -> No
         assert types == ["response.created", "response.in_progress", "response.failed"]
 
     run(test, patience_s=0.01)
+
+
+def test_the_second_request_of_a_turn_of_codex_is_answered(run: Any) -> None:
+    """Recorded from Codex 0.169, less its texts: it sends what it was told, and keeps nothing."""
+    body = json.loads((SAMPLES / "codex_request.json").read_bytes())
+
+    async def test(site: Site) -> None:
+        answer = await site.post("/v1/responses", body)
+        ignored = "tools[].description, tools[3]:web_search, prompt_cache_key, client_metadata"
+        assert (answer.status, answer.headers["x-ignored-fields"]) == (200, ignored)
+        assert events(answer)[-1]["response"]["output_text"] == "hello from the tool"
+        prompt = site.engine.submitted[-1].prompt
+        assert isinstance(prompt, ChatPrompt)
+        roles = [message["role"] for message in json.loads(prompt.messages_json)]
+        assert roles == ["developer", "user", "user", "assistant", "tool"]
+        thinking = json.loads(prompt.messages_json)[3]
+        assert thinking["reasoning_content"] == "I should look."
+        names = [tool["function"]["name"] for tool in json.loads(prompt.tools_json or "")]
+        assert names == [
+            "exec_command",
+            "view_image",
+            "multi_agent_v1__close_agent",
+            "multi_agent_v1__resume_agent",
+        ]
+        shown = await get(site, events(answer)[-1]["response"]["id"])
+        assert shown.status == 404
+
+    run(test)
 
 
 # ---- what came before ------------------------------------------------------------------------

@@ -223,7 +223,7 @@ def _parse_prompt(
         allowed_tools=asked.allowed,
         parallel_tool_calls=asked.parallel,
         reasoning_format=fields.take(REASONING_FORMAT) or "auto",
-        reasoning_budget=_parse_budget(fields),
+        reasoning_budget=parse_budget(fields),
         reasoning_budget_message=fields.take(BUDGET_MESSAGE) or "",
         enable_thinking=parse_thinking(fields.take(REASONING_EFFORT), arguments),
         template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
@@ -250,7 +250,7 @@ def _check_continued(conversation: list[messages.Message], wanted: Continuation)
     return wanted
 
 
-def _parse_budget(fields: Fields) -> int | None:
+def parse_budget(fields: Fields) -> int | None:
     """Read the names of one budget; -1 is llama-server's "as long as it takes"."""
     given = {budget.name: fields.take(budget) for budget in BUDGETS}
     budgets = {budget for budget in given.values() if budget is not None}

@@ -1,4 +1,4 @@
-"""Errors of requests for a response, in the names that fields have there. Pure."""
+"""Errors of the engine, in the names that fields of a request for a response have. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from runner.errors import RunnerError
 
-# What the engine calls by the names of chat completions.
+# The engine knows the names of chat completions.
 _NAMES = (
     (re.compile(r"(tools\[\d+\])\.function\b"), r"\1"),
     (re.compile(r"response_format\b"), "text.format"),

@@ -20,6 +20,7 @@ from runner.api.keys import Scope
 from runner.api.openai.preloading import preloading
 from runner.api.questions import ask
 from runner.api.responses import parse, render
+from runner.api.responses.errors import named
 from runner.api.responses.items import Item, name_items
 from runner.api.responses.parse import ResponseRequest
 from runner.api.responses.shape import SHAPE
@@ -93,13 +94,19 @@ class Responses:
         async def begin(_: Lease) -> render.Answer:
             return answer
 
-        await answering.give(call, asked, begin)
+        try:
+            await answering.give(call, asked, begin)
+        except RunnerError as error:
+            raise named(error) from None
 
     async def count(self, call: Call) -> None:
         """Tell how many tokens the input of a response is."""
-        request, asked = await self._read(call)
-        async with while_wanted(call.exchange), await self._engines.lease(request.model) as lease:
-            answered = await ask(lease, asked.prompt)
+        _, asked = await self._read(call)
+        async with while_wanted(call.exchange), await self._engines.lease(asked.model) as lease:
+            try:
+                answered = await ask(lease, asked.prompt)
+            except RunnerError as error:
+                raise named(error) from None
         counted = {"object": "response.input_tokens", "input_tokens": len(answered.tokens)}
         await call.reply(msgspec.json.encode(counted))
 

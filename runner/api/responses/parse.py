@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from runner.api.asking import ChatRequest
 from runner.api.fields import Fields, refuse
-from runner.api.openai import generation, messages, sampling, structure
+from runner.api.openai import adapters, generation, messages, sampling, structure
 from runner.api.openai import parse as chat
+from runner.api.openai import tools as chat_tools
 from runner.api.responses import conversation, items, shape, tools
 from runner.api.responses.items import Item
 from runner.api.responses.transcript import Telling
@@ -27,20 +28,13 @@ from runner.wire.messages import ChatPrompt, Sampling
 class ResponseRequest:
     """One request, valid but for what came before it and what only the loaded model can tell."""
 
-    model: str
+    asked: ChatRequest  # without messages
     instructions: str | None
     items: tuple[Item, ...]
     previous: str | None  # id of the response that it goes on from
-    prompt: ChatPrompt  # without its messages
-    sampling: Sampling
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    stream: bool
-    cache_prompt: bool
     store: bool
     telling: Telling
     echo: dict[str, Any]  # what the response says of its request
-    ignored: tuple[str, ...]
 
     def chat(self, before: Iterable[Item]) -> ChatRequest:
         """Return what is asked after the items of earlier responses.
@@ -51,59 +45,60 @@ class ResponseRequest:
         if not any(message["role"] in ("user", "tool", "assistant") for message in said):
             refuse("input", "a message, or what a tool answered", list(self.items))
         checked = messages.parse(Fields({"messages": said}), {})
-        return ChatRequest(
-            model=self.model,
-            prompt=msgspec.structs.replace(
-                self.prompt, messages_json=msgspec.json.encode(checked).decode()
-            ),
-            sampling=self.sampling,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            choices=1,
-            stream=self.stream,
-            include_usage=True,
-            cache_prompt=self.cache_prompt,
-            ignored=self.ignored,
-        )
+        written = msgspec.json.encode(checked).decode()
+        prompt = msgspec.structs.replace(self.asked.prompt, messages_json=written)
+        return replace(self.asked, prompt=prompt)
 
 
 def parse(body: dict[str, Any]) -> ResponseRequest:
     """Read a request; raise INVALID_REQUEST or MODEL_NOT_SUPPORTED naming the field at fault."""
     fields = Fields(body, shape=shape.SHAPE)
     ignored: dict[str, None] = {}
-    model, previous = fields.take(generation.MODEL), fields.take(shape.PREVIOUS)
+    previous, store = fields.take(shape.PREVIOUS), fields.take(shape.STORE) is not False
+    include = fields.take(shape.INCLUDE) or frozenset()
+    metadata = fields.take(shape.METADATA) or {}
     asked = tools.parse(fields, ignored)
     effort, has_summary = _parse_reasoning(fields, ignored)
-    arguments = chat.parse_template_arguments(fields)
-    include = fields.take(shape.INCLUDE) or frozenset()
-    prompt = ChatPrompt(
-        messages_json="",
-        tools_json=asked.chat.tools_json,
-        tool_choice=asked.chat.choice,
-        tool_name=asked.chat.name,
-        parallel_tool_calls=asked.chat.parallel,
-        enable_thinking=chat.parse_thinking(effort, arguments),
-        template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
-    )
     _parse_nothing(fields, ignored)
-    store = fields.take(shape.STORE)
     return ResponseRequest(
-        model=model,
         instructions=fields.take(shape.INSTRUCTIONS),
         items=_parse_items(fields, previous, ignored),
         previous=previous,
-        prompt=prompt,
-        sampling=_parse_sampling(fields, include, ignored),
-        max_tokens=fields.take(shape.MAX_TOKENS),
-        stop=fields.take(generation.STOP) or (),
-        stream=fields.take(generation.STREAM) or False,
-        cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
-        store=store is not False,
+        store=store,
         telling=Telling(
             tools=asked.known, has_summary=has_summary, is_sealed=shape.SEALED_THOUGHTS in include
         ),
-        echo=_echo(body, store=store is not False, metadata=fields.take(shape.METADATA) or {}),
-        ignored=(*ignored, *fields),  # evaluated last: what nobody took
+        asked=ChatRequest(
+            model=fields.take(generation.MODEL),
+            prompt=_parse_prompt(fields, asked.chat, effort),
+            sampling=_parse_sampling(fields, include, ignored),
+            max_tokens=fields.take(shape.MAX_TOKENS),
+            stop=fields.take(generation.STOP) or (),
+            choices=1,
+            stream=fields.take(generation.STREAM) or False,
+            include_usage=True,
+            cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
+            adapters=fields.take(adapters.LORA),
+            ignored=(*ignored, *fields),  # evaluated after all others: what nobody took
+        ),
+        echo=_echo(body, store=store, metadata=metadata),  # and this when all of it is right
+    )
+
+
+def _parse_prompt(fields: Fields, asked: chat_tools.Tools, effort: str | None) -> ChatPrompt:
+    """Read all of the prompt but its messages."""
+    arguments = chat.parse_template_arguments(fields)
+    return ChatPrompt(
+        messages_json="",
+        tools_json=asked.tools_json,
+        tool_choice=asked.choice,
+        tool_name=asked.name,
+        allowed_tools=asked.allowed,
+        parallel_tool_calls=asked.parallel,
+        reasoning_budget=chat.parse_budget(fields),
+        reasoning_budget_message=fields.take(chat.BUDGET_MESSAGE) or "",
+        enable_thinking=chat.parse_thinking(effort, arguments),
+        template_kwargs_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
 
 

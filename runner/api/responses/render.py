@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.api import jsontext
+from runner.api.responses.errors import named
 from runner.api.responses.output import Event
 from runner.api.responses.transcript import Telling, Transcript
 from runner.errors import Kind, RunnerError
@@ -91,7 +92,7 @@ class Answer:
     def failed(self, error: RunnerError) -> bytes:
         """Render the last event of a stream that fails, and the first ones if none went out."""
         opening = b"" if self.streamed.is_told else self.streamed.begin()
-        told = {"code": _CODES.get(error.kind, "server_error"), "message": str(error)}
+        told = {"code": _CODES.get(error.kind, "server_error"), "message": str(named(error))}
         output = self.streamed.transcript.items
         response = self.identity.response("failed", output, error=told)
         self.keep(response)

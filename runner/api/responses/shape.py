@@ -10,6 +10,7 @@ from runner.api.fields import (
     Refused,
     Shape,
     anything,
+    as_array,
     boolean,
     integer,
     nested,
@@ -18,7 +19,7 @@ from runner.api.fields import (
     text,
     word,
 )
-from runner.api.openai import generation, sampling, structure
+from runner.api.openai import adapters, generation, sampling, structure
 from runner.api.openai import parse as chat
 from runner.api.responses import items, tools
 
@@ -54,7 +55,7 @@ def _read_metadata(value: Any, param: str) -> dict[str, str]:
 
 
 def _read_include(value: Any, param: str) -> frozenset[str]:
-    names = value if isinstance(value, list) else [value]
+    names = as_array(value, param)
     for index, name in enumerate(names):
         if name not in INCLUDABLE:
             refuse(f"{param}[{index}]", "one of " + ", ".join(INCLUDABLE), name)
@@ -182,6 +183,9 @@ SHAPE = Shape(
         *sampling.FIELDS,
         generation.STOP,
         generation.CACHE_PROMPT,
+        adapters.LORA,
+        *chat.BUDGETS,
+        chat.BUDGET_MESSAGE,
         chat.TEMPLATE_ARGUMENTS,
         *generation.UNUSED,
         *generation.PRIVATE,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from runner.api.fields import (
     Field,
@@ -38,7 +38,6 @@ CUSTOM_PARAMETERS = {
 HOSTED = ("image_generation", "tool_search", "web_search")
 
 Function = dict[str, Any]
-Mode = Literal["auto", "none", "required"]
 
 TYPE = text("type", "function, custom or namespace")
 NAME = text("name", "what the model calls it by")
@@ -131,12 +130,12 @@ def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
             functions[tool.known] = {"type": "function", "function": function}
     if len(functions) > chat.MAX_TOOLS:
         refuse("tools", f"at most {chat.MAX_TOOLS} tools", list(functions))
-    mode, chosen, allowed = _read_choice(fields.take(CHOICE), known)
+    choice = _read_choice(fields.take(CHOICE), known)
     parallel = fields.take(chat.PARALLEL)
-    told = [function for name, function in functions.items() if name in allowed]
-    if not told:
+    if not functions:
         return Tools(chat.Tools(), known)
-    return Tools(chat.Tools(chat.write(told), mode, chosen, parallel), known)
+    written = chat.write(list(functions.values()))
+    return Tools(replace(choice, tools_json=written, parallel=parallel), known)
 
 
 # ---- tools -----------------------------------------------------------------------------------
@@ -214,28 +213,27 @@ def _read_names(
 # ---- choice ----------------------------------------------------------------------------------
 
 
-def _read_choice(value: Any, known: Mapping[str, Tool]) -> tuple[Mode, str | None, frozenset[str]]:
-    """Return whether a tool must be called, which one, and which there are."""
-    every = frozenset(known)
+def _read_choice(value: Any, known: Mapping[str, Tool]) -> chat.Tools:
+    """Return what is said of calls: all of ``chat.Tools`` but the tools."""
     match value:
         case None | "auto":
-            return "auto", None, every
+            return chat.Tools()
         case "none":
-            return "none", None, every
+            return chat.Tools(choice="none")
         case "required":
             if not known:
                 refuse("tool_choice", '"auto" or "none", as there are no tools', value)
-            return "required", None, every
+            return chat.Tools(choice="required")
         case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": list(tools)}:
-            named = {
+            if not tools:
+                refuse("tool_choice.tools", "at least one tool", tools)
+            names = [
                 _name_of(tool, known, f"tool_choice.tools[{index}]")
                 for index, tool in enumerate(tools)
-            }
-            if not named:
-                refuse("tool_choice.tools", "at least one tool", tools)
-            return mode, None, frozenset(named)
+            ]
+            return chat.Tools(choice=mode, allowed=tuple(dict.fromkeys(names)))
         case {"type": "function" | "custom"}:
-            return "required", _name_of(value, known, "tool_choice"), every
+            return chat.Tools(choice="required", name=_name_of(value, known, "tool_choice"))
     refuse(
         "tool_choice",
         '"auto", "none", "required", {"type": "function" or "custom", "name": ...} '

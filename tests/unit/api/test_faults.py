@@ -67,22 +67,6 @@ def test_a_kind_nobody_knows_is_a_fault_of_ours() -> None:
     assert faults.from_failed(Failed(id=1, kind="no_such", message="m")).kind is Kind.INTERNAL
 
 
-@pytest.mark.parametrize(
-    ("path", "param", "named"),
-    [
-        ("/v1/responses", "response_format", "text.format"),
-        ("/engines/llama.cpp/v1/responses", "tools[3].function.parameters", "tools[3].parameters"),
-        ("/responses/input_tokens", "tools[0].function.name", "tools[0].name"),
-        ("/v1/responses", "input[0].content", "input[0].content"),
-        ("/v1/chat/completions", "response_format", "response_format"),
-    ],
-)
-def test_a_field_is_called_as_the_path_s_clients_call_it(path: str, param: str, named: str) -> None:
-    error = RunnerError(Kind.INVALID_REQUEST, f"{param}: no", hint="h", param=param)
-    told = json.loads(faults.body(error, path))["error"]
-    assert (told["param"], told["message"]) == (named, f"{named}: no (h)")
-
-
 def test_ollama_s_sentence_begins_with_ollama_s_name() -> None:
     error = RunnerError(Kind.INVALID_REQUEST, "response_format: no", param="response_format")
     assert faults.body(error, "/api/chat") == b'{"error": "format: no"}'

@@ -231,15 +231,12 @@ def test_a_choice_of_tools(choice: Any, found: tuple[str, str | None]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "required"])
-def test_other_than_the_allowed_tools_are_not_told(mode: str) -> None:
-    allowed = {
-        "type": "allowed_tools",
-        "mode": mode,
-        "tools": [{"type": "custom", "name": "patch"}],
-    }
-    members = {"tools": [WEATHER, PATCH], "tool_choice": allowed}
-    assert [one["name"] for one in functions(**members)] == ["patch"]
-    assert prompt(**members).tool_choice == mode
+def test_all_tools_are_told_and_some_allowed(mode: str) -> None:
+    tools = [{"type": "custom", "name": "patch"}, {"type": "function", "name": "weather"}]
+    allowed = {"type": "allowed_tools", "mode": mode, "tools": [*tools, tools[0]]}
+    asked = prompt(tools=[WEATHER, PATCH, NOTES], tool_choice=allowed)
+    assert (asked.tool_choice, asked.allowed_tools) == (mode, ("patch", "weather"))
+    assert len(json.loads(asked.tools_json or "")) == 3
 
 
 def test_what_codex_sends_is_understood() -> None:
@@ -272,7 +269,7 @@ def test_what_codex_sends_is_understood() -> None:
         service_tier="auto",
         text={"verbosity": "low"},
     )
-    assert found.ignored == (
+    assert found.asked.ignored == (
         "tools[].defer_loading",
         "tools[1]:web_search",
         "tools[2]:image_generation",
@@ -284,7 +281,7 @@ def test_what_codex_sends_is_understood() -> None:
         "service_tier",
     )
     assert (found.telling.has_summary, found.telling.is_sealed) == (True, True)
-    assert (found.store, found.stream) == (False, True)
+    assert (found.store, found.asked.stream) == (False, True)
     asked = found.chat(()).prompt
     assert isinstance(asked, ChatPrompt)
     assert asked.parallel_tool_calls is False
@@ -297,11 +294,11 @@ def test_what_codex_sends_is_understood() -> None:
 def test_a_structure_is_enforced() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     form = {"type": "json_schema", "name": "x", "schema": schema, "strict": True}
-    assert json.loads(request(text={"format": form}).sampling.json_schema or "") == schema
-    assert request(text={"format": {"type": "json_object"}}).sampling.json_schema == (
+    assert json.loads(request(text={"format": form}).asked.sampling.json_schema or "") == schema
+    assert request(text={"format": {"type": "json_object"}}).asked.sampling.json_schema == (
         '{"type":"object"}'
     )
-    assert request(text={"format": {"type": "text"}}).sampling.json_schema is None
+    assert request(text={"format": {"type": "text"}}).asked.sampling.json_schema is None
 
 
 def test_the_members_of_generation() -> None:
@@ -314,14 +311,14 @@ def test_the_members_of_generation() -> None:
         include=["message.output_text.logprobs"],
         reasoning={"effort": "none"},
     )
-    assert found.max_tokens == 5
-    assert found.stop == ("a",)
-    sampling = found.sampling
+    assert found.asked.max_tokens == 5
+    assert found.asked.stop == ("a",)
+    sampling = found.asked.sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.5, 0.9, 7)
     assert sampling.top_logprobs == 0
-    assert found.prompt.enable_thinking is False
-    assert request(top_logprobs=3).sampling.top_logprobs == 3
-    assert request().sampling.top_logprobs is None
+    assert found.asked.prompt.enable_thinking is False
+    assert request(top_logprobs=3).asked.sampling.top_logprobs == 3
+    assert request().asked.sampling.top_logprobs is None
 
 
 @pytest.mark.parametrize(
@@ -387,6 +384,8 @@ def test_the_members_of_generation() -> None:
             },
             "tool_choice.tools[0]",
         ),
+        ({"text": []}, "text"),
+        ({"reasoning": 1}, "reasoning"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         (
