@@ -234,8 +234,8 @@ RN_API void      rn_tmpl_free(rn_tmpl * tmpl);
 RN_API int32_t   rn_tmpl_apply(rn_tmpl * tmpl, const char * json_in, rn_buf * json_out);
 /* {"format","parser","reasoning_format","generation_prompt","parse_tool_calls"} from rn_tmpl_apply */
 RN_API rn_parser * rn_parser_new(const char * json);
-/* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"}}. A finished text that does not fit the format
- * comes as content, with "unparsed":true. */
+/* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"}}. is_final: 0 more follows, 1 the text is
+ * complete, 2 it was cut off. A complete text that does not fit the format comes as content, with "unparsed":true. */
 RN_API int32_t   rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int32_t is_final, rn_buf * deltas);
 RN_API void      rn_parser_free(rn_parser * parser);
 RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);

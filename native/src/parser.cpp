@@ -3,6 +3,7 @@
 #include "guard.hpp"
 #include "json.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <random>
 
@@ -43,6 +44,8 @@ std::unique_ptr<rn_parser> make_parser(const char * json) {
     return parser;
 }
 
+constexpr size_t MAX_MARK = 64; // bytes
+
 std::string new_call_id() {
     static const char  ALPHABET[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     std::random_device random;
@@ -52,6 +55,8 @@ std::string new_call_id() {
     }
     return id;
 }
+
+enum class End { NOT_YET = 0, COMPLETE = 1, CUT = 2 };
 
 common_json delta_of(const common_chat_msg_diff & diff) {
     common_json delta = common_json::object();
@@ -93,8 +98,26 @@ common_json parse_all(rn_parser & parser, bool is_final) {
     return deltas;
 }
 
-common_json feed(rn_parser & parser, std::string_view text, bool is_final) {
+// Of a text that was cut off within a mark there may be no parse: then, where nothing was shown yet, of what is before.
+common_json parse_beginning(rn_parser & parser) {
+    const std::string text   = parser.text;
+    const size_t      most   = parser.covered > 0 ? 1 : std::min(MAX_MARK, text.size());
+    common_json       deltas = common_json::array();
+    for (size_t gone = 0; deltas.empty() && gone < most; ++gone) {
+        parser.text.resize(text.size() - gone);
+        try {
+            deltas = parse_all(parser, false);
+        } catch (const std::runtime_error &) {
+            continue;
+        }
+    }
+    parser.text = text;
+    return deltas;
+}
+
+common_json feed(rn_parser & parser, std::string_view text, End end) {
     common_json deltas = common_json::array();
+    const bool  is_final = end != End::NOT_YET;
     if (parser.is_plain) {
         if (!text.empty()) {
             deltas.push_back({{"content", text}});
@@ -105,6 +128,12 @@ common_json feed(rn_parser & parser, std::string_view text, bool is_final) {
     try {
         return parse_all(parser, is_final);
     } catch (const std::runtime_error &) {
+        if (end == End::CUT) {
+            deltas = parse_beginning(parser);
+            if (parser.covered > 0) {
+                return deltas;
+            }
+        }
         // An unfinished text may fit later. At the end what no delta has covered is shown as it is, so no text is lost.
         if (is_final) {
             deltas.push_back({{"content", parser.text.substr(parser.covered)}, {"unparsed", true}});
@@ -125,7 +154,10 @@ int32_t rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int3
         rn::need(parser, "parser");
         rn::need(deltas, "deltas");
         const std::string_view piece = len > 0 ? std::string_view(&rn::need(text, "text"), len) : std::string_view();
-        rn::fill(deltas, rn::feed(*parser, piece, is_final != 0).dump_safe());
+        if (is_final < 0 || is_final > 2) {
+            rn::fail(RN_E_ARG, "is_final: %d is not in 0..2", is_final);
+        }
+        rn::fill(deltas, rn::feed(*parser, piece, static_cast<rn::End>(is_final)).dump_safe());
         return RN_OK;
     });
 }

@@ -342,11 +342,17 @@ class Parser(Handle):
         handle = library.rn_parser_new(json_bytes(settings))
         super().__init__(library, library.check_handle(handle))
 
-    def feed(self, text: str, *, is_final: bool = False) -> list[dict[str, Any]]:
-        """Add text and return what is new: see ``rn_parser_feed`` for the members."""
+    def feed(
+        self, text: str, *, is_final: bool = False, is_cut: bool = False
+    ) -> list[dict[str, Any]]:
+        """Add text and return what is new: see ``rn_parser_feed`` for the members.
+
+        ``is_cut``: it is final because there was no room for more.
+        """
         data = text.encode()
+        end = 2 if is_cut else int(is_final)
         deltas: list[dict[str, Any]] = self.library.read(
-            self.library.rn_parser_feed, self.pointer, data, len(data), is_final
+            self.library.rn_parser_feed, self.pointer, data, len(data), end
         )
         return deltas
 

@@ -54,7 +54,7 @@ class Conversations:
     template: Renderer
     open_parser: Callable[[dict[str, Any]], Parser]
     check_schema: Callable[[str], object]  # raises NativeError for one without a grammar
-    # Of ``plain_tools.TEMPLATE``, for its grammars and parsers: the model's own knows no tools.
+    # Of one of ``plain_tools``, for its grammars and parsers: the model's own knows no tools.
     plain: Renderer | None = None
     marker: str = ""  # of images and sounds; empty: the model takes none,
     blindness: str = "this model takes text only"  # for this reason
@@ -134,6 +134,10 @@ class Conversations:
             "tools": tools,
             "tool_choice": prompt.tool_choice,
             "parallel_tool_calls": request["parallel_tool_calls"],
+            "reasoning_format": prompt.reasoning_format,
+            "chat_template_kwargs": {
+                "opens_thought": shown["prompt"].rstrip().endswith(plain_tools.THOUGHT)
+            },
         }
         bound = _bind(plain, asked, plain.apply(asked), prompt, tools, schema)
         return _turn(shown, bound, prompt)
@@ -159,14 +163,18 @@ def _bind(
             request["parallel_tool_calls"] = False
         bound = template.apply(request)
     if prompt.tool_choice == "required":
-        return {**bound, "grammar": forced(_calls(bound, request))}
+        return {**bound, "grammar": _forced(bound, request)}
     if schema is None:
         return {**bound, "grammar": _calls(bound, request)}
-    calls = _calls(template.apply(request | {"tool_choice": "required"}), request)
+    calls = _forced(template.apply(request | {"tool_choice": "required"}), request)
     without = {key: value for key, value in request.items() if not key.startswith("tool")}
     content = template.apply(without | {"json_schema": schema})
-    grammar = either(forced(calls), bare(content["grammar"]))
+    grammar = either(calls, bare(content["grammar"]))
     return {**bound, "grammar": grammar, "grammar_lazy": False}
+
+
+def _forced(made: Made, request: Request) -> str:
+    return forced(_calls(made, request), thought=made["thinking_start_tag"])
 
 
 def _calls(made: Made, request: Request) -> str:

@@ -9,6 +9,13 @@ _PARTS = re.compile(
     r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|<[^>\n]*>|\{[^}\n]*\}|#[^\n]*|([a-zA-Z][a-zA-Z0-9-]*)'
 )
 
+_LITERAL = r'"(?:[^"\\]|\\.)*"'
+# Anything up to a call; between the two perhaps white space, or marks that need not be there.
+_TALK = re.compile(rf"until-\d+\?? (?=(?:space |{_LITERAL}\? )*[a-z0-9-]*tool-call)")
+# The same between marks of its own, and in a channel of its own.
+_MARKED_TALK = re.compile(rf"\(({_LITERAL}) until-\d+ {_LITERAL}\)\? (?=tool-call)")
+_CHANNEL_OF_TALK = re.compile(rf"\({_LITERAL} until-\d+ .* \| (tools)\)")
+
 
 def either(first: str, second: str) -> str:
     """Return the grammar of what one or the other of two GBNF texts allows."""
@@ -16,12 +23,24 @@ def either(first: str, second: str) -> str:
     return f"root ::= a-root | b-root\n{renamed}"
 
 
-def forced(grammar: str) -> str:
-    """Return llama.cpp's grammar of required calls without the talk that may come before them.
+def forced(grammar: str, *, thought: str = "") -> str:
+    """Return llama.cpp's grammar of required calls without the talk that may come around them.
 
-    A model that need not stop talking may never come to its call.
+    A model that need not stop talking may never come to its call. ``thought`` begins a thought,
+    which may come all the same; empty: the template knows none.
     """
-    return re.sub(r"(?m)^(root ::= .*?) until-\d+\?", r"\1", grammar)
+
+    def drop(talk: re.Match[str]) -> str:
+        return talk[0] if thought and thought in talk[1] else ""
+
+    def silence(root: re.Match[str]) -> str:
+        line = _MARKED_TALK.sub(drop, root[0])
+        line = re.sub(r"(tool-calls?) until-\d+\?", r"\1", line)
+        line = _CHANNEL_OF_TALK.sub(r"\1", _TALK.sub("", line))
+        return re.sub("(?:space ){2,}", "space ", line)
+
+    silent = re.sub(r"(?m)^root ::= .*$", silence, grammar)
+    return re.sub(r"(?m)^(any ::= )preamble \| ", r"\1", silent)  # of gpt-oss
 
 
 def bare(grammar: str) -> str:

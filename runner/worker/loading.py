@@ -287,11 +287,13 @@ def _conversations(
     """Give a template that knows no tools another one beside it for their grammars."""
     caps = template.info["caps"]
     knows_tools = caps.get("supports_tools") and caps.get("supports_tool_calls")
+    thinks = template.info["supports_thinking"]
+    plain = plain_tools.THINKING_TEMPLATE if thinks else plain_tools.TEMPLATE
     return Conversations(
         template,
         partial(binding.Parser, model.library),
         model.library.schema_to_grammar,
-        None if knows_tools else binding.Template(model, plain_tools.TEMPLATE),
+        None if knows_tools else binding.Template(model, plain),
         "" if seeing is None else seeing.marker,
         blindness,
     )

@@ -32,8 +32,10 @@ REST = 9.0  # times as long as the last parse took
 class Parser(Protocol):
     """The part of ``binding.Parser`` that is used here."""
 
-    def feed(self, text: str, *, is_final: bool = False) -> list[dict[str, Any]]:
-        """Add text and return what is new."""
+    def feed(
+        self, text: str, *, is_final: bool = False, is_cut: bool = False
+    ) -> list[dict[str, Any]]:
+        """Add text and return what is new; ``is_cut``: final for want of room."""
         ...
 
     def close(self) -> None:
@@ -52,12 +54,12 @@ class Answer:
     reasoning_tokens: int = 0
     due_s: float = 0.0  # when to parse again
 
-    def parse(self, id: RequestId, *, is_final: bool) -> Piece | None:
+    def parse(self, id: RequestId, *, is_final: bool, is_cut: bool = False) -> Piece | None:
         """Parse what has gathered; return what is new, if anything is."""
         began_s = time.monotonic()
         piece = join(self.unparsed) if self.unparsed else Piece(id, "", 0)
         self.unparsed = []
-        deltas = self.parser.feed(piece.text, is_final=is_final)
+        deltas = self.parser.feed(piece.text, is_final=is_final, is_cut=is_cut)
         told = Piece(
             id,
             "".join(delta.get("content", "") for delta in deltas),
@@ -160,7 +162,8 @@ class Parsing:
         if not isinstance(event, Ended):
             answer.unparsed = [] if is_last(event) else answer.unparsed
             return (event,)
-        told = self._parse(event.id, answer, is_final=True)
+        is_cut = event.reason in ("length", "context")
+        told = self._parse(event.id, answer, is_final=True, is_cut=is_cut)
         ended = msgspec.structs.replace(event, reasoning_tokens=answer.reasoning_tokens)
         return (ended,) if told is None else (told, ended)
 
@@ -173,10 +176,12 @@ class Parsing:
         ]
         return [piece for piece in told if piece is not None]
 
-    def _parse(self, id: RequestId, answer: Answer, *, is_final: bool) -> Piece | None:
+    def _parse(
+        self, id: RequestId, answer: Answer, *, is_final: bool, is_cut: bool = False
+    ) -> Piece | None:
         unparsed = list(answer.unparsed)
         try:
-            return answer.parse(id, is_final=is_final)
+            return answer.parse(id, is_final=is_final, is_cut=is_cut)
         except Exception:  # an answer is never lost for the trouble of its parser
             LOG.exception("the answer to request %d could not be parsed", id)
             return join(unparsed) if unparsed else None

@@ -28,6 +28,16 @@ TEMPLATE = """\
 {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
+# The same for a model that thinks. ``opens_thought``: its own template's prompt begins to.
+THOUGHT = "<think>"
+THINKING_TEMPLATE = TEMPLATE.replace(
+    "{% if message.content %}",
+    "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n"
+    "{% endif %}{% if message.content %}",
+).replace(
+    "assistant\n{% endif %}", "assistant\n{% if opens_thought %}<think>\n{% endif %}{% endif %}"
+)
+
 _INTRODUCTION = """\
 You can call functions. Their signatures, one JSON object a line:
 <tools>

@@ -33,11 +33,12 @@ def settings(model: Model) -> dict[str, Any]:
     return {key: rendered[key] for key in PARSER_KEYS}
 
 
-def run(parser: Parser, text: str, size: int) -> dict[str, Any]:
+def run(parser: Parser, text: str, size: int, *, is_cut: bool = False) -> dict[str, Any]:
     """Feed the text in pieces and add the deltas up."""
     total: dict[str, Any] = {"content": "", "reasoning": "", "calls": {}, "unparsed": False}
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    for delta in [d for p in pieces for d in parser.feed(p)] + parser.feed("", is_final=True):
+    deltas = [delta for piece in pieces for delta in parser.feed(piece)]
+    for delta in deltas + parser.feed("", is_final=True, is_cut=is_cut):
         total["content"] += delta.get("content", "")
         total["reasoning"] += delta.get("reasoning_content", "")
         total["unparsed"] |= delta.get("unparsed", False)
@@ -79,6 +80,18 @@ def test_text_that_does_not_fit_the_format_is_not_lost(
         total = run(parser, "<think>\nx\n</think>\n\n<tool_call>\nnonsense\n</tool_call>", size)
     assert total["unparsed"]
     assert "nonsense" in total["content"]
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_call_that_was_cut_off_is_told_as_far_as_it_came(
+    library: Library, settings: dict[str, Any], size: int
+) -> None:
+    text = '<think>\nx\n</think>\n\n<tool_call>\n{"name": "weather", "arguments": {"city": "Ro'
+    with Parser(library, settings) as parser:
+        total = run(parser, text, size, is_cut=True)
+    assert (total["reasoning"].strip(), total["content"].strip()) == ("x", "")
+    assert not total["unparsed"]
+    assert total["calls"] == {0: {"name": "weather", "arguments": '{"city": "Ro'}}
 
 
 def test_an_unknown_format_is_refused(library: Library) -> None:

@@ -74,7 +74,9 @@ class Rendering:
         self._own = Template(model, source)
         caps = self._own.info["caps"]
         knows = caps.get("supports_tools") and caps.get("supports_tool_calls")
-        self._plain = None if knows else Template(model, plain_tools.TEMPLATE)
+        thinks = self._own.info["supports_thinking"]
+        plain = plain_tools.THINKING_TEMPLATE if thinks else plain_tools.TEMPLATE
+        self._plain = None if knows else Template(model, plain)
         library = model.library
         self._conversations = Conversations(
             self._own, partial(Parser, library), library.schema_to_grammar, self._plain

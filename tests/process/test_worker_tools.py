@@ -255,3 +255,23 @@ def test_a_thought_is_continued(thinker: WorkerClient, continues: Any) -> None:
     answer = join([event for event in thinker.log[id] if isinstance(event, Piece)])
     assert answer.reasoning
     assert not answer.reasoning.startswith("The user asks")
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_who_thinks_may_call_though_the_template_knows_no_tools(
+    thinker: WorkerClient, choice: str
+) -> None:
+    answer, _ = ask(
+        thinker,
+        40 + (choice == "auto"),
+        "What is the weather in Rome?",
+        tools_json=json.dumps(TOOLS),
+        tool_choice=choice,
+        reasoning_budget=4,
+        max_tokens=100,
+    )
+    assert answer.reasoning
+    assert "think>" not in answer.text
+    if choice == "required":
+        assert answer.calls
+        assert answer.text == ""

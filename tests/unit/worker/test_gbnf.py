@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runner.worker.gbnf import bare, either, forced, plural, single
 
 CALLS = 'root ::= "<s>" space until-161? tool-calls\ntool-calls ::= (tool-call space)+\n'
@@ -19,6 +21,32 @@ def test_either_of_two_grammars_keeps_their_rules_apart() -> None:
 
 def test_forced_calls_come_first() -> None:
     assert forced(CALLS).startswith('root ::= "<s>" space tool-calls\n')
+
+
+@pytest.mark.parametrize(
+    ("root", "silent"),
+    [
+        ('"<s>" space until-84 space tool-call-root', '"<s>" space tool-call-root'),
+        ('("<t>" until-3 "</t>"?)? until-165 tool-calls', '("<t>" until-3 "</t>"?)? tool-calls'),
+        ('("<t>" space until-6 ("</t>" | ))? space until-9 space tool-call',
+         '("<t>" space until-6 ("</t>" | ))? space tool-call'),
+        ('"<t>" space until-3 space "</t>" space until-100 tool-call',
+         '"<t>" space until-3 space "</t>" space tool-call'),
+        ('("<t>" until-4 "</t>")? ("<r>" until-9 "</r>")? tool-call',
+         '("<t>" until-4 "</t>")? tool-call'),
+        ('("<t>" until-4 "</t>")? tool-call', '("<t>" until-4 "</t>")? tool-call'),
+        ('"<r>"? until-14 "</r>"? k3-tool-call "<end>"?', '"<r>"? "</r>"? k3-tool-call "<end>"?'),
+        ('">>>" ("all\\n" until-0 tools | tools)', '">>>" tools'),
+        ('t-tool-call until-20? "<end>"?', 't-tool-call "<end>"?'),
+    ],
+)  # fmt: skip
+def test_no_talk_comes_before_forced_calls_but_thoughts_may(root: str, silent: str) -> None:
+    assert forced(f"root ::= {root}\nx ::= y", thought="<t>") == f"root ::= {silent}\nx ::= y"
+
+
+def test_a_forced_call_has_no_preamble() -> None:
+    grammar = "any ::= preamble | analysis\nroot ::= (start any)* start tool-call"
+    assert forced(grammar).startswith("any ::= analysis\n")
 
 
 def test_a_single_call_is_not_repeated() -> None:

@@ -32,9 +32,13 @@ class Script:
         self.breaks = breaks
         self.fed: list[tuple[str, bool]] = []
         self.is_closed = False
+        self.is_cut = False
 
-    def feed(self, text: str, *, is_final: bool = False) -> list[dict[str, Any]]:
+    def feed(
+        self, text: str, *, is_final: bool = False, is_cut: bool = False
+    ) -> list[dict[str, Any]]:
         self.fed.append((text, is_final))
+        self.is_cut = is_cut
         if self.breaks:
             raise ValueError
         deltas: list[dict[str, Any]] = []
