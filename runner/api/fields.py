@@ -59,6 +59,15 @@ class Refused:
     hint: str | None = None
 
 
+class RefusedMember(RunnerError):
+    """A request has a member that is refused; its name is as the client sent it."""
+
+    def __init__(self, member: Refused, param: str) -> None:
+        super().__init__(
+            Kind.INVALID_REQUEST, f"{param} {member.about}", hint=member.hint, param=param
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """All that one kind of object in requests can have."""
@@ -206,13 +215,8 @@ class Fields:
     @overload
     def take(self, field: Field[T]) -> T | None: ...
 
-    @overload
-    def take(self, field: str) -> Any: ...
-
-    def take(self, field: Field[Any] | str) -> Any:
+    def take(self, field: Field[Any]) -> Any:
         """Take a member, or None when it is absent; raise INVALID_REQUEST naming what is wrong."""
-        if isinstance(field, str):
-            return self._members.pop(field, None)
         assert self._shape is None or self._shape.honoured.get(field.name) is field, (
             f"{self._shape.name} does not declare {field.name}"
         )
@@ -235,20 +239,7 @@ class Fields:
 
     def _refuse_first(self, shape: Shape) -> NoReturn:
         name = next(name for name in self._members if name in shape.refused)
-        refused, param = shape.refused[name], self.param(name)
-        raise RunnerError(
-            Kind.INVALID_REQUEST, f"{param} {refused.about}", hint=refused.hint, param=param
-        )
-
-    def text(self, name: str, *, max_characters: int | None = None) -> str | None:
-        """Take a string."""
-        value = self.take(name)
-        return None if value is None else as_text(value, self.param(name), max_characters)
-
-    def array(self, name: str) -> list[Any] | None:
-        """Take an array."""
-        value = self.take(name)
-        return None if value is None else as_array(value, self.param(name))
+        raise RefusedMember(shape.refused[name], self.param(name))
 
 
 def as_boolean(value: Any, param: str) -> bool:

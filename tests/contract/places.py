@@ -63,6 +63,9 @@ OPENAI: dict[str, list[Place]] = {
         )
         for kind in ("image_url", "input_audio", "file")
     ],
+    "image": [
+        Place(CHAT, {"url": "data:,"}, lambda one: showing("image_url", one), answers=False),
+    ],
     "sound": [
         Place(CHAT, {"data": WAV}, lambda one: showing("input_audio", one), answers=False),
     ],
@@ -97,6 +100,7 @@ OPENAI: dict[str, list[Place]] = {
     "tokenize": [Place("/tokenize", {"content": "Hi"})],
     "detokenize": [Place("/detokenize", {"tokens": [1]})],
     "infill": [Place("/infill", {"model": "a", "input_prefix": "say Hi", "input_suffix": ""})],
+    "completion of llama-server": [Place("/completion", {"model": "a", "prompt": "say Hi"})],
     "snippet": [
         Place(
             "/infill",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.wire.messages import AdapterScale, Beat, InfillPrompt, Snippet
+from runner.wire.messages import AdapterScale, Beat, InfillPrompt, Snippet, TextPrompt
 from tests.support.fake_service import Site, chat_body, serving
 
 PREFIXES = ["", "/engines", "/engines/llama.cpp"]
@@ -152,6 +152,47 @@ def test_a_model_that_fills_no_gaps_says_so() -> None:
             body = GAP | {"input_prefix": "fail model_not_supported", "stream": stream}
             answer = await site.post("/infill", body)
             assert (answer.status, answer.error["code"]) == (400, "model_not_supported")
+
+    run(test)
+
+
+# ---- completion ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/completion", "/completions", "/engines/completion"])
+def test_a_text_is_continued(path: str) -> None:
+    async def test(site: Site) -> None:
+        answer = await site.post(path, {"model": "a", "prompt": "say x y", "n_probs": 1})
+        body = answer.json
+        assert (body["index"], body["content"], body["stop_type"]) == (0, "x y", "eos")
+        told = [(one["token"], one["logprob"]) for one in body["completion_probabilities"]]
+        assert told == [("x", -0.25), (" y", -0.25)]
+        [submit] = site.engine.submitted
+        assert submit.prompt == TextPrompt(text="say x y")
+        assert submit.sampling.top_logprobs == 1
+
+    run(test)
+
+
+def test_several_texts_are_continued_in_their_order() -> None:
+    async def test(site: Site) -> None:
+        asked = {"model": "a", "prompt": ["say x", "say y"], "n_cmpl": 2}
+        told = [
+            (one["index"], one["content"]) for one in (await site.post("/completion", asked)).json
+        ]
+        assert told == [(0, "x"), (1, "x"), (2, "y"), (3, "y")]
+
+    run(test)
+
+
+def test_a_text_is_continued_piece_by_piece() -> None:
+    async def test(site: Site) -> None:
+        asked = {"model": "a", "prompt": "say x y", "stream": True, "n_probs": 1}
+        *pieces, last = (await site.post("/completion", asked)).events
+        told = [(one["content"], len(one["completion_probabilities"])) for one in pieces]
+        assert told == [("x", 1), (" y", 1)]
+        assert (last["content"], last["stop"], last["tokens_predicted"]) == ("", True, 2)
+        assert "completion_probabilities" not in last
 
     run(test)
 

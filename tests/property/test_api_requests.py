@@ -163,7 +163,7 @@ def test_only_a_key_gives_scopes_and_no_header_is_forged(
     request: http.Request = head(method, "/v1/models", *fields)
     policy = Policy(keys=parse_keys(["key"]))
     try:
-        allowed = gate.decide(request, policy, is_unix=False)
+        allowed = gate.decide(request, policy, at="127.0.0.1")
     except RunnerError as error:
         assert error.row.status in (400, 401, 403, 415)
     else:

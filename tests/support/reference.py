@@ -140,6 +140,8 @@ _AGAIN = (
     "/detokenize",
     "/apply-template",
     "/infill",
+    "/completion",
+    "/lora-adapters",
     "/props",
     "/slots",
     "/rerank",

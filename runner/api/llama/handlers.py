@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from runner.api.fields import Shape, flag, text
 from runner.api.keys import Scope
 from runner.api.llama import parse, render
 from runner.api.openai import parse as chat_parse
+from runner.api.openai.legacy_parse import CompletionRequest
 from runner.api.openai.render import error_event
 from runner.api.questions import ask, name_or_only, only_name
 from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
@@ -56,6 +57,8 @@ class Llama:
                 chat_parse.SHAPE,
             )
             yield post(f"{prefix}/infill", self.infill, "fill the gap in a text", parse.INFILL)
+            for name in ("completion", "completions"):
+                yield post(f"{prefix}/{name}", self.complete, "continue texts", parse.COMPLETION)
             about = "tell of a model in memory"
             yield Route("GET", f"{prefix}/props", Scope.INFER, self.props, about, query=(MODEL,))
             about = "tell how busy a model in memory is"
@@ -93,12 +96,21 @@ class Llama:
 
     async def infill(self, call: Call) -> None:
         """Fill the gap between two texts."""
-        request = await call.read(lambda body: parse.parse_infill(self._named(body)))
+        await self._complete(call, parse.parse_infill)
+
+    async def complete(self, call: Call) -> None:
+        """Continue texts."""
+        await self._complete(call, parse.parse_completion)
+
+    async def _complete(
+        self, call: Call, read: Callable[[dict[str, Any]], CompletionRequest]
+    ) -> None:
+        request = await call.read(lambda body: read(self._named(body)))
 
         async def begin(_: Lease) -> render.Answer:
             return render.Answer(request.model, request.sampling)
 
-        await self._answering.give(call, request, begin)
+        await self._answering.give(call, request, begin, keep_alive_s=request.keep_alive_s)
 
     async def props(self, call: Call) -> None:
         """Tell of a model in memory; nothing is loaded for that."""

@@ -18,14 +18,13 @@ from runner.api.fields import (
     required,
     text,
 )
-from runner.api.openai import adapters, generation, sampling, structure
+from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.openai import adapters, generation, legacy_parse, sampling, structure
+from runner.api.openai.legacy_parse import CompletionRequest, Prompt
 from runner.wire.messages import (
-    AdapterScale,
     Detokenize,
     InfillPrompt,
-    Sampling,
     Snippet,
-    Submit,
     Tokenize,
 )
 
@@ -51,36 +50,6 @@ class DetokenizeRequest:
     model: str | None
     question: Detokenize
     ignored: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InfillRequest:
-    """A gap to fill."""
-
-    model: str
-    prompt: InfillPrompt
-    sampling: Sampling
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    stream: bool
-    cache_prompt: bool
-    adapters: tuple[AdapterScale, ...] | None
-    ignored: tuple[str, ...]
-
-    def submits(self, *, client: str) -> list[Submit]:
-        """Return what the engine is asked for."""
-        return [
-            Submit(
-                id=0,
-                prompt=self.prompt,
-                sampling=self.sampling,
-                max_tokens=self.max_tokens,
-                stop=self.stop,
-                cache_prompt=self.cache_prompt,
-                client=client,
-                adapters=self.adapters,
-            )
-        ]
 
 
 # ---- fields ----------------------------------------------------------------------------------
@@ -113,6 +82,7 @@ INFILL = Shape(
     "infill",
     (
         *generation.FIELDS,
+        KEEP_ALIVE,
         PREFIX,
         SUFFIX,
         EXTRA,
@@ -121,6 +91,18 @@ INFILL = Shape(
         *sampling.FIELDS,
         sampling.LOGPROBS,
         sampling.TOP_LOGPROBS,
+    ),
+)
+
+COMPLETION = Shape(
+    "completion of llama-server",
+    (
+        *generation.FIELDS,
+        *generation.CHOICES,
+        KEEP_ALIVE,
+        legacy_parse.PROMPT,
+        *structure.FIELDS,
+        *sampling.FIELDS,
     ),
 )
 
@@ -157,28 +139,48 @@ def parse_detokenize(body: dict[str, Any]) -> DetokenizeRequest:
     )
 
 
-def parse_infill(body: dict[str, Any]) -> InfillRequest:
+def parse_infill(body: dict[str, Any]) -> CompletionRequest:
     """Read a body of ``/infill``; raise INVALID_REQUEST naming the field at fault."""
     fields = Fields(body, shape=INFILL)
+    prompt = InfillPrompt(
+        prefix=fields.take(PREFIX),
+        suffix=fields.take(SUFFIX),
+        extra=_parse_extra(fields),
+        start=fields.take(START) or "",
+    )
+    top_logprobs = sampling.parse_logprobs(fields)
+    return _complete(fields, (prompt,), choices=1, top_logprobs=top_logprobs)
+
+
+def parse_completion(body: dict[str, Any]) -> CompletionRequest:
+    """Read a body of ``/completion``; raise INVALID_REQUEST naming the field at fault."""
+    fields = Fields(body, shape=COMPLETION)
+    prompts = legacy_parse.parse_prompts(fields.take(legacy_parse.PROMPT))
+    choices = generation.parse_choices(fields)
+    legacy_parse.check_count(prompts, choices)
+    return _complete(fields, prompts, choices=choices, top_logprobs=None)
+
+
+def _complete(
+    fields: Fields, prompts: tuple[Prompt, ...], *, choices: int, top_logprobs: int | None
+) -> CompletionRequest:
+    """Read what all routes for text have."""
     ignored: dict[str, None] = {}
-    return InfillRequest(
+    return CompletionRequest(
         model=fields.take(generation.MODEL),
-        prompt=InfillPrompt(
-            prefix=fields.take(PREFIX),
-            suffix=fields.take(SUFFIX),
-            extra=_parse_extra(fields),
-            start=fields.take(START) or "",
-        ),
+        prompts=prompts,
         sampling=sampling.parse(
-            fields,
-            json_schema=structure.parse(fields, ignored),
-            top_logprobs=sampling.parse_logprobs(fields),
+            fields, json_schema=structure.parse(fields, ignored), top_logprobs=top_logprobs
         ),
         max_tokens=generation.parse_max_tokens(fields),
         stop=fields.take(generation.STOP) or (),
+        choices=choices,
+        echo=False,
         stream=fields.take(generation.STREAM) or False,
+        include_usage=False,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         adapters=fields.take(adapters.LORA),
+        keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

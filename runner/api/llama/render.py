@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from runner.api.openai.render import render_timings
+from runner.api.openai.render import render_logprobs, render_timings
 from runner.errors import Kind, RunnerError
 from runner.service import RunningModel
-from runner.wire.messages import Answered, Begun, Ended, Piece, Ready, Sampling
+from runner.wire.messages import Answered, Begun, Ended, Piece, Ready, Sampling, TokenLogprob
 
 STOP_TYPES = {"eos": "eos", "stop": "word", "length": "limit", "context": "limit"}
 
@@ -31,76 +31,54 @@ def _piece(piece: bytes) -> str | list[int]:
         return list(piece)
 
 
-# ---- infill ----------------------------------------------------------------------------------
+# ---- text ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one gap is told: for :mod:`runner.api.answering`."""
+    """How texts and gaps are told: for :mod:`runner.api.answering`."""
 
     model: str
     sampling: Sampling
 
-    def choice(self) -> Filling:
-        """Return an empty gap, for an answer that is told whole."""
-        return Filling(self.model, self.sampling)
+    def choice(self) -> Text:
+        """Return an empty text, for an answer that is told whole."""
+        return Text(self.model, self.sampling)
 
-    def whole(self, made: Sequence[tuple[Filling, Ended]]) -> bytes:
-        """Render the whole answer."""
-        ((filling, ended),) = made
-        return msgspec.json.encode(filling.render(ended))
+    def whole(self, made: Sequence[tuple[Text, Ended]]) -> bytes:
+        """Render the whole answer: an object, or an array where there are several texts."""
+        shown = [text.render(index, ended) for index, (text, ended) in enumerate(made)]
+        return msgspec.json.encode(shown if len(shown) > 1 else shown[0])
 
-    def chunks(self, _: int) -> Filling:
-        """Return what renders a stream."""
-        return Filling(self.model, self.sampling)
+    def chunks(self, index: int) -> TextChunks:
+        """Return what renders one text of a stream."""
+        return TextChunks(index, self.choice())
 
     def tail(self, _: Sequence[Ended]) -> bytes:
-        """Render nothing: the last event tells all."""
+        """Render nothing: each text's last event tells all of it."""
         return b""
 
 
-class Filling:
-    """The text of a gap as it comes."""
+class Text:
+    """A text being put together."""
 
     def __init__(self, model: str, sampling: Sampling) -> None:
         self._model = model
         self._sampling = sampling
         self._texts: list[str] = []
-        self._predicted = 0
+        self._logprobs: list[TokenLogprob] = []
 
     def add(self, event: Begun | Piece) -> None:
-        """Take the next event of an answer that is not streamed."""
+        """Take the next event."""
         if isinstance(event, Piece):
             self._texts.append(event.text)
+            self._logprobs += event.logprobs
 
-    def first(self, _: Begun) -> bytes:
-        """Render nothing: there is no opening."""
-        return b""
-
-    def piece(self, piece: Piece) -> bytes:
-        """Render new text."""
-        self._predicted += piece.tokens
-        if not piece.text:
-            return b""
-        members = {
-            "index": 0,
-            "content": piece.text,
-            "tokens": [],
-            "stop": False,
-            "id_slot": -1,
-            "tokens_predicted": self._predicted,
-        }
-        return b"data: %b\n\n" % msgspec.json.encode(members)
-
-    def last(self, ended: Ended) -> bytes:
-        """Render the end of a stream."""
-        return b"data: %b\n\n" % msgspec.json.encode(self.render(ended))
-
-    def render(self, ended: Ended) -> dict[str, Any]:
-        """Return the whole answer; the last event of a stream has no text."""
+    def render(self, index: int, ended: Ended) -> dict[str, Any]:
+        """Return the whole of it."""
         asked = msgspec.structs.asdict(self._sampling).items()
-        return {
-            "index": 0,
+        shown = {
+            "index": index,
             "content": "".join(self._texts),
             "tokens": [],
             "id_slot": -1,
@@ -115,6 +93,47 @@ class Filling:
             "tokens_cached": ended.cached_tokens,
             "timings": render_timings(ended.timings),
         }
+        return shown | _probabilities(self._logprobs)
+
+
+class TextChunks:
+    """Renders one text of a stream."""
+
+    def __init__(self, index: int, empty: Text) -> None:
+        self._index = index
+        self._empty = empty
+        self._predicted = 0
+
+    def first(self, _: Begun) -> bytes:
+        """Render nothing: there is no opening."""
+        return b""
+
+    def piece(self, piece: Piece) -> bytes:
+        """Render new text."""
+        self._predicted += piece.tokens
+        if not piece.text and not piece.logprobs:
+            return b""
+        members = {
+            "index": self._index,
+            "content": piece.text,
+            "tokens": [],
+            "stop": False,
+            "id_slot": -1,
+            "tokens_predicted": self._predicted,
+        }
+        return _event(members | _probabilities(piece.logprobs))
+
+    def last(self, ended: Ended) -> bytes:
+        """Render the end, which has no text."""
+        return _event(self._empty.render(self._index, ended))
+
+
+def _probabilities(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
+    return {"completion_probabilities": render_logprobs(logprobs)} if logprobs else {}
+
+
+def _event(members: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % msgspec.json.encode(members)
 
 
 # ---- views -----------------------------------------------------------------------------------

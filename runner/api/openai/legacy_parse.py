@@ -112,10 +112,9 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
     fields = Fields(body, shape=SHAPE)
     ignored: dict[str, None] = {}
     model = fields.take(generation.MODEL)
-    prompts = _with_suffix(_parse_prompts(fields.take(PROMPT)), fields.take(SUFFIX))
+    prompts = _with_suffix(parse_prompts(fields.take(PROMPT)), fields.take(SUFFIX))
     choices = generation.parse_choices(fields)
-    if len(prompts) * choices > MAX_CHOICES:
-        refuse("prompt", f"at most {MAX_CHOICES} completions of all prompts", list(prompts))
+    check_count(prompts, choices)
     _check_best_of(fields.take(BEST_OF), choices)
     echo = fields.take(ECHO) or False
     stream = fields.take(generation.STREAM) or False
@@ -143,7 +142,7 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
 # ---- prompts ---------------------------------------------------------------------------------
 
 
-def _parse_prompts(value: Any) -> tuple[TextPrompt | TokenPrompt, ...]:
+def parse_prompts(value: Any) -> tuple[TextPrompt | TokenPrompt, ...]:
     """Read a text, an array of texts, an array of tokens, or an array of arrays of tokens."""
     if isinstance(value, str):
         return (TextPrompt(text=value),)
@@ -155,6 +154,12 @@ def _parse_prompts(value: Any) -> tuple[TextPrompt | TokenPrompt, ...]:
     if len(array) > MAX_CHOICES:
         refuse("prompt", f"at most {MAX_CHOICES} prompts", array)
     return tuple(_parse_prompt(item, f"prompt[{index}]") for index, item in enumerate(array))
+
+
+def check_count(prompts: Sequence[Prompt], choices: int) -> None:
+    """Raise INVALID_REQUEST when all prompts together would have too many completions."""
+    if len(prompts) * choices > MAX_CHOICES:
+        refuse("prompt", f"at most {MAX_CHOICES} completions of all prompts", list(prompts))
 
 
 def _parse_prompt(value: Any, param: str) -> TextPrompt | TokenPrompt:

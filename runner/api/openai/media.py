@@ -42,7 +42,9 @@ FILE = Shape(
         Refused("file_id", "is not supported: this server keeps no files"),
     ),
 )
-IMAGE_URL = anything("image_url", "an image, or its data URL", {"type": ["object", "string"]})
+IMAGE_URL = anything(
+    "image_url", "an image, or its data URL", {"anyOf": [IMAGE, {"type": "string"}]}
+)
 INPUT_AUDIO = nested("input_audio", "a sound", SOUND)
 INPUT_FILE = nested("file", "an image or a sound", FILE)
 MEMBERS = (IMAGE_URL, INPUT_AUDIO, INPUT_FILE)  # of a content part

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 
+from runner.api.fields import RefusedMember
 from runner.errors import RunnerError
 
 # The engine knows the names of chat completions.
 _NAMES = (
-    (re.compile(r"(tools\[\d+\])\.function\b"), r"\1"),
+    (re.compile(r"(tools\[\d+\])\.function(?=\.)"), r"\1"),
     (re.compile(r"response_format\b"), "text.format"),
 )
 
 
 def named(error: RunnerError) -> RunnerError:
     """Return the error with the names of a Responses request in its field and its message."""
-    if error.param is None:
+    if error.param is None or isinstance(error, RefusedMember):
         return error
     param = error.param
     for pattern, name in _NAMES:
