@@ -89,7 +89,7 @@ def metadata() -> dict[str, Any]:
 
 def settings_of(args: argparse.Namespace, model: str) -> dict[str, Any]:
     """Return what is configured of a model: the body of ``POST /engines/_configure``."""
-    body: dict[str, Any] = {"model": model}
+    body: dict[str, Any] = {"model": model, "source": "compose"}
     if args.context_size > 0:
         body["context-size"] = args.context_size
     if args.runtime_flags:
