@@ -6,6 +6,7 @@ import math
 import re
 
 FOREVER = math.inf  # of a model that is kept: until it is unloaded by name
+LONGEST_S = (2**63 - 1) / 1e9  # that Go's programs can hold, and dates are far from ending then
 
 
 def parse_duration(text: str) -> float:
@@ -17,15 +18,20 @@ def parse_duration(text: str) -> float:
 
 
 def parse_keep_alive(text: str) -> float:
-    """Parse how long an idle model is kept, in seconds; any negative time is :data:`FOREVER`.
-
-    Docker Model Runner and Ollama both write ``-1`` for that. Raises ValueError.
-    """
+    """Parse how long an idle model is kept, as :func:`keep_alive_of` has it; raise ValueError."""
     try:
         seconds = parse_duration(text.removeprefix("-"))
     except ValueError:
         raise ValueError("a time such as 30s, 5m or 1h, or -1 for ever") from None
-    return FOREVER if text.startswith("-") and seconds > 0 else seconds
+    return keep_alive_of(-seconds if text.startswith("-") else seconds)
+
+
+def keep_alive_of(seconds: float) -> float:
+    """Return how long an idle model is kept, in seconds; any negative time is :data:`FOREVER`.
+
+    Docker Model Runner and Ollama both write ``-1`` for that. So is a time beyond the longest.
+    """
+    return seconds if 0 <= seconds <= LONGEST_S else FOREVER
 
 
 def render_keep_alive(seconds: float) -> str:

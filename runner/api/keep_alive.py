@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from runner.api.fields import Field, refuse
-from runner.durations import FOREVER, parse_keep_alive
+from runner.durations import keep_alive_of, parse_keep_alive
 
 MAX_CHARACTERS = 64
 
 
 def _read(value: Any, param: str) -> float:
-    """Return seconds; :data:`FOREVER` for any negative time."""
+    """Return seconds, or ``runner.durations.FOREVER``."""
     expected = 'seconds, a time such as "5m", or -1 for ever'
     if isinstance(value, str) and len(value) <= MAX_CHARACTERS:
         try:
@@ -20,7 +20,7 @@ def _read(value: Any, param: str) -> float:
             refuse(param, expected, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse(param, expected, value)
-    return FOREVER if value < 0 else float(value)
+    return keep_alive_of(float(value))
 
 
 KEEP_ALIVE: Field[float] = Field(

@@ -32,8 +32,10 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["-1", "-5m", "-1h30m", "-0.5"])
-def test_a_negative_keep_alive_is_for_ever(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["-1", "-5m", "-1h30m", "-0.5", "9223372037s", "999999999h", "9" * 400]
+)
+def test_a_negative_keep_alive_is_for_ever_and_one_that_no_date_ends(text: str) -> None:
     assert parse_keep_alive(text) == FOREVER
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.api.ollama.names import shown_name
 from runner.api.ollama.render import render_moment
+from runner.durations import LONGEST_S
 from runner.oci import Artifact, Role
 from runner.service import RunningModel, StoredModel
-
-# What Go's longest duration makes of "for ever": its clients show far times as "Forever".
-FOREVER_S = (2**63 - 1) / 1e9
 
 TEMPLATE_KEY = "tokenizer.chat_template"
 
@@ -64,7 +61,7 @@ def _running(model: RunningModel, stored: StoredModel | None, *, now_s: float) -
     settings = model.settings
     is_on_gpu = settings is not None and settings.gpu_layers != 0
     in_s = model.keep_alive_s if model.expires_in_s is None else model.expires_in_s
-    expires_s = now_s + (FOREVER_S if in_s == math.inf else in_s)
+    expires_s = now_s + min(in_s, LONGEST_S)  # Ollama's clients show far times as "Forever"
     return {
         "name": name,
         "model": name,

@@ -161,7 +161,15 @@ def test_more_context_than_there_is_is_refused_with_both_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("5m", 300.0), (0, 0.0), ("0", 0.0), (-1, math.inf), ("-1s", math.inf), (1.5, 1.5)],
+    [
+        ("5m", 300.0),
+        (0, 0.0),
+        ("0", 0.0),
+        (-1, math.inf),
+        ("-1s", math.inf),
+        (1.5, 1.5),
+        (1e300, math.inf),
+    ],
 )
 def test_how_long_a_model_is_kept(value: Any, seconds: float) -> None:
     assert chat(keep_alive=value).keep_alive_s == seconds
