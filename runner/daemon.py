@@ -33,6 +33,7 @@ from runner.service import (
     Engines,
     Options,
     ResponseStore,
+    Tally,
     Transfers,
     Tuning,
     Upkeep,
@@ -77,7 +78,8 @@ async def _serve(
 ) -> None:
     store = await asyncio.to_thread(open_store, settings)
     with _signals() as (stop, hurry):
-        async with _service(settings, store, network) as service:
+        tally = Tally()
+        async with _service(settings, store, network, tally) as service:
             catalogue, engines, transfers, configuring = service
             bridges = find_bridges(settings)
             responses = ResponseStore(settings.state_path / "responses")
@@ -88,12 +90,16 @@ async def _serve(
                 responses=responses,
                 configuring=configuring,
                 upkeep=build_upkeep(settings, store),
+                tally=tally,
                 policy=build_policy(settings, keys, bridges=bridges),
                 about=build_about(settings),
             )
-            server = Server(
-                app, build_limits(settings), on_error=app.on_error, access_log=log_access
-            )
+
+            def note(record: AccessRecord) -> None:
+                tally.answers[record.status] += 1
+                log_access(record)
+
+            server = Server(app, build_limits(settings), on_error=app.on_error, access_log=note)
             try:
                 announce(await _listen(server, settings, bridges))
                 sweeping = asyncio.create_task(_sweep(store))
@@ -108,11 +114,11 @@ async def _serve(
 
 @asynccontextmanager
 async def _service(
-    settings: Settings, store: Store, network: Network
+    settings: Settings, store: Store, network: Network, tally: Tally
 ) -> AsyncIterator[tuple[Catalogue, Engines, Transfers, Configuring]]:
     """Open what serves requests, and close it: workers first, then the store's threads."""
     client = TransferClient(store, network, memory_bytes=partial(available_bytes, ()))
-    transfers = Transfers(client, max_running=settings.max_transfers)
+    transfers = Transfers(client, max_running=settings.max_transfers, tally=tally)
     catalogue = Catalogue(store, transfers, aliases=Aliases(settings.model_aliases))
     configuring = build_configuring(settings, catalogue)
 
@@ -125,6 +131,7 @@ async def _service(
         settings_for=configuring.settings_for,
         estimate=estimate,
         limits=build_engine_limits(settings),
+        tally=tally,
         tuning=build_tuning(settings, os.environ),
         prefixes_path=settings.state_path / "prefixes",
         available_bytes=memory_meter(read_build()),

@@ -15,6 +15,7 @@ from runner.api.llama.handlers import Llama
 from runner.api.management.configuring import Configure
 from runner.api.management.engines import Backend
 from runner.api.management.engines import Engines as EngineRoutes
+from runner.api.management.metrics import Metrics
 from runner.api.management.models import Models as ModelRoutes
 from runner.api.management.packaging import Packaging
 from runner.api.management.registries import Registries
@@ -35,7 +36,7 @@ from runner.api.responses.handlers import Responses
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
-from runner.service import Catalogue, Configuring, Engines, ResponseStore, Transfers, Upkeep
+from runner.service import Catalogue, Configuring, Engines, ResponseStore, Tally, Transfers, Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class App:
         responses: ResponseStore,
         configuring: Configuring,
         upkeep: Upkeep,
+        tally: Tally,
         policy: Policy,
         about: About,
     ) -> None:
@@ -89,6 +91,7 @@ class App:
             ModelRoutes(catalogue, transfers),
             EngineRoutes(engines, survey=about.survey),
             Configure(configuring, engines),
+            Metrics(tally, engines, version=about.version),
             System(catalogue, version=about.version, log_path=about.log_path),
         )
         # In this order: the first that fits a path has it.

@@ -14,6 +14,7 @@ from runner.service.options import ModelSettings, Options
 from runner.service.residency import Phase
 from runner.service.resident import RunningModel
 from runner.service.responses import ResponseStore, StoredResponse
+from runner.service.tally import Histogram, ModelTally, Tally
 from runner.service.transfers import Transfers
 from runner.service.tuning import Record, Tuning
 from runner.service.upkeep import Upkeep
@@ -47,6 +48,9 @@ __all__ = [
     "Engines",
     "LayerProgress",
     "Foreign",
+    "Histogram",
+    "ModelTally",
+    "Tally",
     "Layout",
     "Lease",
     "ModelSettings",

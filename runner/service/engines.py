@@ -27,6 +27,7 @@ from runner.service.residency import (
     plan,
 )
 from runner.service.resident import Resident, RunningModel, cause_of_end, renewable
+from runner.service.tally import Tally, Unload
 from runner.service.tuning import WORTH_RELOADING, Record, Tuning
 from runner.service.waiting import Waiter, Waiting
 from runner.store import StoredModel
@@ -57,6 +58,7 @@ class Engines:
         settings_for: Callable[[StoredModel], Awaitable[ModelSettings]],
         estimate: Estimate,
         limits: EngineLimits | None = None,
+        tally: Tally | None = None,
         tuning: Tuning | None = None,
         library_path: Path | None = None,
         prefixes_path: Path | None = None,
@@ -71,6 +73,7 @@ class Engines:
         self._spawn = spawn
         self._settings_for = settings_for
         self._limits = limits or EngineLimits()
+        self._tally = tally or Tally()
         self._tuning = tuning
         self._loads = Loads(
             models,
@@ -141,7 +144,7 @@ class Engines:
             and (called is None or resident.answers_to(called))
         ]
         for resident in idle:
-            self._stop(resident, grace_s=0)
+            self._stop(resident, Unload.ASKED)
         for resident in idle:
             await resident.gone.wait()
         return len(idle)
@@ -173,7 +176,7 @@ class Engines:
         residents = list(self._residents.values())
         for resident in residents:
             if not resident.is_stopping:
-                self._stop(resident, grace_s=grace_s)
+                self._stop(resident, Unload.SHUTDOWN, grace_s=grace_s)
         for resident in residents:
             await resident.gone.wait()
         await asyncio.gather(*self._stops, *self._chores)
@@ -201,7 +204,8 @@ class Engines:
         for key in renewable(self._residents.values(), tickets):
             self._renew(self._residents[key])
         for key in todo.evict:
-            self._stop(self._residents[key], grace_s=0)
+            resident = self._residents[key]
+            self._stop(resident, Unload.IDLE if resident.is_due(now_s) else Unload.ROOM)
         for key in todo.load:
             self._load(key, now_s)
         self._set_timer(None if todo.wake_s is None else todo.wake_s - now_s)
@@ -244,6 +248,7 @@ class Engines:
 
     def _grant(self, waiter: Waiter, now_s: float) -> Lease:
         resident = self._residents[waiter.ticket.key]
+        resident.tally.model_wait_s.add(now_s - waiter.ticket.since_s)
 
         def release(lease: Lease) -> None:
             resident.leases.discard(lease)
@@ -260,7 +265,12 @@ class Engines:
             self._queue.refuse(error, key)
             return
         resident = Resident(
-            waiter.name, waiter.model, settings=waiter.settings, need=waiter.need, now_s=now_s
+            waiter.name,
+            waiter.model,
+            settings=waiter.settings,
+            need=waiter.need,
+            tally=self._tally.of(waiter.model),
+            now_s=now_s,
         )
         self._residents[key] = resident
         resident.life = asyncio.create_task(self._live(resident), name=f"model {waiter.name}")
@@ -270,18 +280,11 @@ class Engines:
     async def _live(self, resident: Resident) -> RunnerError | None:
         """Load and wait for the end; return its cause when nobody asked for it."""
         load = await self._loads.describe(resident.model, resident.settings)
-        resident.engine = await self._spawn(load, resident.progressed)
-        resident.engine.on_tuning = partial(self._note_tuning, resident, load.wishes)
-        resident.loaded_s = resident.used_s = self._clock()
-        context = resident.engine.ready.settings.context_size
-        LOG.info(
-            "loaded %s in process %d, with a context of %d tokens",
-            resident.name,
-            resident.engine.pid,
-            context,
-        )
+        engine = await self._spawn(load, resident.progressed)
+        engine.on_tuning = partial(self._note_tuning, resident, load.wishes)
+        resident.loaded(engine, now_s=self._clock())
         self.tick()
-        death = await resident.engine.wait()
+        death = await engine.wait()
         return None if death.expected or resident.is_stopping else death.error()
 
     # ---- tuning ------------------------------------------------------------------------------
@@ -314,7 +317,7 @@ class Engines:
     def _renew(self, resident: Resident) -> None:
         """Load an idle model anew, with the settings that were found since."""
         LOG.info("loading %s anew, with other settings", resident.name)
-        self._stop(resident, grace_s=0)
+        self._stop(resident, Unload.SETTINGS)
 
         async def load_again() -> None:
             await resident.gone.wait()
@@ -333,8 +336,8 @@ class Engines:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    def _stop(self, resident: Resident, *, grace_s: float) -> None:
-        resident.is_stopping = True
+    def _stop(self, resident: Resident, why: Unload, *, grace_s: float = 0) -> None:
+        resident.is_stopping, resident.why = True, why
         if resident.engine is not None:
             task = asyncio.create_task(resident.engine.stop(grace_s))
             self._stops.add(task)
@@ -346,14 +349,11 @@ class Engines:
         del self._residents[resident.key]
         resident.gone.set()
         error = cause_of_end(resident, life)
-        if error is None:
-            LOG.info("unloaded %s", resident.name)
-        else:
-            LOG.warning("the engine of %s is gone: %s", resident.name, error)
-            if not self._squeeze(resident, error):
-                self._count_failure(resident, error)
-                if resident.loaded_s is None:
-                    self._queue.refuse(error, resident.key)
+        resident.ended(error)
+        if error is not None and not self._squeeze(resident, error):
+            self._count_failure(resident, error)
+            if resident.loaded_s is None:
+                self._queue.refuse(error, resident.key)
         self.tick()
 
     def _squeeze(self, resident: Resident, error: RunnerError) -> bool:

@@ -115,11 +115,18 @@ class Jobs:
 
     @asynccontextmanager
     async def watch(
-        self, work: Work[T], what: str, *, key: Hashable = None, takes_place: bool = True
+        self,
+        work: Work[T],
+        what: str,
+        *,
+        key: Hashable = None,
+        takes_place: bool = True,
+        on_end: Callable[[T | None], None] = lambda result: None,
     ) -> AsyncIterator[Watch[T]]:
         """Start ``work``, or join a job of the same ``key``; None: it is shared with nobody.
 
-        ``what`` is the log's word for it: ``pull of ai/smollm2``.
+        ``what`` is the log's word for it: ``pull of ai/smollm2``. ``on_end`` is called once a job,
+        with its result, or None when it failed or was stopped.
 
         Leaving the context ends a job that nobody else watches: ``work`` is told to stop. Work of
         the same key that is asked for meanwhile begins when that has come to rest. Raises
@@ -130,6 +137,7 @@ class Jobs:
         job: _Job[T] | None = None if key is None else self._shared.get(key)
         if job is None or job.is_cancelled:
             job = self._begin(work, what, key, after=job, takes_place=takes_place)
+            job.on_end = on_end
         watch = Watch(job)
         job.watches.add(watch)
         try:
@@ -203,6 +211,8 @@ class Jobs:
             LOG.warning("%s: %s", what, error)
         else:
             LOG.info("%s: done", what)
+        is_done = error is None and not job.is_cancelled
+        job.on_end(job.task.result() if is_done else None)
         for watch in job.watches:
             watch.wake()
 
@@ -215,6 +225,7 @@ class _Job(Generic[T]):
     def __init__(self) -> None:
         self.board = Board()
         self.watches: set[Watch[T]] = set()
+        self.on_end: Callable[[T | None], None] = lambda result: None
         self.is_started = False
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()

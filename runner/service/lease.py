@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from runner.service.options import ModelSettings, completed
+from runner.service.tally import ModelTally
 from runner.supervise import Completion, Death
-from runner.wire.messages import Beat, Load, Measured, Ready, Request, Submit, Tuned
+from runner.wire.messages import Ask, Beat, Load, Measured, Ready, Request, Submit, Tuned
 
 
 class Engine(Protocol):
@@ -62,12 +63,14 @@ class Lease:
         engine: Engine,
         *,
         settings: ModelSettings,
+        tally: ModelTally,
         on_release: Callable[[Lease], None],
     ):
         """Of ``settings`` counts here what is for requests that leave it open."""
         self.model_id = model_id  # the stored model's digest, "sha256:…"
         self._engine = engine
         self._settings = settings
+        self._tally = tally
         self._on_release = on_release
         self._completions: list[Completion] = []
         self._is_released = False
@@ -87,6 +90,8 @@ class Lease:
         if isinstance(request, Submit):
             request = completed(request, self._settings)
         completion = self._engine.submit(request)
+        if not isinstance(request, Ask):  # which computes nothing
+            completion.observe(self._tally.begin())
         self._completions.append(completion)
         return completion
 

@@ -12,6 +12,7 @@ from runner.errors import Kind, RunnerError
 from runner.service.lease import Engine, Lease
 from runner.service.options import ModelSettings
 from runner.service.residency import ModelKey, Phase, Stay, Ticket
+from runner.service.tally import ModelTally, Unload
 from runner.store import StoredModel
 from runner.wire.messages import (
     Beat,
@@ -70,11 +71,14 @@ class Resident:
         *,
         settings: ModelSettings,
         need: MemoryNeed,
+        tally: ModelTally,
         now_s: float,
     ) -> None:
         self.name = name
         self.model = model
         self.need = need
+        self.tally = tally
+        self.begun_s = now_s
         self.key = ModelKey(str(model.id))
         self.settings = settings
         self.keep_alive_s = settings.keep_alive_s  # or as a request asked since
@@ -85,6 +89,7 @@ class Resident:
         self.used_s = now_s
         self.granted_s: float | None = None
         self.is_stopping = False
+        self.why: Unload | None = None  # it is being stopped
         self.measured: list[Measured] = []  # of the search that runs
         self.is_outdated = False  # better settings were found since its load
         self.life: asyncio.Task[RunnerError | None] | None = None  # its load, then its service
@@ -116,6 +121,10 @@ class Resident:
         beat = self.engine.beat if self.engine else None
         return beat.resident_bytes if beat and beat.resident_bytes else self.need.total_bytes
 
+    def is_due(self, now_s: float) -> bool:
+        """Whether it was idle for as long as it is kept."""
+        return now_s - self.used_s >= self.keep_alive_s
+
     @property
     def may_make_room(self) -> bool:
         """Whether it will go, or could."""
@@ -133,6 +142,30 @@ class Resident:
         """Note the share loaded."""
         self.fraction = fraction
 
+    def loaded(self, engine: Engine, *, now_s: float) -> None:
+        """Note that it can be used."""
+        self.engine = engine
+        self.loaded_s = self.used_s = now_s
+        self.tally.loads += 1
+        self.tally.load_s.add(now_s - self.begun_s)
+        LOG.info(
+            "loaded %s in process %d, with a context of %d tokens",
+            self.name,
+            engine.pid,
+            engine.ready.settings.context_size,
+        )
+
+    def ended(self, error: RunnerError | None) -> None:
+        """Count its end; ``error`` is the cause when nobody asked for it."""
+        if error is None:
+            LOG.info("unloaded %s", self.name)
+        else:
+            LOG.warning("the engine of %s is gone: %s", self.name, error)
+        if self.loaded_s is not None:
+            self.tally.unloads[Unload.CRASHED if error else self.why or Unload.SHUTDOWN] += 1
+        elif error is not None:
+            self.tally.load_failures[error.kind.value] += 1
+
     def answers_to(self, names: Set[str]) -> bool:
         """Whether a name is a tag of it, its id, or what the loading request wrote."""
         id = self.model.id
@@ -145,7 +178,13 @@ class Resident:
         assert self.engine is not None, "a model is leased before it is loaded"
         if keep_alive_s is not None:
             self.keep_alive_s = keep_alive_s
-        lease = Lease(self.key, self.engine, settings=self.settings, on_release=on_release)
+        lease = Lease(
+            self.key,
+            self.engine,
+            settings=self.settings,
+            tally=self.tally,
+            on_release=on_release,
+        )
         self.leases.add(lease)
         self.granted_s = self.used_s = now_s
         return lease

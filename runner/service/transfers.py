@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from runner.errors import RunnerError
 from runner.oci import Digest, Reference
 from runner.service.jobs import Jobs, Watch
+from runner.service.tally import Tally
 from runner.store import StoredModel, stored_name
 from runner.transfer.archive import Layout
 from runner.transfer.client import Diagnosis, Pulled, Pushed, RemoteModel
@@ -86,8 +87,9 @@ class Transfers:
     next one for the same goes on where it was. See :class:`Jobs` for what may be raised.
     """
 
-    def __init__(self, client: Client, *, max_running: int) -> None:
+    def __init__(self, client: Client, *, max_running: int, tally: Tally | None = None) -> None:
         self._client = client
+        self._tally = tally or Tally()
         self._jobs = Jobs(max_running=max_running)
 
     @asynccontextmanager
@@ -102,7 +104,9 @@ class Transfers:
         work = partial(self._client.pull, source, bearer_token=bearer_token)
         is_stored = await self._jobs.call(self._client.is_stored, source)
         what = _describe("pull", source)
-        async with self._jobs.watch(work, what, key=key, takes_place=not is_stored) as watch:
+        async with self._jobs.watch(
+            work, what, key=key, takes_place=not is_stored, on_end=self._tally.pulled
+        ) as watch:
             yield watch
 
     def push(

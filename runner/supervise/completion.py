@@ -27,6 +27,7 @@ class Completion:
         self._cancel = cancel
         self._mailbox = Mailbox()
         self._tap: Tap | None = None
+        self._observe: Callable[[Event], None] | None = None
         self._arrival: asyncio.Future[None] | None = None  # while the iteration waits
         self._cancelled = False
         self._ended = False  # the last event was delivered
@@ -45,8 +46,20 @@ class Completion:
         """
         self._tap = take
 
+    def observe(self, observer: Callable[[Event], None]) -> None:
+        """Tell ``observer`` of every event when it arrives, also when the consumer has left.
+
+        Called before the event loop turns: then nothing has come but perhaps a refusal, which is
+        told at once.
+        """
+        self._observe = observer
+        if self._mailbox.last is not None:
+            observer(self._mailbox.last)
+
     def deliver(self, event: Event) -> None:
         """Add an event: called by the worker's side alone."""
+        if self._observe is not None:
+            self._observe(event)
         if isinstance(event, Piece):
             if self._tap is not None and self._mailbox.is_empty and self._tap(event):
                 return

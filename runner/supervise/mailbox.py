@@ -23,6 +23,11 @@ class Mailbox:
         """Whether everything was taken."""
         return not self._pieces and self._begun is None and self._last is None
 
+    @property
+    def last(self) -> Event | None:
+        """The last event, if it has come and was not taken."""
+        return self._last
+
     def put(self, event: Event) -> None:
         """Add the next event. Nothing may follow the last one."""
         assert self._last is None, "an event after the last one"

@@ -25,6 +25,7 @@ from runner.service import (
     Engines,
     Options,
     ResponseStore,
+    Tally,
     Transfers,
     Upkeep,
     Usage,
@@ -337,7 +338,10 @@ async def serving(
     """Serve scripted models on a free port of loopback."""
     catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
     configuring = Configuring(catalogue, Configured(settings_path), Options())  # type: ignore[arg-type]
-    engines = Engines(catalogue, spawn, settings_for=configuring.settings_for, estimate=estimate)
+    tally = Tally()
+    engines = Engines(
+        catalogue, spawn, settings_for=configuring.settings_for, estimate=estimate, tally=tally
+    )
     about = About(
         version="9.9",
         survey=lambda: Backend("Running: llama.cpp test", 77),
@@ -346,7 +350,7 @@ async def serving(
         patience_s=patience_s,
     )
     client = FakeTransferClient()
-    transfers = Transfers(client, max_running=2)
+    transfers = Transfers(client, max_running=2, tally=tally)
     # Nothing is written where a test keeps no response.
     responses = ResponseStore(responses_path or Path("/dev/null/none"))
     app = App(
@@ -356,6 +360,7 @@ async def serving(
         responses=responses,
         configuring=configuring,
         upkeep=upkeep or FakeUpkeep(),  # type: ignore[arg-type]
+        tally=tally,
         policy=policy or Policy(),
         about=about,
     )
