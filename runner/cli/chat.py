@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from runner import http
+from runner.cli.attachments import Content
 from runner.cli.remote import Remote, build_error
 from runner.errors import Kind, RunnerError
 
@@ -25,11 +26,13 @@ class Conversation:
     model: str
     system: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)  # members of the request
-    turns: list[tuple[str, str]] = field(default_factory=list)  # (prompt, answer)
+    turns: list[tuple[Content, str]] = field(default_factory=list)  # (prompt, answer)
 
-    def request(self, prompt: str) -> dict[str, Any]:
+    def request(self, prompt: Content) -> dict[str, Any]:
         """Build the request that asks ``prompt`` after all earlier turns."""
-        messages = [{"role": "system", "content": self.system}] if self.system else []
+        messages: list[dict[str, Any]] = []
+        if self.system:
+            messages.append({"role": "system", "content": self.system})
         for asked, answered in self.turns:
             messages.append({"role": "user", "content": asked})
             messages.append({"role": "assistant", "content": answered})
@@ -43,8 +46,15 @@ class Conversation:
         }
 
 
+class Said(NamedTuple):
+    """A piece of an answer, or of the thoughts before it."""
+
+    text: str
+    is_thought: bool = False
+
+
 class Answer:
-    """One streamed answer, as a context: iterate for its text; then the counts are known.
+    """One streamed answer, as a context: iterate for what is said; then the counts are known.
 
     Leaving early closes the connection, which tells the daemon to stop the work.
     """
@@ -69,8 +79,8 @@ class Answer:
         """Close the connection."""
         self._open.__exit__(kind, error, traceback)
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield the text as it comes. Raises RunnerError when the answer ends in an error."""
+    def __iter__(self) -> Iterator[Said]:
+        """Yield the pieces as they come. Raises RunnerError when the answer ends in an error."""
         decoder = http.sse.Decoder()
         for piece in self._reply:
             try:
@@ -82,15 +92,18 @@ class Answer:
             for chunk in chunks:
                 yield from self._read(chunk)
 
-    def _read(self, chunk: dict[str, Any]) -> Iterator[str]:
+    def _read(self, chunk: dict[str, Any]) -> Iterator[Said]:
         if "error" in chunk:
             raise build_error(500, chunk["error"])
         self.usage = chunk.get("usage") or self.usage
         self.timings = chunk.get("timings") or self.timings
         for choice in chunk.get("choices", ()):
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            if text := choice.get("delta", {}).get("content"):
-                yield text
+            delta = choice.get("delta", {})
+            if text := delta.get("reasoning_content"):
+                yield Said(text, is_thought=True)
+            if text := delta.get("content"):
+                yield Said(text)
 
 
 def _parse(data: str) -> dict[str, Any]:
@@ -100,16 +113,26 @@ def _parse(data: str) -> dict[str, Any]:
     return chunk
 
 
-def describe_cost(answer: Answer) -> str:
+class Spent(NamedTuple):
+    """Seconds since the question was sent, as the person waited them."""
+
+    first_s: float  # until something was said
+    total_s: float
+
+
+def describe_cost(answer: Answer, spent: Spent) -> str:
     """Tell what an answer cost: token counts and rates, as far as the server told them."""
     prompt, completion = (
         answer.usage.get(f"{part}_tokens", 0) for part in ("prompt", "completion")
     )
     cached = (answer.usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    thought = (answer.usage.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
+    thinking = f" ({thought} thinking)" if thought else ""
     parts = [f"prompt {prompt} tokens ({cached} cached){_rate(answer.timings, 'prompt')}"]
-    parts.append(f"answer {completion} tokens{_rate(answer.timings, 'predicted')}")
+    parts.append(f"answer {completion} tokens{thinking}{_rate(answer.timings, 'predicted')}")
     if answer.finish_reason:
         parts.append(f"ended by {answer.finish_reason}")
+    parts.append(f"first words after {spent.first_s:.2f} s, {spent.total_s:.2f} s in all")
     return ", ".join(parts)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
 
-from runner.cli.chat import Answer, Conversation, describe_cost
+from runner.cli.answer_page import AnswerPage
+from runner.cli.attachments import Content, attach
+from runner.cli.chat import Answer, Conversation, Said, Spent, describe_cost
 from runner.cli.console import Console
-from runner.cli.output import one_line, printable_block
+from runner.cli.output import one_line
 from runner.cli.progress import waiting
 from runner.cli.remote import Remote
-from runner.cli.slash import obey
+from runner.cli.slash import is_command, obey
 from runner.errors import RunnerError
 
 PROMPT = "> "
@@ -26,7 +30,7 @@ def converse(
 ) -> None:
     """Chat until the person leaves. An error or Ctrl-C ends an answer, never the chat."""
     while (text := _read_text(console, read)) is not None:
-        if text.startswith("/"):
+        if is_command(text):
             reply = obey(text, conversation)
             if reply.leaves:
                 return
@@ -36,38 +40,49 @@ def converse(
 
 
 def print_answer(
-    console: Console, remote: Remote, conversation: Conversation, prompt: str, *, verbose: bool
+    console: Console, remote: Remote, conversation: Conversation, prompt: Content, *, verbose: bool
 ) -> str:
     """Ask, print the answer while it comes, and return it. Raises RunnerError."""
-    clean = printable_block if console.out.isatty() else str
+    page, began_s = AnswerPage(console), time.monotonic()
     with ExitStack() as stack:
         with waiting(console.err, "Waiting for the model"):
             answer = stack.enter_context(Answer(remote, conversation.request(prompt)))
             pieces = iter(answer)
-            text = next(pieces, "")
-        console.write(clean(text))
-        for piece in pieces:
-            text += piece
-            console.write(clean(piece))
-    console.write("\n")
+            said = next(pieces, Said(""))
+        first_s = time.monotonic() - began_s
+        for piece in chain([said], pieces):
+            page.show(piece)
+    page.end()
     if verbose:
-        console.say(describe_cost(answer))
-    return text
+        spent = Spent(first_s, time.monotonic() - began_s)
+        console.say(describe_cost(answer, spent))
+    return page.text
 
 
 def _take_turn(
-    console: Console, remote: Remote, conversation: Conversation, prompt: str, verbose: bool
+    console: Console, remote: Remote, conversation: Conversation, text: str, verbose: bool
 ) -> None:
     """Ask; only a whole answer becomes part of the conversation."""
     try:
+        prompt = read_prompt(console, text)
         answer = print_answer(console, remote, conversation, prompt, verbose=verbose)
     except KeyboardInterrupt:
         console.write("\n")
     except RunnerError as error:
         console.say(one_line(error))
+    except OSError as error:
+        console.say(f"{error.filename}: {error.strerror}")
     else:
         conversation.turns.append((prompt, answer))
         console.write("\n")
+
+
+def read_prompt(console: Console, text: str) -> Content:
+    """Put the files into a text that names them, and tell which; raises what ``attach`` does."""
+    content, notes = attach(text)
+    for note in notes:
+        console.say(note)
+    return content
 
 
 def _read_text(console: Console, read: ReadLine) -> str | None:

@@ -25,7 +25,15 @@ HELP = '''\
   /bye, /exit, Ctrl + d       leave
   /?, /help                   this text
 
+  @FILE, @"MY FILE"           put in a text file, an image or a sound
+
   """ begins a text of several lines, and """ ends it. Ctrl + c stops an answer.'''
+
+
+def is_command(line: str) -> bool:
+    """Whether a line begins with a command, and not with the path of a dropped file."""
+    word = line.partition(" ")[0]
+    return word.startswith("/") and "/" not in word[1:]
 
 
 def obey(line: str, conversation: Conversation) -> Reply:

@@ -7,8 +7,9 @@ import re
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from runner.cli.attachments import Content, append
 from runner.cli.chat import PATH, Conversation
 from runner.cli.commands.package import package
 from runner.cli.commands.pull import pull
@@ -20,7 +21,7 @@ from runner.cli.output import printable
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S, Remote, model_path
-from runner.cli.repl import ReadLine, converse, print_answer
+from runner.cli.repl import ReadLine, converse, print_answer, read_prompt
 from runner.errors import Kind, RunnerError
 from runner.places import state_folder
 
@@ -36,7 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a model's name, pulled if it is not stored, or a GGUF file "
         f"(default: {DEFAULT_MODEL})",
     )
-    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="ask this, and leave")
+    parser.add_argument(
+        "prompt",
+        nargs="*",
+        metavar="PROMPT",
+        help="ask this, and leave; @FILE puts in a text file, an image or a sound",
+    )
     parser.add_argument("--system", metavar="TEXT", help="how the model shall behave")
     parser.add_argument("--temperature", type=float, metavar="T", help="0 (sober) to 2 (wild)")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer")
@@ -44,7 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d", "--detach", action="store_true", help="only load the model, and leave"
     )
-    parser.add_argument("--verbose", action="store_true", help="tell what the answer cost")
+    parser.add_argument(
+        "--verbose", action="store_true", help="tell what the answer cost, and its speed"
+    )
     add_host(parser)
 
 
@@ -52,8 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Ask, chat or load."""
     model, prompt = split_words(args.model, args.prompt)
     file = parse_file(model)
-    if not args.detach:
-        prompt = complete_prompt(prompt, console.stdin)
+    content: Content = "" if args.detach else complete_prompt(prompt, console)
     remote = reach(console, args.host)
     if file is not None:
         model = add_file(console, remote, file)
@@ -63,18 +70,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.detach:
         with waiting(console.err, f"Loading {model}"):
             preload(remote, model)
-    elif prompt:
-        print_answer(console, remote, conversation, prompt, verbose=args.verbose)
+    elif content:
+        print_answer(console, remote, conversation, content, verbose=args.verbose)
     else:
         chat(console, remote, conversation, verbose=args.verbose)
     return 0
 
 
-def complete_prompt(prompt: str, stdin: TextIO) -> str:
-    """Append what is piped in; empty means a chat, which needs a terminal."""
-    if stdin.isatty():
-        return prompt
-    whole = "\n\n".join(part for part in (prompt, stdin.read().strip()) if part)
+def complete_prompt(prompt: str, console: Console) -> Content:
+    """Read the files it names and append what is piped in; empty means a chat on a terminal."""
+    content = read_prompt(console, prompt)
+    if console.stdin.isatty():
+        return content
+    whole = append(content, console.stdin.read().strip())
     if not whole:
         raise RunnerError(Kind.USAGE, "there is no prompt: neither an argument nor on stdin")
     return whole

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.cli.chat import Answer, Conversation, describe_cost
+from runner.cli.chat import Answer, Conversation, Said, Spent, describe_cost
 from runner.errors import Kind, RunnerError
 from tests.support.console import FakeRemote
 
@@ -37,7 +37,7 @@ STREAM = (
 )
 
 
-def ask(pieces: list[Any]) -> tuple[list[str], Answer]:
+def ask(pieces: list[Any]) -> tuple[list[Said], Answer]:
     with Answer(FakeRemote({PATH: pieces}), {}) as answer:  # type: ignore[arg-type]
         return list(answer), answer
 
@@ -49,7 +49,7 @@ def ask(pieces: list[Any]) -> tuple[list[str], Answer]:
 )
 def test_an_answer_is_text_and_then_counts(pieces: list[bytes]) -> None:
     text, answer = ask(pieces)
-    assert text == ["Par", "ïs"]
+    assert text == [Said("Par"), Said("ïs")]
     assert (answer.finish_reason, answer.usage, answer.timings) == ("stop", USAGE, TIMINGS)
 
 
@@ -76,14 +76,28 @@ def test_a_request_has_the_turns_in_order() -> None:
     }
 
 
+def test_thoughts_are_told_apart() -> None:
+    thought = event({"choices": [{"delta": {"reasoning_content": "Hm."}}]})
+    text, _ = ask([thought, delta("Paris")])
+    assert text == [Said("Hm.", is_thought=True), Said("Paris")]
+
+
 def test_the_cost_is_told_as_far_as_it_is_known() -> None:
     _, answer = ask([STREAM])
-    assert describe_cost(answer) == (
-        "prompt 12 tokens (8 cached) in 0.02 s (200.0/s), "
-        "answer 4 tokens in 0.08 s (50.0/s), ended by stop"
+    assert describe_cost(answer, Spent(0.5, 1.25)) == (
+        "prompt 12 tokens (8 cached) in 0.02 s (200.0/s), answer 4 tokens in 0.08 s (50.0/s), "
+        "ended by stop, first words after 0.50 s, 1.25 s in all"
     )
     _, answer = ask([delta("x")])
-    assert describe_cost(answer) == "prompt 0 tokens (0 cached), answer 0 tokens"
+    assert describe_cost(answer, Spent(0.5, 1.25)) == (
+        "prompt 0 tokens (0 cached), answer 0 tokens, first words after 0.50 s, 1.25 s in all"
+    )
+
+
+def test_the_cost_of_thinking_is_told() -> None:
+    usage = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 6}}
+    _, answer = ask([event({"choices": [], "usage": usage})])
+    assert "answer 9 tokens (6 thinking)" in describe_cost(answer, Spent(0.0, 0.0))
 
 
 @pytest.mark.parametrize("pieces", [[b"data: {nope\n\n"], [b'data: "x"\n\n', b"data: [DONE"]])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,9 +104,47 @@ def test_commands_are_answered_on_stderr() -> None:
 
 
 def test_verbose_tells_the_cost() -> None:
-    assert chat(["hi"], answer("ok"), verbose=True)[1] == (
-        "prompt 0 tokens (0 cached), answer 0 tokens\n"
-    )
+    said = chat(["hi"], answer("ok"), verbose=True)[1]
+    assert said.startswith("prompt 0 tokens (0 cached), answer 0 tokens, first words after ")
+
+
+def test_thoughts_are_shown_apart_and_not_remembered() -> None:
+    thought = {"choices": [{"delta": {"reasoning_content": "Hm,\x1b[2J"}}]}
+    pieces = [b"data: " + json.dumps(thought).encode() + b"\n\n", *answer("Paris")]
+    out, err, conversation, _, _ = chat(["capital?"], pieces)
+    assert out == "Paris\n\n"
+    assert err == "Thinking:\nHm,\x1b[2J\n\n--\n\n"  # as they are: stderr is no terminal here
+    assert conversation.turns == [("capital?", "Paris")]
+
+
+def test_a_file_is_put_in_and_stays_in_the_conversation(tmp_path: Path) -> None:
+    notes = tmp_path / "my notes.txt"
+    notes.write_text("one two")
+    _, err, conversation, _, _ = chat([f'sum up @"{notes}"'], answer("ok"))
+    assert err == f"Added {notes} (7.00B)\n"
+    assert conversation.turns == [("sum up one two", "ok")]
+
+
+def test_a_file_that_is_not_there_leaves_the_chat_open() -> None:
+    _, err, conversation, prompts, remote = chat(['sum up @"/no such"'], answer("ok"))
+    assert err == "there is no file /no such\n"
+    assert (conversation.turns, remote.requests, prompts) == ([], [], ["> ", "> "])
+
+
+def test_a_dropped_file_is_no_command(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"\x89PNG")
+    _, err, _, _, remote = chat([f"{image} what is this?"], answer("ok"))
+    assert err == f"Added {image} (4.00B)\n"
+    assert remote.requests[0][1]["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+                {"type": "text", "text": "what is this?"},
+            ],
+        }
+    ]
 
 
 @pytest.mark.parametrize(("is_terminal", "shown"), [(True, "a\ufffd[2J\n"), (False, "a\x1b[2J\n")])

@@ -8,7 +8,7 @@ import pytest
 
 from runner.cli.commands import run
 from runner.errors import Kind, RunnerError
-from tests.support.console import Terminal, run_command
+from tests.support.console import Terminal, make_console, run_command
 
 READY = {"GET /readyz": {"status": "ok"}}
 CHAT = "POST /v1/chat/completions"
@@ -66,13 +66,22 @@ def test_a_file_that_is_not_there_is_named(model: str) -> None:
     ],
 )
 def test_what_is_piped_in_follows_the_prompt(prompt: str, stdin: Any, whole: str) -> None:
-    assert run.complete_prompt(prompt, stdin) == whole
+    assert run.complete_prompt(prompt, make_console()._replace(stdin=stdin)) == whole
 
 
 def test_without_a_terminal_there_must_be_a_prompt() -> None:
     with pytest.raises(RunnerError) as caught:
-        run.complete_prompt("", io.StringIO(" \n"))
+        run.complete_prompt("", make_console(stdin=" \n"))
     assert caught.value.kind is Kind.USAGE
+
+
+def test_files_are_read_from_the_prompt_and_never_from_a_pipe(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("1234")
+    typed, piped = f"sum up @{secret}", f"see @{secret}"
+    _, _, err, remote = run_command(STORED | {CHAT: SAID}, "run", "m", typed, stdin=piped)
+    assert remote.requests[2][1]["messages"][0]["content"] == f"sum up 1234\n\nsee @{secret}"
+    assert err == f"Added {secret} (4.00B)\n"
 
 
 @pytest.mark.parametrize(
