@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.errors import Kind, RunnerError
+from runner.net.holder import find_holder
 
 BACKLOG = 1024  # connections the kernel keeps for us, as far as its own limit allows
 _PROBE_S = 1.0
@@ -82,9 +83,11 @@ def _open_inet(family: int, address: tuple[object, ...]) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> RunnerError:
     if error.errno == errno.EADDRINUSE:
+        holder = find_holder(port)
+        program = f"{holder.program}, process {holder.pid}" if holder else "another program"
         return RunnerError(
             Kind.CONFLICT,
-            f"{host}:{port} is already in use by another program",
+            f"{host}:{port} is already in use by {program}",
             hint="is a runner up already? stop that program or choose another --port",
         )
     if error.errno == errno.EACCES:

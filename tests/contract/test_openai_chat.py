@@ -273,7 +273,7 @@ def test_a_load_that_fails_late_is_an_event() -> None:
 
 @pytest.mark.parametrize("content", ["hang", "queue"])
 @pytest.mark.parametrize("members", [{"stream": True}, {}, {"n": 2}, {"n": 2, "stream": True}])
-def test_a_client_that_leaves_cancels_its_work(content: str, members: dict[str, Any]) -> None:
+def test_e12_a_client_that_leaves_cancels_its_work(content: str, members: dict[str, Any]) -> None:
     async def test(site: Site) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
         body = json.dumps(chat_body(content, **members)).encode()
@@ -291,7 +291,7 @@ def test_a_client_that_leaves_cancels_its_work(content: str, members: dict[str, 
     run(test)
 
 
-def test_a_client_that_leaves_while_the_model_loads_leaves_the_queue() -> None:
+def test_e12_a_client_that_leaves_while_the_model_loads_leaves_the_queue() -> None:
     async def test(site: Site) -> None:
         site.spawn.loading = asyncio.Event()
         _, writer = await asyncio.open_connection("127.0.0.1", site.port)
@@ -311,7 +311,7 @@ def test_a_client_that_leaves_while_the_model_loads_leaves_the_queue() -> None:
     run(test)
 
 
-def test_a_server_that_stops_ends_its_streams_with_an_event() -> None:
+def test_e6_a_server_that_stops_ends_its_streams_with_an_event() -> None:
     async def main() -> bytes:
         async with serving() as site:
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)

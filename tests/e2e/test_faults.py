@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.model
 ENDLESS = {"max_tokens": 900, "ignore_eos": True}
 
 
-def test_a_client_that_leaves_frees_its_work(daemon: Daemon) -> None:
+def test_e12_a_client_that_leaves_frees_its_work(daemon: Daemon) -> None:
     with daemon.stream("Tell a long story.", **ENDLESS) as events:
         next(events)
         assert daemon.running()[0]["in_use"]
@@ -24,7 +25,7 @@ def test_a_client_that_leaves_frees_its_work(daemon: Daemon) -> None:
     until(lambda: daemon.running()[0]["running"] == 0, timeout_s=5)  # as the worker's beat tells
 
 
-def test_a_client_that_leaves_an_answer_in_one_piece_frees_it_too(daemon: Daemon) -> None:
+def test_e12_a_client_that_leaves_an_answer_in_one_piece_frees_it_too(daemon: Daemon) -> None:
     daemon.chat("Hi", max_tokens=1)
     messages = [{"role": "user", "content": "Tell a long story."}]
     body = json.dumps({"model": MODEL, "messages": messages, **ENDLESS})
@@ -39,7 +40,7 @@ def test_a_client_that_leaves_an_answer_in_one_piece_frees_it_too(daemon: Daemon
     until(lambda: "in_use" not in daemon.running()[0], timeout_s=2)
 
 
-def test_a_worker_killed_in_mid_stream_ends_with_an_error_and_the_next_is_answered(
+def test_e8_a_worker_killed_in_mid_stream_ends_with_an_error_and_the_next_is_answered(
     daemon: Daemon,
 ) -> None:
     with daemon.stream("Tell a long story.", **ENDLESS) as events:
@@ -52,6 +53,22 @@ def test_a_worker_killed_in_mid_stream_ends_with_an_error_and_the_next_is_answer
     [after] = daemon.running()
     assert after["pid"] != row["pid"]
     assert not is_alive(row["pid"])
+
+
+def test_e9_a_worker_that_is_stopped_is_ended_and_who_waits_is_told(own_daemon: Daemon) -> None:
+    with (
+        own_daemon.stream("Tell a long story.", **ENDLESS) as events,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        next(events)
+        [row] = own_daemon.running()
+        os.kill(row["pid"], signal.SIGSTOP)
+        whole = pool.submit(own_daemon.chat, "Hi")
+        *_, last = events
+        assert last["error"]["code"] == "timeout"
+        assert whole.result().status_code == 504
+    assert not is_alive(row["pid"])
+    assert own_daemon.chat("Hi").status_code == 200
 
 
 def test_the_unix_socket_speaks_http_too(daemon: Daemon) -> None:

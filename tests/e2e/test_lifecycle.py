@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ ENDLESS = {"max_tokens": 900, "ignore_eos": True}
 
 
 @pytest.mark.model
-def test_sigterm_lets_answers_finish_and_leaves_no_process(own_daemon: Daemon) -> None:
+def test_e6_sigterm_lets_answers_finish_and_leaves_no_process(own_daemon: Daemon) -> None:
     with own_daemon.stream("Count to ten.", max_tokens=64, ignore_eos=True) as stream:
         first = next(stream)
         [row] = own_daemon.running()
@@ -33,7 +34,7 @@ def test_sigterm_lets_answers_finish_and_leaves_no_process(own_daemon: Daemon) -
 
 
 @pytest.mark.model
-def test_a_second_signal_does_not_wait(own_daemon: Daemon) -> None:
+def test_e7_a_second_signal_does_not_wait(own_daemon: Daemon) -> None:
     with own_daemon.stream("Tell a long story.", **ENDLESS) as stream:
         next(stream)
         [row] = own_daemon.running()
@@ -49,7 +50,7 @@ def test_a_second_signal_does_not_wait(own_daemon: Daemon) -> None:
 
 
 @pytest.mark.model
-def test_a_daemon_that_is_killed_takes_its_workers_along(own_daemon: Daemon) -> None:
+def test_e11_a_daemon_that_is_killed_takes_its_workers_along(own_daemon: Daemon) -> None:
     own_daemon.chat("Hi", max_tokens=1)
     [row] = own_daemon.running()
     own_daemon.process.kill()
@@ -57,10 +58,80 @@ def test_a_daemon_that_is_killed_takes_its_workers_along(own_daemon: Daemon) -> 
     until(lambda: not is_alive(row["pid"]), timeout_s=5)
 
 
-def test_a_terminal_that_closes_does_not_end_it(tmp_path: Path) -> None:
+def test_e7_a_terminal_that_closes_does_not_end_it(tmp_path: Path) -> None:
     with running_daemon(tmp_path) as daemon:
         daemon.process.send_signal(signal.SIGHUP)
         assert daemon.get("/health") == {"status": "ok"}
+        assert daemon.stop() == 0
+
+
+def test_e18_without_a_home_it_says_what_to_set(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    del env["HOME"]
+    command = [sys.executable, "-m", "runner", "serve", "--port", "0"]
+    refused = subprocess.run(
+        command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        "runner: HOME is not set, so there is no place for models; "
+        "set MODELS_PATH to a folder, or HOME"
+    ]
+
+
+@pytest.mark.model
+def test_e18_without_a_place_for_scratch_files_it_serves(_engine: None, tmp_path: Path) -> None:
+    with running_daemon(tmp_path, TMPDIR="/proc/nowhere", RUNNER_TUNING="off") as daemon:
+        assert daemon.chat("Hi", max_tokens=1).status_code == 200
+        assert daemon.stop() == 0
+
+
+@pytest.mark.model
+def test_e18_without_descriptors_for_a_worker_the_request_is_told_and_the_daemon_serves_on(
+    _engine: None, own_daemon: Daemon
+) -> None:
+    pid = own_daemon.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (opened + 2, limits[1]))  # one for a client
+    refused = own_daemon.chat("Hi", max_tokens=1)
+    assert refused.status_code in (500, 503)
+    assert "Too many open files" in refused.json()["error"]["message"]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    until(lambda: own_daemon.chat("Hi", max_tokens=1).status_code == 200)
+
+
+JUMPING_CLOCK = """
+import time
+import pathlib
+
+_true = time.time
+_jump = pathlib.Path(__file__).with_name("jump")
+time.time = lambda: _true() + float(_jump.read_text())
+"""
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("jump_s", [-86400, 86400])
+def test_e15_a_clock_that_jumps_unloads_nothing_and_cuts_nobody_off(
+    _engine: None, tmp_path: Path, jump_s: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
+    jump = tmp_path / "jump"
+    jump.write_text("0")
+    with running_daemon(tmp_path, PYTHONPATH=str(tmp_path), RUNNER_TUNING="off") as daemon:
+        with daemon.stream("Count to ten.", max_tokens=64, ignore_eos=True) as stream:
+            events = [next(stream)]
+            [before] = daemon.running()
+            scratch = tmp_path / "scratch"
+            scratch.write_text(str(jump_s))
+            scratch.replace(jump)  # at once: the daemon reads it all the time
+            events += stream
+        assert events[-1] == "[DONE]"
+        answer = daemon.chat("Hi", max_tokens=1).json()
+        assert abs(answer["created"] - time.time() - jump_s) < 3600  # it did jump
+        [after] = daemon.running()
+        assert after["pid"] == before["pid"]
         assert daemon.stop() == 0
 
 
@@ -92,7 +163,7 @@ def test_keys_of_a_file_have_their_scopes(tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
-def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+def test_e14_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     home = tmp_path / "first"
     home.mkdir()
     with running_daemon(home) as daemon:
@@ -103,5 +174,7 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
         )
         assert second.returncode == 1
         assert port in second.stderr
+        if sys.platform == "linux":
+            assert f"process {daemon.process.pid}" in second.stderr
         assert "Traceback" not in second.stderr
         assert daemon.get("/health") == {"status": "ok"}

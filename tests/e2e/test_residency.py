@@ -56,7 +56,7 @@ def test_models_share_one_place_and_a_busy_one_keeps_it(daemon_for_one: Daemon) 
 
 
 @pytest.mark.model
-def test_requests_for_two_models_in_one_place_are_all_answered(daemon_for_one: Daemon) -> None:
+def test_e17_requests_for_two_models_in_one_place_are_all_answered(daemon_for_one: Daemon) -> None:
     daemon = daemon_for_one
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         asked = [
@@ -106,7 +106,7 @@ def test_what_is_configured_outlives_unloading_and_restart(_engine: None, tmp_pa
 
 
 @pytest.mark.model
-def test_what_there_is_no_memory_for_is_refused_with_the_numbers(
+def test_e16_what_there_is_no_memory_for_is_refused_with_the_numbers(
     _engine: None, tmp_path: Path
 ) -> None:
     with running_daemon(tmp_path, RUNNER_TUNING="off") as daemon:

@@ -115,7 +115,7 @@ def server(_engine: None, tmp_path: Path) -> Iterator[Daemon]:
         started.stop()
 
 
-def test_nothing_grows(server: Daemon) -> None:
+def test_e21_nothing_grows(server: Daemon) -> None:
     for action, _ in ACTIONS:  # whatever is made once is made now
         action(server)
     embed(server)

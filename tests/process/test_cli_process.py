@@ -177,7 +177,7 @@ def test_ctrl_c_during_one_answer_is_code_130(daemon: ScriptedDaemon, env: dict[
     assert daemon.left.wait(5), "the daemon was not told to stop"
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(
+def test_e7_a_reader_that_leaves_ends_the_command_quietly(
     daemon: ScriptedDaemon, env: dict[str, str]
 ) -> None:
     process = subprocess.Popen(

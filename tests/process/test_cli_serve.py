@@ -163,7 +163,7 @@ def test_a_daemon_that_cannot_start_says_why(env: dict[str, str], tmp_path: Path
     assert run.stderr.count("\n") == 1
 
 
-def test_a_read_only_home_does_not_stop_a_server_in_the_foreground(env: dict[str, str]) -> None:
+def test_e18_a_read_only_home_does_not_stop_a_server_in_the_foreground(env: dict[str, str]) -> None:
     with serving(env=env | {"XDG_STATE_HOME": "/proc/nowhere"}) as (process, said):
         assert said.startswith("cannot write the log /proc/nowhere/runner/runner-")
         assert process.stderr is not None

@@ -130,7 +130,7 @@ def test_a_body_above_the_floor_rate_may_take_longer_than_the_grace() -> None:
     asyncio.run(scenario())
 
 
-def test_a_reader_that_takes_nothing_is_cut_off_with_little_buffered() -> None:
+def test_e13_a_reader_that_takes_nothing_is_cut_off_with_little_buffered() -> None:
     """E13: a zero window; the sender is held back, then told, and the connection is reset."""
     told: list[tuple[Kind, int]] = []
 

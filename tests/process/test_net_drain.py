@@ -54,7 +54,7 @@ def test_idle_connections_do_not_hold_up_the_end() -> None:
     asyncio.run(scenario())
 
 
-def test_a_stream_that_lasts_is_cancelled_and_may_say_a_last_word() -> None:
+def test_e6_a_stream_that_lasts_is_cancelled_and_may_say_a_last_word() -> None:
     async def streams(exchange: net.Exchange) -> None:
         stream = await exchange.open_stream(200, [])
         try:

@@ -109,7 +109,7 @@ def test_an_idle_connection_gives_its_place_to_a_new_one() -> None:
     asyncio.run(scenario())
 
 
-def test_the_accept_loop_survives_without_file_descriptors() -> None:
+def test_e18_the_accept_loop_survives_without_file_descriptors() -> None:
     """The server may open 64 files and gets 100 connections; later clients are served."""
     command = [sys.executable, "-m", "tests.support.starved_server"]
     with subprocess.Popen(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,7 @@ def test_a_unix_socket_is_private_and_removed_at_the_end(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
-def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
+def test_e14_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "runner.sock"
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(str(path))
@@ -60,7 +62,7 @@ def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_live_socket_is_not_replaced(tmp_path: Path) -> None:
+def test_e14_a_live_socket_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "runner.sock"
 
     async def scenario() -> None:
@@ -114,7 +116,7 @@ def test_a_path_that_is_too_long_says_so(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+def test_e14_a_port_in_use_is_named(tmp_path: Path) -> None:
     async def scenario() -> None:
         first = new_server()
         [(host, port)] = await first.listen_tcp("127.0.0.1", 0)
@@ -122,6 +124,8 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
             await new_server().listen_tcp(host, port)
         assert caught.value.kind is Kind.CONFLICT
         assert "--port" in str(caught.value)
+        if sys.platform == "linux":
+            assert f"process {os.getpid()}" in caught.value.message
         await first.drain(0.1)
 
     asyncio.run(scenario())

@@ -57,7 +57,7 @@ def in_loop(scene: Callable[[], Awaitable[None]]) -> None:
     assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
-def test_kill_9_mid_stream_gives_one_error_and_the_next_request_is_answered() -> None:
+def test_e8_kill_9_mid_stream_gives_one_error_and_the_next_request_is_answered() -> None:
     async def scene() -> None:
         async with running() as engines:
             bystander = await engines.lease("b")
@@ -91,7 +91,7 @@ def test_unloading_is_over_when_the_process_is_gone() -> None:
     in_loop(scene)
 
 
-def test_eight_clients_of_three_models_in_one_place_are_all_answered() -> None:
+def test_e17_eight_clients_of_three_models_in_one_place_are_all_answered() -> None:
     async def scene() -> None:
         async with running(max_loaded=1) as engines:
 
@@ -105,7 +105,7 @@ def test_eight_clients_of_three_models_in_one_place_are_all_answered() -> None:
     in_loop(scene)
 
 
-def test_load_and_unload_again_and_again_leaks_nothing() -> None:
+def test_e21_load_and_unload_again_and_again_leaks_nothing() -> None:
     async def scene() -> None:
         async with running() as engines:
             counts = []

@@ -123,7 +123,7 @@ def test_requests_at_the_same_time_do_not_mix() -> None:
     in_loop(scene)
 
 
-def test_a_slow_consumer_gets_longer_pieces_not_more_of_them() -> None:
+def test_e13_a_slow_consumer_gets_longer_pieces_not_more_of_them() -> None:
     async def scene() -> None:
         async with started() as worker:
             slow = worker.submit(ask("tokens 400"))
@@ -186,7 +186,7 @@ def test_a_consumer_cancelled_in_its_wait_loses_nothing() -> None:
         ("SIGILL", "this CPU does not have"),
     ],
 )
-def test_a_death_by_signal_fails_every_open_request_once_and_says_why(
+def test_e8_a_death_by_signal_fails_every_open_request_once_and_says_why(
     name: str, words: str
 ) -> None:
     async def scene() -> None:
@@ -246,7 +246,7 @@ def test_a_dead_worker_fails_new_requests_at_once() -> None:
         ("step 99", Patience(step_s=10), "one step has run for more than 10 s"),
     ],
 )
-def test_a_hung_worker_is_killed_and_its_requests_time_out(
+def test_e9_a_hung_worker_is_killed_and_its_requests_time_out(
     request_text: str, patience: Patience, words: str
 ) -> None:
     async def scene() -> None:
@@ -261,7 +261,7 @@ def test_a_hung_worker_is_killed_and_its_requests_time_out(
     in_loop(scene)
 
 
-def test_a_worker_that_reads_no_input_is_killed_and_never_blocks_the_loop() -> None:
+def test_e9_a_worker_that_reads_no_input_is_killed_and_never_blocks_the_loop() -> None:
     async def scene() -> None:
         patience = Patience(input_s=0.2, exit_s=5)
         async with started(patience=patience) as worker:
@@ -292,7 +292,7 @@ def test_a_babbling_worker_is_killed_and_its_requests_fail_once(request_text: st
     in_loop(scene)
 
 
-def test_a_megabyte_of_stderr_is_drained_bounded_and_its_end_kept(
+def test_e10_a_megabyte_of_stderr_is_drained_bounded_and_its_end_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", logger="runner.worker")

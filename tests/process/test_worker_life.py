@@ -181,7 +181,7 @@ def wait_for_state(pid: int, line: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_it_dies_with_its_parent_even_while_others_hold_its_pipe() -> None:
+def test_e11_it_dies_with_its_parent_even_while_others_hold_its_pipe() -> None:
     # The middle process starts a worker on *our* pipe ends and is killed: no end of input comes.
     code = (
         "import subprocess, sys, time\n"

@@ -50,7 +50,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-def test_what_is_wished_and_does_not_fit_is_out_of_memory() -> None:
+def test_e16_what_is_wished_and_does_not_fit_is_out_of_memory() -> None:
     async def scene() -> None:
         wishes = EngineWishes(context_size=8192, kv_layout="streams", threads=1)  # 1.5 GB of KV
         with pytest.raises(RunnerError, match="not enough memory for the model") as caught:

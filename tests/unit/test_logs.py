@@ -53,7 +53,7 @@ def test_a_traceback_is_part_of_its_line() -> None:
     assert stream.getvalue().endswith("ValueError: no\n")
 
 
-def test_the_file_is_private_and_bounded(tmp_path: Path) -> None:
+def test_e10_the_file_is_private_and_bounded(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "runner.log"
     handler = logs.open_file(path)
     handler.maxBytes = 200  # type: ignore[attr-defined]
@@ -71,7 +71,7 @@ def test_the_file_is_private_and_bounded(tmp_path: Path) -> None:
     assert path.read_text().endswith("line 19\n")
 
 
-def test_a_full_disk_loses_lines_and_nothing_else(tmp_path: Path) -> None:
+def test_e2_a_full_disk_loses_lines_and_nothing_else(tmp_path: Path) -> None:
     class Full(io.StringIO):
         def write(self, _text: str) -> int:
             raise OSError(28, "No space left on device")

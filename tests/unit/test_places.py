@@ -57,7 +57,7 @@ def test_each_platform_has_its_folders(
     assert places.socket_path(env, platform) == socket
 
 
-def test_without_any_home_the_error_says_what_to_set() -> None:
+def test_e18_without_any_home_the_error_says_what_to_set() -> None:
     with pytest.raises(RunnerError, match="HOME is not set") as caught:
         places.models_folder({}, "linux")
     assert caught.value.kind is Kind.USAGE

@@ -129,7 +129,7 @@ def test_all_who_wait_for_one_model_cost_one_load() -> None:
     play(scene)
 
 
-def test_the_first_who_asked_may_leave_and_the_load_goes_on_for_the_others() -> None:
+def test_e12_the_first_who_asked_may_leave_and_the_load_goes_on_for_the_others() -> None:
     async def scene() -> None:
         s = Scene(at_once=False)
         first, second = s.ask("a"), s.ask("a")
@@ -194,7 +194,7 @@ def test_who_leaves_just_when_it_is_served_holds_nothing() -> None:
     play(scene)
 
 
-def test_a_queued_request_that_leaves_evicts_nobody() -> None:
+def test_e12_a_queued_request_that_leaves_evicts_nobody() -> None:
     async def scene() -> None:
         s = Scene(max_loaded=1)
         lease = await s.engines.lease("a")
@@ -268,7 +268,7 @@ def test_nobody_is_sent_to_a_stopping_worker() -> None:
     play(scene)
 
 
-def test_a_hundred_requests_for_three_models_in_one_place_are_all_served_in_turn() -> None:
+def test_e17_a_hundred_requests_for_three_models_in_one_place_are_all_served_in_turn() -> None:
     async def scene() -> None:
         s = Scene(max_loaded=1)
         served: list[str] = []
@@ -388,7 +388,7 @@ def test_after_one_crash_the_next_request_is_answered_at_once() -> None:
     play(scene)
 
 
-def test_a_crash_loop_is_refused_with_its_cause_then_tried_again() -> None:
+def test_e8_a_crash_loop_is_refused_with_its_cause_then_tried_again() -> None:
     async def scene() -> None:
         s = Scene()
         for _ in range(3):
@@ -407,7 +407,7 @@ def test_a_crash_loop_is_refused_with_its_cause_then_tried_again() -> None:
     play(scene)
 
 
-def test_a_crash_of_one_model_is_not_noticed_by_another() -> None:
+def test_e8_a_crash_of_one_model_is_not_noticed_by_another() -> None:
     async def scene() -> None:
         s = Scene()
         await s.engines.lease("a")
@@ -488,7 +488,7 @@ KILLED = explain_exit(-9, stderr=()).error()
 
 
 @pytest.mark.parametrize("cause", [NO_MEMORY, KILLED], ids=["told", "killed"])
-def test_a_load_that_runs_out_of_memory_is_tried_once_more_without_the_idle(
+def test_e16_a_load_that_runs_out_of_memory_is_tried_once_more_without_the_idle(
     cause: RunnerError,
 ) -> None:
     async def scene() -> None:
@@ -512,7 +512,7 @@ def test_a_load_that_runs_out_of_memory_is_tried_once_more_without_the_idle(
     play(scene)
 
 
-def test_a_load_that_runs_out_of_memory_twice_is_told_so_and_no_third_time() -> None:
+def test_e16_a_load_that_runs_out_of_memory_twice_is_told_so_and_no_third_time() -> None:
     async def scene() -> None:
         s = Scene()
         (await s.engines.lease("a")).release()

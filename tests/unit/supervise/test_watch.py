@@ -72,7 +72,7 @@ def test_input_that_stays_unread_hangs_and_input_that_flows_does_not() -> None:
 
 
 @pytest.mark.parametrize("away_s", [30.0, 86_400.0])
-def test_our_own_pause_is_not_the_worker_s_silence(away_s: float) -> None:
+def test_e15_our_own_pause_is_not_the_worker_s_silence(away_s: float) -> None:
     watch = loaded()
     watch.blocked(True, now_s=0.0)
     assert watch.verdict(now_s=1.0) is None
