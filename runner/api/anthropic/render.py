@@ -119,12 +119,13 @@ class Chunks:
         """Render what is new; nothing when there is none to tell."""
         if not (piece.reasoning or piece.calls):
             return self._text(piece.text) if piece.text else b""
-        events = []
+        # A piece lists calls last, but what goes on with a call was said before any new text.
+        events = [self._call(call) for call in piece.calls if not call.name]
         if piece.reasoning and self._answer.shows_thinking != "nothing":
             events.append(self._thinking(piece.reasoning))
         if piece.text:
             events.append(self._text(piece.text))
-        events += map(self._call, piece.calls)
+        events += [self._call(call) for call in piece.calls if call.name]
         return b"".join(events)
 
     def last(self, ended: Ended) -> bytes:

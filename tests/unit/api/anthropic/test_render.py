@@ -76,6 +76,20 @@ def test_a_stream_of_text() -> None:
     assert streamed(answer(), *pieces) == sample("anthropic_text.sse")
 
 
+def test_what_goes_on_with_a_call_is_told_before_the_text_that_came_with_it() -> None:
+    """Pieces are joined while a client reads slowly."""
+    begun = Piece(id=1, text="", tokens=1, calls=(CallDelta(0, "{", "call_1", "weather"),))
+    joined = Piece(id=1, text="Done.", tokens=2, calls=(CallDelta(0, "}"),))
+    events = streamed(answer(), begun, joined).split(b"\n\n")
+    told = [json.loads(event.partition(b"data: ")[2]) for event in events if event]
+    assert [event["delta"] for event in told if event["type"] == "content_block_delta"] == [
+        {"type": "input_json_delta", "partial_json": "{"},
+        {"type": "input_json_delta", "partial_json": "}"},
+        {"type": "text_delta", "text": "Done."},
+    ]
+    assert [event["type"] for event in told].count("content_block_start") == 2
+
+
 def test_a_stream_of_thinking_text_and_calls() -> None:
     assert streamed(answer(), *PIECES) == sample("anthropic_blocks.sse")
 
