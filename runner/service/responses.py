@@ -96,6 +96,10 @@ class ResponseStore:
         writing = {name: stored for name, (stored, _) in self._writing.items()}
         return await asyncio.to_thread(self._read_chain, id, owner, writing)
 
+    async def size_bytes(self, id: str) -> int:
+        """Return how long a response is on disk; 0 for one that is not there yet, or any more."""
+        return await asyncio.to_thread(self._size_of, id)
+
     async def forget(self, id: str, owner: str) -> None:
         """Delete a response; raise NOT_FOUND where ``owner`` has none of this id."""
         await self.recall(id, owner)
@@ -166,19 +170,19 @@ class ResponseStore:
             data = msgspec.json.encode(stored)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._path(stored.id)
-            write_whole(path, data)
-            self._touch(path)
-            self._make_room(len(data))
+            with self._room:  # no sweep finds a file whose time of use is not noted yet
+                write_whole(path, data)
+                self._touch(path)
+                self._make_room(len(data))
         except OSError as error:
             LOG.warning("the response %s is not kept: %s", stored.id, error)
 
     def _make_room(self, added_bytes: int) -> None:
         """Sweep when a bound is reached, to a tenth below, so that the next file need not."""
-        with self._room:
-            self._count += 1
-            self._size_bytes += added_bytes
-            if self._count > self._bounds.count or self._size_bytes > self._bounds.size_bytes:
-                self._sweep()
+        self._count += 1
+        self._size_bytes += added_bytes
+        if self._count > self._bounds.count or self._size_bytes > self._bounds.size_bytes:
+            self._sweep()
 
     def _sweep(self) -> None:
         files = sorted(self._files(), key=lambda found: found[0], reverse=True)

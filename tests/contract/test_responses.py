@@ -211,6 +211,18 @@ def test_an_item_may_be_named_instead_of_sent(run: Any) -> None:
     run(test)
 
 
+def test_an_item_is_named_once(run: Any) -> None:
+    """A name is short and an item may be long: ten thousand of them would be more than memory."""
+
+    async def test(site: Site) -> None:
+        first = (await create(site, "say one")).json
+        name = {"type": "item_reference", "id": first["output"][0]["id"]}
+        wrong = await create(site, [name, {"role": "user", "content": "say two"}, name])
+        assert (wrong.status, wrong.error["param"]) == (400, "input[2].id")
+
+    run(test)
+
+
 def test_b17_what_is_not_kept_cannot_be_gone_on_from(run: Any) -> None:
     async def test(site: Site) -> None:
         unkept = (await create(site, "say one", store=False)).json

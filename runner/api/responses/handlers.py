@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from runner.api.responses import parse, render
 from runner.api.responses.errors import named
 from runner.api.responses.items import Item, name_items
 from runner.api.responses.parse import ResponseRequest
+from runner.api.responses.references import References, at
 from runner.api.responses.shape import SHAPE
 from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
 from runner.errors import Kind, RunnerError
@@ -47,8 +47,6 @@ LIMIT = Field(
 AFTER = text("after", "the item after which the list goes on")
 ORDER = word("order", "the newest first, unless it is asc", ("asc", "desc"))
 STREAM = flag("stream", "only false: a response is streamed while it is made")
-
-_ITEM_ID = re.compile(r"[a-z]{1,8}_(?P<key>[0-9a-f]{32})i?[0-9a-f]{4}")
 
 
 class Responses:
@@ -163,13 +161,8 @@ class Responses:
         """Read a request, with what it names of earlier responses."""
         request = await call.read(parse.parse)
         owner = call.allowed.owner
-        items = [
-            await self._find(item["id"], f"input[{index}].id", owner)
-            if item["type"] == "item_reference"
-            else item
-            for index, item in enumerate(request.items)
-        ]
-        request = replace(request, items=tuple(items))
+        items = await References(self._store, owner).resolve(request.items)
+        request = replace(request, items=items)
         if request.previous is None:
             return request, request.chat(())
         before = await self._before(request.previous, owner)
@@ -180,19 +173,7 @@ class Responses:
         try:
             return _conversation(await self._store.chain(id, owner), with_last=True)
         except RunnerError as error:
-            raise _at(error, "previous_response_id") from None
-
-    async def _find(self, id: str, param: str, owner: str) -> Item:
-        """Return an item of a response that is kept: its id says of which."""
-        key = found["key"] if (found := _ITEM_ID.fullmatch(id)) else ""
-        try:
-            stored = await self._store.recall(f"resp_{key}", owner)
-        except RunnerError as error:
-            raise _at(error, param) from None
-        for item in (*stored.input, *stored.output):
-            if item["id"] == id:
-                return item
-        raise RunnerError(Kind.NOT_FOUND, f"{param}: there is no such item", param=param)
+            raise at(error, "previous_response_id") from None
 
     def _keep(
         self, request: ResponseRequest, key: str, owner: str, response: render.Response
@@ -217,8 +198,3 @@ def _conversation(chain: list[StoredResponse], *, with_last: bool) -> list[Item]
         if with_last or stored is not chain[-1]:
             items += stored.output
     return items
-
-
-def _at(error: RunnerError, param: str) -> RunnerError:
-    """Say which field of a request named what is not there."""
-    return RunnerError(error.kind, f"{param}: {error.message}", hint=error.hint, param=param)
