@@ -67,7 +67,7 @@ def test_e9_a_worker_that_is_stopped_is_ended_and_who_waits_is_told(own_daemon: 
         *_, last = events
         assert last["error"]["code"] == "timeout"
         assert whole.result().status_code == 504
-    assert not is_alive(row["pid"])
+    until(lambda: not is_alive(row["pid"]))
     assert own_daemon.chat("Hi").status_code == 200
 
 
