@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple, TextIO
+
 from runner.cli.chat import Said
 from runner.cli.console import Console
+from runner.cli.markdown import DIM, Markdown
 from runner.cli.output import printable_block
 
 THINKING = "Thinking:\n"
 THOUGHT = "\n\n--\n\n"  # between thoughts and answer, as Docker Model Runner has it
+
+
+COLORS = ("auto", "yes", "no")
+
+
+class View(NamedTuple):
+    """How answers are shown."""
+
+    is_styled: bool = False  # Markdown as bold, italic and so on
+    is_verbose: bool = False  # with what it cost
+
+
+def is_styled(color: str, out: TextIO, env: Mapping[str, str]) -> bool:
+    """Decide on styles; ``auto``: on a terminal that has them, unless $NO_COLOR is set."""
+    if color != "auto":
+        return color == "yes"
+    return out.isatty() and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
 
 
 class AnswerPage:
@@ -16,9 +37,10 @@ class AnswerPage:
     Thoughts go to stderr, so that a pipe or a file gets the answer alone.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, is_styled: bool = False) -> None:
         self.text = ""
         self._console = console
+        self._markdown = Markdown() if is_styled else None
         self._is_thinking = False
 
     def show(self, said: Said) -> None:
@@ -28,23 +50,31 @@ class AnswerPage:
             return
         self._end_thoughts()
         self.text += said.text
-        clean = printable_block if self._console.out.isatty() else str
-        self._console.write(clean(said.text))
+        clean = _clean(said.text, self._console.out)
+        self._console.write(self._markdown.feed(clean) if self._markdown else clean)
 
     def end(self) -> None:
         """End the last line."""
         self._end_thoughts()
-        self._console.write("\n")
+        self._console.write((self._markdown.end() if self._markdown else "") + "\n")
 
     def _think(self, text: str) -> None:
-        err = self._console.err
-        header = "" if self._is_thinking else THINKING
-        self._is_thinking = True
-        err.write(header + (printable_block(text) if err.isatty() else text))
-        err.flush()
+        if not self._is_thinking:
+            self._is_thinking = True
+            self._murmur(THINKING)
+        clean = _clean(text, self._console.err)
+        is_dim = self._markdown is not None and self._console.err.isatty()
+        self._murmur(DIM.paint(clean) if is_dim else clean)
 
     def _end_thoughts(self) -> None:
         if self._is_thinking:
             self._is_thinking = False
-            self._console.err.write(THOUGHT)
-            self._console.err.flush()
+            self._murmur(THOUGHT)
+
+    def _murmur(self, text: str) -> None:
+        self._console.err.write(text)
+        self._console.err.flush()
+
+
+def _clean(text: str, stream: TextIO) -> str:
+    return printable_block(text) if stream.isatty() else text

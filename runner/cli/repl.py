@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
 
-from runner.cli.answer_page import AnswerPage
+from runner.cli.answer_page import AnswerPage, View
 from runner.cli.attachments import Content, attach
 from runner.cli.chat import Answer, Conversation, Said, Spent, describe_cost
 from runner.cli.console import Console
@@ -26,7 +26,7 @@ _FENCE = '"""'
 
 
 def converse(
-    console: Console, remote: Remote, conversation: Conversation, *, read: ReadLine, verbose: bool
+    console: Console, remote: Remote, conversation: Conversation, *, read: ReadLine, view: View
 ) -> None:
     """Chat until the person leaves. An error or Ctrl-C ends an answer, never the chat."""
     while (text := _read_text(console, read)) is not None:
@@ -36,14 +36,14 @@ def converse(
                 return
             console.say(reply.text)
         elif text.strip():
-            _take_turn(console, remote, conversation, text, verbose)
+            _take_turn(console, remote, conversation, text, view)
 
 
 def print_answer(
-    console: Console, remote: Remote, conversation: Conversation, prompt: Content, *, verbose: bool
+    console: Console, remote: Remote, conversation: Conversation, prompt: Content, view: View
 ) -> str:
     """Ask, print the answer while it comes, and return it. Raises RunnerError."""
-    page, began_s = AnswerPage(console), time.monotonic()
+    page, began_s = AnswerPage(console, is_styled=view.is_styled), time.monotonic()
     with ExitStack() as stack:
         with waiting(console.err, "Waiting for the model"):
             answer = stack.enter_context(Answer(remote, conversation.request(prompt)))
@@ -53,19 +53,19 @@ def print_answer(
         for piece in chain([said], pieces):
             page.show(piece)
     page.end()
-    if verbose:
+    if view.is_verbose:
         spent = Spent(first_s, time.monotonic() - began_s)
         console.say(describe_cost(answer, spent))
     return page.text
 
 
 def _take_turn(
-    console: Console, remote: Remote, conversation: Conversation, text: str, verbose: bool
+    console: Console, remote: Remote, conversation: Conversation, text: str, view: View
 ) -> None:
     """Ask; only a whole answer becomes part of the conversation."""
     try:
         prompt = read_prompt(console, text)
-        answer = print_answer(console, remote, conversation, prompt, verbose=verbose)
+        answer = print_answer(console, remote, conversation, prompt, view)
     except KeyboardInterrupt:
         console.write("\n")
     except RunnerError as error:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runner.cli.answer_page import COLORS, View, is_styled
 from runner.cli.attachments import Content, append
 from runner.cli.chat import PATH, Conversation
 from runner.cli.commands.package import package
@@ -53,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verbose", action="store_true", help="tell what the answer cost, and its speed"
     )
+    parser.add_argument(
+        "--color",
+        choices=COLORS,
+        default=COLORS[0],
+        help="Markdown as styles of the terminal (default: auto, on a terminal that has them)",
+    )
     add_host(parser)
 
 
@@ -66,14 +73,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         model = add_file(console, remote, file)
     elif not model.startswith("package:"):  # those are stored at their first use
         fetch_missing(console, remote, model)
+    view = View(is_styled(args.color, console.out, console.env), is_verbose=args.verbose)
     conversation = Conversation(model, args.system or "", parse_parameters(args))
     if args.detach:
         with waiting(console.err, f"Loading {model}"):
             preload(remote, model)
     elif content:
-        print_answer(console, remote, conversation, content, verbose=args.verbose)
+        print_answer(console, remote, conversation, content, view)
     else:
-        chat(console, remote, conversation, verbose=args.verbose)
+        chat(console, remote, conversation, view)
     return 0
 
 
@@ -139,12 +147,12 @@ def preload(remote: Remote, model: str) -> None:
     remote.call("POST", PATH, {"model": model}, headers=only, timeout_s=LONG_REPLY_S)
 
 
-def chat(console: Console, remote: Remote, conversation: Conversation, *, verbose: bool) -> None:
+def chat(console: Console, remote: Remote, conversation: Conversation, view: View) -> None:
     """Chat on a terminal, while the model is being loaded behind it."""
     threading.Thread(
         target=_preload_quietly, args=(remote, conversation.model), daemon=True
     ).start()
-    converse(console, remote, conversation, read=_reader(console), verbose=verbose)
+    converse(console, remote, conversation, read=_reader(console), view=view)
 
 
 def _preload_quietly(remote: Remote, model: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from runner.cli.answer_page import View, is_styled
 from runner.cli.chat import Conversation
 from runner.cli.repl import converse, print_answer
 from runner.errors import Kind, RunnerError
-from tests.support.console import FakeRemote, make_console
+from tests.support.console import FakeRemote, Terminal, make_console
 
 PATH = "POST /v1/chat/completions"
 
@@ -37,7 +39,7 @@ def chat(
             raise line
         return line
 
-    converse(console, remote, conversation, read=read, verbose=verbose)  # type: ignore[arg-type]
+    converse(console, remote, conversation, read=read, view=View(is_verbose=verbose))  # type: ignore[arg-type]
     return console.out.getvalue(), console.err.getvalue(), conversation, prompts, remote  # type: ignore[attr-defined]
 
 
@@ -151,6 +153,31 @@ def test_a_dropped_file_is_no_command(tmp_path: Path) -> None:
 def test_what_a_model_says_cannot_steer_a_terminal(is_terminal: bool, shown: str) -> None:
     remote = FakeRemote({PATH: answer("a\x1b[2J")})
     console = make_console(remote, is_terminal=is_terminal)
-    said = print_answer(console, remote, Conversation("m"), "hi", verbose=False)  # type: ignore[arg-type]
+    said = print_answer(console, remote, Conversation("m"), "hi", View())  # type: ignore[arg-type]
     assert console.out.getvalue() == shown  # type: ignore[attr-defined]
     assert said == "a\x1b[2J"
+
+
+def test_markdown_is_styled_and_remembered_as_it_came() -> None:
+    remote = FakeRemote({PATH: answer("so ", "**ve", "ry** \x1b[2J")})
+    console = make_console(remote, is_terminal=True)
+    said = print_answer(console, remote, Conversation("m"), "hi", View(is_styled=True))  # type: ignore[arg-type]
+    assert console.out.getvalue() == "so \x1b[1mvery\x1b[22m \ufffd[2J\n"  # type: ignore[attr-defined]
+    assert said == "so **very** \x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("color", "env", "styled_terminal", "styled_pipe"),
+    [
+        ("auto", {}, True, False),
+        ("auto", {"NO_COLOR": "1"}, False, False),
+        ("auto", {"TERM": "dumb"}, False, False),
+        ("yes", {"NO_COLOR": "1"}, True, True),
+        ("no", {}, False, False),
+    ],
+)
+def test_styles_are_for_terminals_that_have_them(
+    color: str, env: dict[str, str], styled_terminal: bool, styled_pipe: bool
+) -> None:
+    assert is_styled(color, Terminal(), env) is styled_terminal
+    assert is_styled(color, io.StringIO(), env) is styled_pipe
