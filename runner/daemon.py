@@ -264,6 +264,7 @@ def build_about(settings: Settings) -> About:
         survey=survey_backend,
         log_path=settings.log_path,
         max_body_bytes=settings.max_body_bytes,
+        record_requests=settings.record_requests,
         patience_s=settings.heartbeat_s,
     )
 

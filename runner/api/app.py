@@ -11,6 +11,7 @@ from runner.api.anthropic.handlers import Messages
 from runner.api.anthropic.models import Models as AnthropicModels
 from runner.api.call import Call, Handler
 from runner.api.gate import Policy
+from runner.api.keys import Scope
 from runner.api.llama.handlers import Llama
 from runner.api.management.configuring import Configure
 from runner.api.management.engines import Backend
@@ -19,6 +20,7 @@ from runner.api.management.metrics import Metrics
 from runner.api.management.models import Models as ModelRoutes
 from runner.api.management.packaging import Packaging
 from runner.api.management.registries import Registries
+from runner.api.management.requests import Requests
 from runner.api.management.storage import Storage
 from runner.api.management.system import System
 from runner.api.management.transfers import Transfers as TransferRoutes
@@ -32,6 +34,7 @@ from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.openai.reranking import Reranking
+from runner.api.recorder import Recorder
 from runner.api.responses.handlers import Responses
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
@@ -47,6 +50,7 @@ class About:
     survey: Callable[[], Backend]
     log_path: Path | None = None
     max_body_bytes: int = 10 * 1024 * 1024
+    record_requests: int = 0  # of each model; 0: none is kept
     patience_s: float = 10.0  # for a stream's first event, before its head goes out without it
 
 
@@ -68,6 +72,7 @@ class App:
     ) -> None:
         self._policy = policy
         self._version = about.version
+        self._recorder = Recorder(about.record_requests, catalogue.resolve)
         self._max_body_bytes = about.max_body_bytes
         handlers = (
             Chat(engines, version=about.version, patience_s=about.patience_s),
@@ -91,6 +96,7 @@ class App:
             ModelRoutes(catalogue, transfers),
             EngineRoutes(engines, survey=about.survey),
             Configure(configuring, engines),
+            Requests(self._recorder, catalogue, configuring),
             Metrics(tally, engines, version=about.version),
             System(catalogue, version=about.version, log_path=about.log_path),
         )
@@ -117,7 +123,10 @@ class App:
             max_body_bytes=self._max_body_bytes,
             allowed=allowed,
         )
-        await match.route.target(call)
+        if self._recorder.is_on and _is_recorded(match.route):
+            await self._recorder.record(call, match.route.target)
+        else:
+            await match.route.target(call)
 
     async def _describe(self, call: Call) -> None:
         await call.reply_json(openapi.document(self.routes, version=self._version))
@@ -141,3 +150,8 @@ class App:
         if not methods:
             raise RunnerError(Kind.NOT_FOUND, f"there is no {request.raw_path[:200]}")
         await exchange.respond(204, [("Allow", ", ".join(methods))])
+
+
+def _is_recorded(route: Route[Handler]) -> bool:
+    """Whether a route is a use of a model."""
+    return route.method == "POST" and route.scope is Scope.INFER and route.body is not None

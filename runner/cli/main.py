@@ -69,6 +69,7 @@ COMMANDS = (
     Command("mv-store", "move the store to another folder or disk"),
     Command("purge", "remove all models from the store"),
     Command("logs", "show the server's log"),
+    Command("requests", "show recorded requests with their texts; serve --record-requests N"),
     Command("install-plugin", "let the docker client's `docker model` be this program"),
     Command("compose", "what Docker Compose asks of a provider of models"),
     Command("version", "show the versions of client and server"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from runner import http
 from runner.errors import Kind, RunnerError
@@ -36,6 +36,7 @@ class Exchange:
             self.request_id = site.new_request_id()
         self.status: int | None = None  # of the response, once its head was sent
         self.stream: Stream | None = None  # the open one, or the finished one
+        self.copy: Callable[[bytes], None] | None = None  # told the body of the answer, as sent
         self._session = session
         self._site = site
         self._body: bytes | None = None
@@ -86,6 +87,8 @@ class Exchange:
         """
         self._send_head(status, headers, body)
         self._sent_bytes = len(body)
+        if self.copy is not None:
+            self.copy(body)
         if self._session.is_behind:
             await self._session.drained()
 
@@ -99,7 +102,7 @@ class Exchange:
         the head is sent, whatever the stream is given.
         """
         self._send_head(status, headers, None)
-        self.stream = Stream(self._session, heartbeat=heartbeat)
+        self.stream = Stream(self._session, heartbeat=heartbeat, copy=self.copy)
         return self.stream
 
     async def wait_gone(self) -> None:
@@ -118,6 +121,11 @@ class Exchange:
     def is_gone(self) -> bool:
         """Whether :meth:`wait_gone` would return at once."""
         return self._session.gone.is_set()
+
+    @property
+    def body(self) -> bytes | None:
+        """What :meth:`read_body` returned; None: it was not called."""
+        return self._body
 
     @property
     def is_answered(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from runner.net.session import Session
 
@@ -10,8 +11,12 @@ from runner.net.session import Session
 class Stream:
     """What ``Exchange.open_stream`` returns. A stream that is not finished cuts the connection."""
 
-    def __init__(self, session: Session, *, heartbeat: bytes) -> None:
+    def __init__(
+        self, session: Session, *, heartbeat: bytes, copy: Callable[[bytes], None] | None = None
+    ) -> None:
+        """``copy`` is told every piece, heartbeats included."""
         self.sent_bytes = 0
+        self._copy = copy
         self.is_finished = False
         self._session = session
         self._http = session.http
@@ -30,6 +35,8 @@ class Stream:
         """Send one piece now, whether or not the client is behind. Never raises."""
         self._has_spoken = True
         self.sent_bytes += len(data)
+        if self._copy is not None:
+            self._copy(data)
         self._session.write(self._http.send_data(data))
 
     async def send(self, data: bytes) -> None:
@@ -38,9 +45,7 @@ class Stream:
         Raises ``RunnerError``: ``CANCELLED`` when the connection is lost, ``TIMEOUT`` when the
         client took nothing for ``Limits.write_stall_s`` (the connection is cut then).
         """
-        self._has_spoken = True
-        self.sent_bytes += len(data)
-        self._session.write(self._http.send_data(data))
+        self.write(data)
         if self._session.is_behind:
             await self._session.drained()
 

@@ -331,6 +331,7 @@ async def serving(
     max_body_bytes: int = 10 * 1024 * 1024,
     limits: Limits | None = None,
     patience_s: float = 10.0,
+    record_requests: int = 0,
     upkeep: Upkeep | None = None,
     responses_path: Path | None = None,
     settings_path: Path = Path("/nowhere"),
@@ -348,6 +349,7 @@ async def serving(
         log_path=log_path,
         max_body_bytes=max_body_bytes,
         patience_s=patience_s,
+        record_requests=record_requests,
     )
     client = FakeTransferClient()
     transfers = Transfers(client, max_running=2, tally=tally)

@@ -37,6 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "NAME=MODEL",
             "what names stand for: claude-*=ai/smollm2",
         ),
+        (
+            "--record-requests",
+            "record_requests",
+            "N",
+            "keep the last N of each model: see requests",
+        ),
         ("--max-transfers", "max_transfers", "N", "pulls and pushes at a time (default: 4)"),
         ("--registry-mirror", "registry_mirrors", "URL", "asked before Docker Hub: URL,URL"),
         ("--insecure-registry", "insecure_registries", "HOST", "plain HTTP may do: HOST:PORT,HOST"),
