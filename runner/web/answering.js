@@ -1,0 +1,46 @@
+// One answer of a model: asks, and tells what came so far. Knows nothing of the page.
+import { ask, events } from "./api.js";
+
+/** Ask a conversation's model to answer; `onChange(answer)` is called with every piece.
+ *  `answer` is the message that is filled: {content, reasoning, calls, usage, timings, cut}. */
+export async function stream(conversation, answer, { signal, onChange }) {
+  const body = {
+    model: conversation.model,
+    messages: history(conversation, answer),
+    stream: true,
+    stream_options: { include_usage: true },
+  };
+  if (conversation.temperature !== "") body.temperature = Number(conversation.temperature);
+  if (conversation.maxTokens !== "") body.max_tokens = Number(conversation.maxTokens);
+  const reply = await ask("POST", "/v1/chat/completions", { body, signal });
+  for await (const event of events(reply)) {
+    take(event, answer);
+    onChange(answer);
+  }
+}
+
+function history(conversation, answer) {
+  const said = conversation.messages
+    .filter((message) => message !== answer && (message.content || message.role === "user"))
+    .map(({ role, content }) => ({ role, content }));
+  return conversation.system ? [{ role: "system", content: conversation.system }, ...said] : said;
+}
+
+function take(event, answer) {
+  const [choice] = event.choices;
+  const delta = choice?.delta ?? {};
+  answer.content += delta.content ?? "";
+  answer.reasoning += delta.reasoning_content ?? "";
+  for (const call of delta.tool_calls ?? []) {
+    answer.calls[call.index] ??= { name: "", arguments: "" };
+    answer.calls[call.index].name += call.function?.name ?? "";
+    answer.calls[call.index].arguments += call.function?.arguments ?? "";
+  }
+  if (choice?.finish_reason === "length") answer.cut = true;
+  if (event.timings) answer.tokensPerSecond = event.timings.predicted_per_second;
+  if (event.usage) {
+    answer.tokens = event.usage.completion_tokens;
+    answer.cached = event.usage.prompt_tokens_details?.cached_tokens ?? 0;
+    answer.prompt = event.usage.prompt_tokens;
+  }
+}

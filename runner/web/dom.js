@@ -1,0 +1,36 @@
+// Builds nodes. Text only ever becomes text: nothing in this page parses HTML.
+
+/** Make an element. Properties: `on` holds listeners, `data-*`, `aria-*` and `role` are attributes,
+ *  the rest are set as properties. Children are nodes or strings; null and false are left out. */
+export function el(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "on") {
+      for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
+    } else if (name.includes("-") || name === "role" || name === "for") {
+      node.setAttribute(name, value);
+    } else {
+      node[name] = value;
+    }
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
+  return node;
+}
+
+/** A button that is no form's. */
+export function button(label, onClick, properties = {}) {
+  return el("button", { type: "button", ...properties, on: { click: onClick } }, label);
+}
+
+/** Copy text, and say so on the button for a moment. */
+export async function copy(text, pressed) {
+  const label = pressed.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    pressed.textContent = "Copied";
+  } catch {
+    pressed.textContent = "Not allowed"; // pages under a plain http:// name other than localhost
+  }
+  setTimeout(() => { pressed.textContent = label; }, 1500);
+}

@@ -1,0 +1,119 @@
+"""The page's files as they are served: to whom, with which headers, and what is never in them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from runner.api import Policy
+from runner.api.keys import parse_keys
+from runner.api.page import FOLDER
+from tests.support.fake_service import Site, serving
+
+MAX_BYTES = 100_000
+BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "__pycache__")
+
+
+def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
+    async def main() -> None:
+        async with serving(**options) as site, asyncio.timeout(20):
+            await test(site)
+
+    asyncio.run(main())
+
+
+def test_a_browser_gets_the_page_and_curl_the_text() -> None:
+    async def test(site: Site) -> None:
+        page = await site.send("GET", "/", BROWSER)
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["vary"] == "Accept"
+        assert page.body == (FOLDER / "index.html").read_bytes()
+        for accept in ("Accept: */*", "Accept: application/json", "Accept: text/plain"):
+            text = await site.send("GET", "/", accept)
+            assert text.headers["content-type"] == "text/plain; charset=utf-8"
+            assert text.headers["vary"] == "Accept"
+
+    run(test)
+
+
+def test_every_file_is_sent_with_its_type_and_nothing_may_be_added_to_it() -> None:
+    types = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+
+    async def test(site: Site) -> None:
+        for name in FILES:
+            answer = await site.send("GET", f"/web/{name}")
+            assert answer.status == 200
+            assert answer.body == (FOLDER / name).read_bytes()
+            suffix = name.rpartition(".")[2]
+            assert answer.headers["content-type"] == types.get(
+                suffix, answer.headers["content-type"]
+            )
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            policy = answer.headers["content-security-policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+            assert "unsafe" not in policy
+            assert "http" not in policy
+
+    run(test)
+
+
+def test_a_file_that_is_known_is_not_sent_again() -> None:
+    async def test(site: Site) -> None:
+        first = await site.send("GET", "/web/main.js")
+        etag = first.headers["etag"]
+        assert first.headers["cache-control"] == "no-cache"
+        for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+            again = await site.send("GET", "/web/main.js", f"If-None-Match: {known}")
+            assert (again.status, again.body) == (304, b"")
+            assert again.headers["etag"] == etag
+        assert (await site.send("GET", "/web/main.js", 'If-None-Match: "x"')).status == 200
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "path", ["/web/gone.js", "/web/..%2Fapi%2Fgate.py", "/web/../daemon.py", "/web/main.js%00"]
+)
+def test_there_are_no_other_files(path: str) -> None:
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", path)).status in (400, 404)
+
+    run(test)
+
+
+def test_the_page_comes_without_a_key_and_the_rest_does_not() -> None:
+    async def test(site: Site) -> None:
+        assert (await site.send("GET", "/", BROWSER)).status == 200
+        assert (await site.send("GET", "/web/main.js")).status == 200
+        assert (await site.send("GET", "/v1/models")).status == 401
+        assert (await site.send("GET", "/webs/main.js")).status == 401
+
+    run(test, policy=Policy(keys=parse_keys(["k"])))
+
+
+def test_the_page_is_small() -> None:
+    assert sum((FOLDER / name).stat().st_size for name in FILES) < MAX_BYTES
+
+
+# What makes nodes or code of text, and what would be asked of another machine.
+NEVER = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment"
+    r"|setHTML|srcdoc|\beval\b|new Function|(?:src|href)=\"https?:|@import|url\("
+)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_in_it_makes_html_of_text_or_asks_another_machine(name: str) -> None:
+    assert NEVER.findall((FOLDER / name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
+def test_every_import_is_a_file_of_the_page(name: str) -> None:
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    imported = re.findall(r'from "\./([^"]+)"', text)
+    assert imported == [one for one in imported if (FOLDER / one).is_file()]

@@ -1,0 +1,251 @@
+"""The built-in page in Debian's Chromium, against the real server and the real small model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MODEL, Daemon, running_daemon, until
+from tests.support.browser import Browser, running_browser
+from tests.support.embedded import find_model
+from tests.support.registries import RunningRegistry
+from tests.support.throttle import Line, throttled
+
+pytestmark = pytest.mark.model
+
+MESSAGE = "textarea[aria-label=Message]"
+ANSWER = ".message.assistant"
+MODULES = Path(
+    os.environ.get("RUNNER_NODE_MODULES", str(Path(sys.prefix) / "node" / "node_modules"))
+)
+MB = 1_000_000
+
+# Everything a hostile answer might try; none of it may become more than text.
+HOSTILE = """\
+<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>
+[click](javascript:window.hacked=1) ![pixel](https://evil.example/pixel.png) <https://evil.example>
+`<b>code</b>` **<i>bold</i>** <iframe srcdoc="<script>parent.hacked=1</script>"></iframe>
+
+```html
+<script>window.hacked=1</script>
+```
+
+| a | <svg onload=alert(1)> |
+| - | - |
+| <style>*{display:none}</style> | [data](data:text/html,<script>1</script>) |
+"""
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with running_browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    """The window as new: no storage, a desktop's size. No test may leave a word in the console."""
+    window.open("about:blank")
+    window.resize(1200, 800)
+    window.complaints()
+    window.hosts()
+    yield window
+    assert window.hosts() <= {"127.0.0.1"}
+    window.script("localStorage.clear(); sessionStorage.clear()")
+    assert window.complaints() == []
+
+
+@pytest.fixture
+def page(browser: Browser, daemon: Daemon) -> Browser:
+    """The page, of a server that has the small model."""
+    assert daemon.chat("Hi", max_tokens=1).status_code == 200
+    browser.open(daemon.url)
+    browser.find("select#model")
+    return browser
+
+
+def set_up(page: Browser, **settings: Any) -> None:
+    """Set the conversation's sampling as a user does."""
+    page.click(".settings summary")
+    for name, value in settings.items():
+        page.type(f"#{name.replace('_', '-')}", str(value))
+    page.click(".settings summary")
+
+
+def ask(page: Browser, words: str) -> None:
+    page.type(MESSAGE, words)
+    page.click(".send", text="Send")
+
+
+def finish(page: Browser) -> str:
+    """Wait until the last answer is complete, and return its text."""
+    page.find(".send", text="Send")
+    page.find(f"{ANSWER}:last-child .facts", text="tok")
+    said: str = page.script(
+        f"return document.querySelector('{ANSWER}:last-child .markdown').innerText"
+    )
+    return said
+
+
+def test_a_question_is_answered_and_again_and_kept(page: Browser) -> None:
+    set_up(page, temperature=0, max_tokens=24)
+    ask(page, "What is the capital of France? Answer in one short sentence.")
+    assert "Paris" in finish(page)
+    assert "tok/s" in page.text(f"{ANSWER} .facts")
+    ask(page, "And of Italy?")
+    assert finish(page)
+    assert "cached" in page.text(f"{ANSWER}:last-child .facts")
+    assert page.script(f"return document.querySelectorAll('{ANSWER}').length") == 2
+    page.click(f"{ANSWER}:last-child button", text="Regenerate")
+    assert finish(page)
+    page.reload()
+    page.find(".said", text="capital of France")
+    assert page.script(f"return document.querySelectorAll('{ANSWER}').length") == 2
+    assert "capital of France" in page.text(".conversations .title")
+
+
+def test_an_answer_is_seen_growing_and_stopped(page: Browser, daemon: Daemon) -> None:
+    ask(page, "Tell me a very long story about the sea.")
+    grows = f"return document.querySelector('{ANSWER} .markdown').innerText.length"
+    first = page.until(grows)
+    page.until(f"{grows} > arguments[0]", first)
+    page.click(".send", text="Stop")
+    page.find(f"{ANSWER} .facts", text="stopped")
+    until(lambda: not daemon.running()[0]["requests"])
+    length = page.script(grows)
+    assert page.script(grows) == length
+
+
+def test_a_reload_in_the_middle_keeps_what_was_said(page: Browser) -> None:
+    ask(page, "Tell me a very long story about the moon.")
+    page.until(
+        "return (localStorage.getItem('runner.conversations') ?? '').includes('\"tokens\"') ||"
+        f" document.querySelector('{ANSWER} .markdown').innerText.length > 200"
+    )
+    page.reload()
+    page.find(f"{ANSWER} .facts", text="stopped")
+    page.find(f"{ANSWER} button", text="Regenerate")
+    page.find(".said", text="about the moon")
+
+
+def test_a_conversation_has_its_own_system_prompt_and_settings(page: Browser) -> None:
+    set_up(page, system="Answer only: BANANA", temperature=0, max_tokens=5)
+    ask(page, "Hello")
+    finish(page)
+    page.find(f"{ANSWER} .facts", text="cut at the limit")
+    page.click("button", text="New chat")
+    assert page.script("return document.querySelector('#system').value") == ""
+    page.click(".conversations .title", text="Hello")
+    assert page.script("return document.querySelector('#system').value") == "Answer only: BANANA"
+    page.click(".conversations button[aria-label='Delete Hello']")
+    page.click("dialog button", text="Delete")
+    page.gone(".conversations .title")
+
+
+def test_an_answer_full_of_html_is_only_text(page: Browser) -> None:
+    said = [
+        {"role": "user", "content": HOSTILE},
+        {
+            "role": "assistant",
+            "content": HOSTILE,
+            "reasoning": HOSTILE,
+            "calls": [{"name": "<b>f</b>", "arguments": HOSTILE}],
+        },
+    ]
+    kept = {
+        "id": "1",
+        "title": HOSTILE,
+        "model": MODEL,
+        "system": "",
+        "temperature": "",
+        "maxTokens": "",
+        "changed": 1,
+        "messages": said,
+    }
+    page.script("localStorage.setItem('runner.conversations', arguments[0])", json.dumps([kept]))
+    page.reload()
+    page.find(f"{ANSWER} .markdown .code")
+    assert page.script("return window.hacked ?? null") is None
+    made = "#content :is(img, script, iframe, svg, style, b, i)"
+    assert page.script("return document.querySelectorAll(arguments[0]).length", made) == 0
+    links = page.script(
+        f"return [...document.querySelectorAll('{ANSWER} a')].map((one) => one.href)"
+    )
+    assert set(links) == {"https://evil.example/pixel.png", "https://evil.example/"}
+    shown = page.text(f"{ANSWER} .markdown")
+    assert '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>' in shown
+    assert "javascript:window.hacked=1" in shown
+
+
+def test_markdown_becomes_nodes_block_by_block(page: Browser) -> None:
+    text = (
+        "# A\n\nOne *two* **three** `four`\n\n1. x\n   - y\n2. z\n\n> q\n\n"
+        "```py\n1 < 2\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    )
+    shape = page.script(
+        """const { Markdown } = await import("/web/markdown.js");
+        const root = document.createElement("div");
+        const [text] = arguments, shown = new Markdown(root);
+        for (let end = 0; end <= text.length; end += 1) shown.show(text.slice(0, end));
+        const first = root.firstChild;
+        shown.show(text + "\\n\\nmore");
+        const name = (node) => node.nodeType === 3 ? node.data
+            : `${node.tagName.toLowerCase()}(${[...node.childNodes].map(name).join(" ")})`;
+        return { kept: root.firstChild === first, shape: [...root.childNodes].map(name) };""",
+        text,
+    )
+    assert shape == {
+        "kept": True,
+        "shape": [
+            "h3(A)",
+            "p(One  em(two)   strong(three)   code(four))",
+            "ol(li(x ul(li(y))) li(z))",
+            "blockquote(p(q))",
+            "div(div(span(py) button(Copy)) pre(code(1 < 2)))",
+            "div(table(thead(tr(th(a) th(b))) tbody(tr(td(1) td(2)))))",
+            "p(more)",
+        ],
+    }
+
+
+def test_a_model_is_pulled_cancelled_resumed_run_unloaded_and_removed(
+    browser: Browser, open_registry: RunningRegistry, tmp_path: Path
+) -> None:
+    open_registry.seed("team/small", "v1", [find_model().read_bytes()])
+    with (
+        running_daemon(tmp_path) as daemon,
+        throttled(open_registry.port, Line(bytes_per_s=10 * MB)) as slow,
+    ):
+        name = f"127.0.0.1:{slow.port}/team/small:v1"
+        browser.open(f"{daemon.url}/#/models")
+        browser.find(".empty", text="Nothing here yet")
+        browser.type("#pull-name", name)
+        browser.click(".pull-form button", text="Pull")
+        browser.find(".pull .words", text="MB/s")
+        assert browser.script("return document.querySelector('.pull progress').value") > 0
+        browser.click(".pull button", text="Cancel")
+        browser.find(".pull .words", text="What came so far is kept")
+        browser.reload()
+        browser.click(".pull button", text="Resume")
+        browser.find(".model .name", text="team/small:v1")
+        browser.gone(".pull")
+        browser.click(".model button", text="Run")
+        ask(browser, "Say hello.")
+        assert finish(browser)
+        browser.click(".tabs a", text="Models")
+        browser.find(".badge", text="loaded · ")
+        browser.click(".model button", text="Unload")
+        browser.find(".badge", text="not loaded")
+        browser.click(".model button", text="Remove")
+        browser.click("dialog button", text="Cancel")
+        browser.click(".model button", text="Remove")
+        browser.click("dialog button", text="Remove")
+        browser.find(".empty", text="Nothing here yet")
+        assert daemon.get("/models") == []
+        daemon.stop()
