@@ -152,7 +152,8 @@ class _Line:
         if escaped := _ESCAPED.match(held):
             self._held = held[1:]
             return self._show_plain(len(escaped[1]))
-        is_in_word = held[0] == "_" and self._before.isalnum()  # as in snake_case
+        # As in snake_case, and where the run that it belongs to has been shown already.
+        is_in_word = held[0] == "_" and (self._before.isalnum() or self._before == "_")
         for pattern, style in () if is_in_word else _SPANS:
             match = pattern.match(held)
             if match and (is_end or match.end() < len(held)):
@@ -161,7 +162,8 @@ class _Line:
         may_open = not is_in_word and _OPENER.match(held)
         if not is_end and may_open and len(held) < MAX_SPAN:
             return None
-        return self._show_plain(len(held) - len(held.lstrip(held[0])))
+        run = 1 if held[0] == "\\" else len(held) - len(held.lstrip(held[0]))
+        return self._show_plain(run)
 
     def _paint(self, inner: str, style: Style) -> str:
         if style is not CODE:
