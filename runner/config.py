@@ -1,9 +1,9 @@
-"""Settings: one frozen value out of flags, environment and defaults, in that order.
+"""Settings: one frozen value out of flags, environment, a file and defaults, in that order.
 
-Pure: the environment comes in as a mapping and nothing is looked up on disk. A wrong value raises
-``RunnerError(USAGE)`` that names the flag or variable, the value and what was expected. Every value
-is trimmed of blanks and of one pair of quotes, as Docker Model Runner does; an empty one counts as
-not given.
+Pure: environment and file come in as mappings and nothing is looked up on disk. A wrong value
+raises ``RunnerError(USAGE)`` that names the flag, the variable or the file's member, the value and
+what was expected. Every value is trimmed of blanks and of one pair of quotes, as Docker Model
+Runner does; an empty one counts as not given.
 """
 
 from __future__ import annotations
@@ -107,14 +107,37 @@ class Option(NamedTuple):
     is_secret: bool = False  # stays out of errors
 
 
+class File(NamedTuple):
+    """A configuration file's members, by flag names: ``{"keep-alive": "5m"}``."""
+
+    path: str
+    members: Mapping[str, Any]
+
+
+class Stated(NamedTuple):
+    """What somebody said of one setting, and where."""
+
+    option: Option
+    text: str
+    source: str  # --port, MODEL_RUNNER_PORT, /home/me/.config/runner/config.toml
+
+
+NO_FILE = File("", {})
+
+
 def parse_settings(
-    env: Mapping[str, str], flags: Mapping[str, Any], *, platform: str = sys.platform
+    env: Mapping[str, str],
+    flags: Mapping[str, Any],
+    file: File = NO_FILE,
+    *,
+    platform: str = sys.platform,
 ) -> Settings:
-    """Merge flags over environment over defaults; raise RunnerError(USAGE) for a wrong value.
+    """Merge flags over environment over file over defaults; raise RunnerError(USAGE).
 
     ``flags`` holds values by field name as a command line gave them; None means "not given".
     """
-    given = dict(_given(env, flags))
+    stated = find_stated(env, flags, file)
+    given = {each.option.name: _parse(each) for each in stated}
     given["is_models_path_given"] = "models_path" in given
     if "models_path" not in given:
         given["models_path"] = default_models_path(env, platform)
@@ -151,17 +174,61 @@ def parse_size(text: str) -> int:
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
-def _given(env: Mapping[str, str], flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield (field, value) for every option that a flag or a variable sets."""
-    for option in OPTIONS:
-        flag = flags.get(option.name)
-        if flag is not None and (text := clean(str(flag))):
-            yield option.name, _parse(option, text, f"--{flag_name(option.name)}")
-            continue
-        for variable in option.variables:
-            if text := clean(env.get(variable)):
-                yield option.name, _parse(option, text, variable)
-                break
+def find_stated(
+    env: Mapping[str, str], flags: Mapping[str, Any], file: File = NO_FILE
+) -> list[Stated]:
+    """List what is said of settings, the strongest word of each; RunnerError for an unknown one."""
+    texts = _file_texts(file)
+    return [
+        stated
+        for option in OPTIONS
+        if (stated := next(_words(option, env, flags, file.path, texts), None))
+    ]
+
+
+def _words(
+    option: Option,
+    env: Mapping[str, str],
+    flags: Mapping[str, Any],
+    path: str,
+    texts: Mapping[str, str],
+) -> Iterator[Stated]:
+    """Yield what is said of one setting, the strongest word first."""
+    flag = flags.get(option.name)
+    if flag is not None and (text := clean(str(flag))):
+        yield Stated(option, text, f"--{flag_name(option.name)}")
+    for variable in option.variables:
+        if text := clean(env.get(variable)):
+            yield Stated(option, text, variable)
+    if text := texts.get(flag_name(option.name), ""):
+        yield Stated(option, text, path)
+
+
+def _file_texts(file: File) -> dict[str, str]:
+    """Return a file's members as a command line would give them."""
+    known = {flag_name(option.name) for option in OPTIONS if not option.is_secret}
+    texts = {}
+    for name, value in file.members.items():
+        if name not in known:
+            raise RunnerError(
+                Kind.USAGE,
+                f"{file.path}: there is no setting {name!r}",
+                hint="python -m runner config prints all of them",
+            )
+        match value:
+            case bool():
+                texts[name] = "on" if value else "off"
+            case str() | int() | float():
+                texts[name] = clean(str(value))
+            case list() if all(isinstance(item, str) for item in value):
+                texts[name] = ",".join(value)
+            case _:
+                raise RunnerError(
+                    Kind.USAGE,
+                    f"{file.path}: {name}: expected a text, a number, true, false "
+                    f"or a list of texts, got {value!r}",
+                )
+    return texts
 
 
 def flag_name(field: str) -> str:
@@ -182,12 +249,18 @@ _FLAG_NAMES = {
 }
 
 
-def _parse(option: Option, text: str, source: str) -> Any:
+def _parse(stated: Stated) -> Any:
+    option, text, source = stated
     try:
         return option.parse(text)
     except ValueError as expected:
         got = "" if option.is_secret else f", got {text!r}"
-        raise RunnerError(Kind.USAGE, f"{source}: expected {expected}{got}") from None
+        name = (
+            source
+            if source.startswith("--") or source in option.variables
+            else (f"{source}: {flag_name(option.name)}")
+        )
+        raise RunnerError(Kind.USAGE, f"{name}: expected {expected}{got}") from None
 
 
 def _expand_home(path: Path, env: Mapping[str, str]) -> Path:

@@ -35,6 +35,16 @@ def state_folder(env: Mapping[str, str], platform: str = sys.platform) -> str:
     return f"{home}/.local/state/runner"
 
 
+def config_file(env: Mapping[str, str], platform: str = sys.platform) -> str | None:
+    """Return the configuration file when RUNNER_CONFIG names none; None without a home."""
+    home = clean(env.get("HOME"))
+    if config_home := clean(env.get("XDG_CONFIG_HOME")):
+        return f"{config_home}/runner/config.toml"
+    if platform == "win32" and (roaming := clean(env.get("APPDATA"))):
+        return f"{roaming}/runner/config.toml"
+    return f"{home}/.config/runner/config.toml" if home else None
+
+
 def socket_path(
     env: Mapping[str, str], platform: str = sys.platform, *, port: int = DEFAULT_PORT
 ) -> str | None:

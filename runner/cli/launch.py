@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.cli.console import Console
-from runner.cli.endpoint import default_port, explicit_endpoint
+from runner.cli.endpoint import explicit_endpoint
 from runner.cli.progress import waiting
 from runner.cli.remote import NoDaemon, Remote
-from runner.config import Settings, parse_settings
+from runner.cli.settings import read_settings
+from runner.config import Settings
 from runner.errors import Kind, RunnerError
 
 READY_S = 30.0
@@ -41,7 +42,7 @@ def reach(console: Console, host_flag: str | None, *, containers: bool = False) 
 
 def _plan(console: Console, host_flag: str | None, *, containers: bool) -> Settings | None:
     """Decide what to start: a daemon for the address that was asked for, None if it is not here."""
-    flags: dict[str, str] = {"port": str(default_port(console.env))}
+    flags: dict[str, str] = {}
     bridges = {"containers": "on"} if containers else {}
     wanted = explicit_endpoint(console.env, host_flag)
     if wanted is not None:
@@ -51,7 +52,7 @@ def _plan(console: Console, host_flag: str | None, *, containers: bool) -> Setti
             flags["socket_path"] = wanted.host
         else:
             flags = {"host": wanted.host, "port": str(wanted.port)}
-    return parse_settings(console.env, flags | bridges)
+    return read_settings(console.env, flags | bridges)
 
 
 def _start(console: Console, host_flag: str | None, settings: Settings) -> Remote:

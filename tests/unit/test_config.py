@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.config import OPTIONS, Settings, parse_settings, parse_size
+from runner.config import OPTIONS, File, Settings, find_stated, parse_settings, parse_size
 from runner.errors import Kind, RunnerError
 
 HOME = {"HOME": "/home/ada"}
@@ -180,3 +180,43 @@ def test_stores_that_are_only_read_come_with_commas() -> None:
     assert parse_settings(env, {}).shared_paths == (Path("/nfs/models"), Path("/home/ada/friend"))
     given = parse_settings(env, {"shared_paths": "/other"})
     assert given.shared_paths == (Path("/other"),)
+
+
+FILE = File(
+    "/c.toml", {"port": 9000, "threads": 2, "tuning": False, "models-path-ro": ["/a", "/b"]}
+)
+
+
+def test_a_file_is_weaker_than_the_environment_and_stronger_than_defaults() -> None:
+    settings = parse_settings(
+        HOME | {"RUNNER_THREADS": "3"}, {"port": "1111"}, FILE, platform="linux"
+    )
+    assert (settings.port, settings.threads, settings.tuning) == (1111, 3, False)
+    assert settings.shared_paths == (Path("/a"), Path("/b"))
+
+
+def test_each_value_is_told_with_who_said_it() -> None:
+    stated = find_stated({"RUNNER_THREADS": "3", "LOG_LEVEL": "debug"}, {"port": "1111"}, FILE)
+    assert {each.option.name: (each.text, each.source) for each in stated} == {
+        "port": ("1111", "--port"),
+        "shared_paths": ("/a,/b", "/c.toml"),
+        "log_level": ("debug", "LOG_LEVEL"),
+        "threads": ("3", "RUNNER_THREADS"),
+        "tuning": ("off", "/c.toml"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"prot": 1}, "/c.toml: there is no setting 'prot'"),
+        ({"api-keys": "sk-1"}, "/c.toml: there is no setting 'api-keys'"),
+        ({"port": 99999}, "/c.toml: port: expected a port, 0 to 65535, got '99999'"),
+        ({"port": True}, "/c.toml: port: expected a port, 0 to 65535, got 'on'"),
+        ({"threads": {"a": 1}}, "/c.toml: threads: expected a text, a number, true, false or"),
+    ],
+)
+def test_an_error_names_the_file_and_the_setting(members: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        parse_settings(HOME, {}, File("/c.toml", members))
+    assert caught.value.message.startswith(message)

@@ -9,6 +9,7 @@ from runner.cli.console import Console
 from runner.cli.output import printable, render_json, render_table
 from runner.cli.parser import add_host
 from runner.cli.remote import Remote, model_path, percent_encode
+from runner.cli.settings import effective, render_effective
 from runner.errors import Kind, RunnerError
 
 PATH = "/engines/_configure"
@@ -18,9 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "words",
-        nargs="+",
+        nargs="*",
         metavar="MODEL [-- FLAG...]",
-        help="a model, and after -- flags as llama-server has them: --temp 0.2; or: show [MODEL]",
+        help="a model, and after -- flags as llama-server has them: --temp 0.2; or: show [MODEL]; "
+        "without any: the server's own settings, as a configuration file",
     )
     parser.add_argument(
         "--context-size", type=int, metavar="N", help="tokens that one conversation may hold"
@@ -46,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Change what is kept, and print what rules now."""
+    if not args.words:
+        console.write(render_effective(effective(console.env)))
+        return 0
     remote = console.remote(args.host)
     model, *flags = args.words
     if model == "show":

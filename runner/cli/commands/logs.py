@@ -9,7 +9,7 @@ from runner.cli.console import Console
 from runner.cli.output import printable_block
 from runner.cli.parser import add_host
 from runner.cli.remote import NoDaemon
-from runner.config import parse_settings
+from runner.cli.settings import read_settings
 
 _FOLLOW_S = 24 * 3600.0  # a silent log is no fault
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _print_file(console: Console, error: NoDaemon) -> None:
     """Print what the last daemon here wrote: most wanted when it does not answer any more."""
-    path = parse_settings(console.env, {}).log_path
+    path = read_settings(console.env, {}).log_path
     if not path.exists():
         raise error
     console.say(f"{error.message}; this is what the last one wrote to {path}:")

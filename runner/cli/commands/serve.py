@@ -13,7 +13,8 @@ from pathlib import Path
 from runner import daemon, logs
 from runner.cli.console import Console
 from runner.cli.endpoint import State, parse_state, render_state
-from runner.config import KV_LAYOUTS, LOG_LEVELS, Settings, parse_settings
+from runner.cli.settings import read_settings
+from runner.config import KV_LAYOUTS, LOG_LEVELS, Settings
 from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT
 
@@ -81,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    settings = parse_settings(console.env, vars(args))
+    settings = read_settings(console.env, vars(args))
     settings = settings._replace(models_path=settings.models_path.absolute())
     handlers = list(_open_handlers(settings, console, in_background=args.background))
     say = LOG.info if args.background else console.say
