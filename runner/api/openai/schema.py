@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from runner.api.openai.schema_rules import has_ruling_all_of, is_mergeable, overruled
 from runner.errors import Kind, RunnerError
 
 MAX_NODES = 10_000  # schemas within the schema, after unfolding arrays of types
@@ -68,7 +69,7 @@ def check(schema: dict[str, Any], *, param: str) -> list[str]:
     """Return JSON pointers of the keywords that will not be enforced.
 
     Raises INVALID_REQUEST when the schema is so large, or unfolds so far, that making a grammar of
-    it would take a client's whole patience.
+    it would take a client's whole patience, and for an ``allOf`` whose grammar would be of others.
     """
     unenforced: list[str] = []
     nodes = values = 0
@@ -80,6 +81,14 @@ def check(schema: dict[str, Any], *, param: str) -> list[str]:
                 Kind.INVALID_REQUEST,
                 f"{param}: expected at most {MAX_NODES} schemas and {MAX_VALUES} enum values",
                 param=param,
+            )
+        if has_ruling_all_of(node) and not is_mergeable(schema, node):
+            place = f"{param}#{pointer}/allOf"
+            raise RunnerError(
+                Kind.INVALID_REQUEST,
+                f"{place}: its parts are enforced where all are objects, or all are enums",
+                hint="write one schema in its place",
+                param=place,
             )
         unenforced += [f"{pointer}/{keyword}" for keyword in _unenforced(node)]
     return unenforced
@@ -135,9 +144,10 @@ def _unenforced(node: dict[str, Any]) -> list[str]:
     found = [keyword for keyword, value in node.items() if keyword not in honoured and _says(value)]
     if node.get("format", "date") not in _FORMATS and "format" not in found:
         found.append("format")
-    if not _is_enforced_pattern(node.get("pattern", "^$")):
+    if not _is_enforced_pattern(node.get("pattern", "^$")) and "pattern" not in found:
         found.append("pattern")
-    if {"items", "prefixItems"} <= node.keys():
+    found += [keyword for keyword in overruled(node) if keyword not in found]
+    if {"items", "prefixItems"} <= node.keys() and "prefixItems" not in found:
         found.append("prefixItems")
     if "pattern" in node or node.get("format") in _FORMATS:
         found += [name for name in ("minLength", "maxLength") if name in node and name not in found]

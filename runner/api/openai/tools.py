@@ -153,7 +153,11 @@ def parse_parameters(
         return {"type": "object", "properties": {}}
     if parameters.get("type", "object") != "object":
         refuse(f"{param}.type", '"object"', parameters["type"])
-    unenforced = schemas.check(parameters, param=param)
+    # Beside properties these would rule alone, and take arguments that are no object.
+    beside = [name for name in ("$ref", "oneOf", "anyOf") if "properties" in parameters]
+    dropped = [name for name in beside if name in parameters]
+    parameters = {name: said for name, said in parameters.items() if name not in dropped}
+    unenforced = [f"/{name}" for name in dropped] + schemas.check(parameters, param=param)
     if unenforced and is_strict:
         raise schemas.unenforceable(unenforced, param)
     ignored.update(dict.fromkeys(f"{param}#{pointer}" for pointer in unenforced))

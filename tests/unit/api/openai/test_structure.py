@@ -143,3 +143,63 @@ def test_a_schema_that_explodes_is_refused_at_once(schema: dict[str, Any]) -> No
     with pytest.raises(RunnerError, match="at most 10000 schemas"):
         parse(json_schema=schema)
     assert time.process_time() - began < 1.0
+
+
+PARTS = {"E": {"enum": ["x", "y"]}, "O": {"type": "object", "properties": {"a": {}}}}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"$ref": "#/$defs/E"}],
+        [{"$ref": "#/$defs/O"}, {"required": ["a"]}],
+        [{"$ref": "#/$defs/O"}, {"anyOf": [{"$ref": "#/$defs/O"}, PARTS["O"]]}],
+        [{"enum": ["x"]}, {"$ref": "#/$defs/E"}],
+    ],
+)
+def test_an_all_of_of_objects_or_of_enums_is_taken(parts: list[Any]) -> None:
+    assert parse(json_schema={"$defs": PARTS, "allOf": parts})[1] == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"type": "string"}],
+        [{"type": "string"}, {"maxLength": 3}],
+        [{"enum": ["x"]}, {"type": "string"}],
+        [{"$ref": "#/$defs/O"}, {"$ref": "#/$defs/E"}],
+        [{"$ref": "#/$defs/E"}, {"const": "x"}],
+        [{"description": "anything"}],
+    ],
+)
+def test_an_all_of_that_would_be_another_thing_is_refused(parts: list[Any]) -> None:
+    """Its grammar is that of an object without members, whatever the parts say."""
+    schema = {"$defs": PARTS, "properties": {"a": {"allOf": parts}}}
+    with pytest.raises(RunnerError) as refused:
+        parse(json_schema=schema)
+    assert refused.value.kind is Kind.INVALID_REQUEST
+    assert refused.value.param == "json_schema#/properties/a/allOf"
+
+
+def test_references_to_one_long_choice_are_read_fast() -> None:
+    choice = {"anyOf": [PARTS["O"]] * 3000}
+    schema = {"$defs": {"C": choice}, "allOf": [{"$ref": "#/$defs/C"}] * 3000}
+    started_s = time.process_time()
+    assert parse(json_schema=schema)[1] == []
+    assert time.process_time() - started_s < 2  # a look at each by each takes more
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointers"),
+    [
+        ({"anyOf": [{"required": ["a"]}], "properties": {"a": {}}}, ["/properties"]),
+        ({"oneOf": [{"type": "null"}], "anyOf": [{"type": "null"}]}, ["/anyOf"]),
+        ({"$ref": "#/$defs/E", "$defs": PARTS, "title": "t", "enum": ["x"]}, ["/enum"]),
+        ({"properties": {}, "allOf": [PARTS["O"]]}, ["/allOf"]),
+        ({"type": "integer", "allOf": [{"minimum": 1}]}, ["/allOf", "/allOf/0/minimum"]),
+        ({"allOf": [PARTS["O"]], "required": ["a"]}, ["/required"]),
+        ({"type": "string", "const": "x"}, []),
+    ],
+)
+def test_what_another_keyword_overrules_is_told(schema: Any, pointers: list[str]) -> None:
+    assert parse(json_schema=schema)[1] == [f"json_schema#{pointer}" for pointer in pointers]

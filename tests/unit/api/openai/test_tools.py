@@ -146,3 +146,15 @@ def test_what_is_wrong_is_named(members: dict[str, Any], param: str) -> None:
 def test_what_is_not_enforced_is_reported_where_nobody_insists() -> None:
     _, ignored = parse(tools=[tool(parameters={"uniqueItems": True})])
     assert ignored == ["tools[0].function.parameters#/uniqueItems"]
+
+
+def test_arguments_are_an_object_whatever_stands_beside_their_properties() -> None:
+    """A choice beside properties is read alone: its grammar takes any value at all."""
+    ignored: dict[str, None] = {}
+    properties = {"a": {"type": "integer"}}
+    schema = {"properties": properties, "anyOf": [{"required": ["a"]}]}
+    taken = tools.parse_parameters(schema, "p", is_strict=False, ignored=ignored)
+    assert taken == {"type": "object", "properties": properties}
+    assert list(ignored) == ["p#/anyOf"]
+    with pytest.raises(RunnerError, match="/anyOf cannot be enforced"):
+        tools.parse_parameters(schema, "p", is_strict=True, ignored={})
