@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from runner import places
+from runner.cli.contexts import read_contexts
 from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT, STATE_FILE_NAME, clean, parse_port
 
@@ -71,12 +72,15 @@ def parse_endpoint(text: str, source: str) -> Endpoint:
 
 
 def explicit_endpoint(env: Mapping[str, str], host_flag: str | None) -> Endpoint | None:
-    """Return the address that the user asked for by name, if any."""
+    """Return the address that the user asked for by name, if any: flag, variable or context."""
     if flag := clean(host_flag):
         return parse_endpoint(flag, "--host")
     if text := clean(env.get(HOST_VARIABLE)):
         return parse_endpoint(text, HOST_VARIABLE)
-    return None
+    contexts = read_contexts(env)
+    return (
+        parse_endpoint(host, f'context "{contexts.current}"') if (host := contexts.host) else None
+    )
 
 
 def find_endpoints(env: Mapping[str, str], host_flag: str | None = None) -> list[Endpoint]:

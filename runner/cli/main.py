@@ -68,6 +68,7 @@ COMMANDS = (
     Command("fsck", "check every byte of the store, and repair it"),
     Command("mv-store", "move the store to another folder or disk"),
     Command("purge", "remove all models from the store"),
+    Command("context", "name servers, and choose the one that is asked"),
     Command("launch", "run a program configured for this server: claude, codex, openwebui"),
     Command("logs", "show the server's log"),
     Command("requests", "show recorded requests with their texts; serve --record-requests N"),

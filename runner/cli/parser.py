@@ -35,7 +35,7 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         "--host",
         metavar="URL",
         help="where the server is: http://HOST:PORT or unix:PATH (default: $MODEL_RUNNER_HOST, "
-        "else the one running here)",
+        "else the context's, else the one running here)",
     )
 
 
