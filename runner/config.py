@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     max_loaded_models: int | None = None
     model_aliases: tuple[tuple[str, str], ...] = ()  # (pattern, name of the model it stands for)
     record_requests: int = 0  # so many of each model are kept with their texts, in memory
+    remote_media: bool = False  # fetch images that clients name by URL
     max_transfers: int = 4  # pulls and pushes at a time; more wait
     # how registries are reached, each in the grammar of its variable; None: as the environment says
     registry_mirrors: str | None = None
@@ -357,6 +358,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
     Option("model_aliases", ("RUNNER_MODEL_ALIASES",), _parse_aliases),
     Option("record_requests", ("RUNNER_RECORD_REQUESTS",), _count(0)),
+    Option("remote_media", ("RUNNER_REMOTE_MEDIA",), _parse_switch),
     Option("max_transfers", ("RUNNER_MAX_TRANSFERS",), _count(1)),
     Option("registry_mirrors", (), str),
     Option("insecure_registries", (), str),

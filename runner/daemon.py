@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import runner
-from runner.api import About, App, Backend, Keys
+from runner.api import About, App, Backend, Keys, RemoteMedia
 from runner.config import Settings
 from runner.durations import render_keep_alive
 from runner.errors import RunnerError
 from runner.exposure import bracketed, build_policy, check_exposure, find_bridges, read_keys
 from runner.net import AccessRecord, Limits, Server
 from runner.registry.network import Network, read_network
+from runner.registry.remote_files import RemoteFiles
 from runner.service import (
     Aliases,
     Catalogue,
@@ -83,6 +84,7 @@ async def _serve(
             catalogue, engines, transfers, configuring = service
             bridges = find_bridges(settings)
             responses = ResponseStore(settings.state_path / "responses")
+            remote_media = build_remote_media(settings, network)
             app = App(
                 catalogue,
                 engines,
@@ -92,6 +94,7 @@ async def _serve(
                 upkeep=build_upkeep(settings, store),
                 tally=tally,
                 policy=build_policy(settings, keys, bridges=bridges),
+                remote_media=remote_media,
                 about=build_about(settings),
             )
 
@@ -109,6 +112,7 @@ async def _serve(
             finally:
                 transfers.stop()  # their clients can come again: nothing is worth waiting for
                 await _drain(server, hurry, grace_s=settings.grace_s)
+                remote_media.close()
                 await responses.close()
 
 
@@ -298,6 +302,11 @@ def build_network(settings: Settings, env: Mapping[str, str]) -> Network:
         "RUNNER_OFFLINE": settings.offline,
     }
     return read_network({**env, **{name: value for name, value in flags.items() if value}})
+
+
+def build_remote_media(settings: Settings, network: Network) -> RemoteMedia:
+    """Say who fetches what clients name by URL: nobody, unless the user said so."""
+    return RemoteMedia(RemoteFiles(network).fetch if settings.remote_media else None)
 
 
 def build_tuning(settings: Settings, env: Mapping[str, str]) -> Tuning | None:

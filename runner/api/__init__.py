@@ -11,5 +11,16 @@ from runner.api.app import About, App
 from runner.api.gate import Policy
 from runner.api.keys import Keys, Scope, parse_keys
 from runner.api.management.engines import Backend
+from runner.api.remote_media import Fetch, RemoteMedia
 
-__all__ = ["About", "App", "Backend", "Keys", "Policy", "Scope", "parse_keys"]
+__all__ = [
+    "About",
+    "App",
+    "Backend",
+    "Fetch",
+    "Keys",
+    "Policy",
+    "RemoteMedia",
+    "Scope",
+    "parse_keys",
+]

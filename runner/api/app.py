@@ -35,6 +35,7 @@ from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.openai.reranking import Reranking
 from runner.api.recorder import Recorder
+from runner.api.remote_media import RemoteMedia
 from runner.api.responses.handlers import Responses
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
@@ -68,9 +69,11 @@ class App:
         upkeep: Upkeep,
         tally: Tally,
         policy: Policy,
+        remote_media: RemoteMedia,
         about: About,
     ) -> None:
         self._policy = policy
+        self._remote_media = remote_media
         self._version = about.version
         self._recorder = Recorder(about.record_requests, catalogue.resolve)
         self._max_body_bytes = about.max_body_bytes
@@ -122,6 +125,7 @@ class App:
             headers=gate.cors_headers(request, self._policy),
             max_body_bytes=self._max_body_bytes,
             allowed=allowed,
+            remote_media=self._remote_media,
         )
         if self._recorder.is_on and _is_recorded(match.route):
             await self._recorder.record(call, match.route.target)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from runner.api.openai.media import RemoteFile
 from runner.wire.messages import AdapterScale, ChatPrompt, Sampling, Submit
 
 MAX_SEED = 2**32 - 1
@@ -26,6 +27,7 @@ class ChatRequest:
     cache_prompt: bool
     adapters: tuple[AdapterScale, ...] | None = None  # None: all that the model has
     keep_alive_s: float | None = None  # None: as it is set for the model
+    remote: tuple[RemoteFile, ...] = ()  # of the prompt, and not in it yet
     ignored: tuple[str, ...]  # names of fields that had no effect
 
     def submits(self, *, client: str) -> list[Submit]:

@@ -11,13 +11,16 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from runner.api import faults, jsonbody
+from runner.api.asking import ChatRequest
 from runner.api.faults import Header
 from runner.api.fields import Field
 from runner.api.gate import Allowed
+from runner.api.remote_media import RemoteMedia
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange, Stream
 
 T = TypeVar("T")
+R = TypeVar("R", bound=ChatRequest)
 
 # Reading a larger body holds the event loop long enough for other streams to notice.
 INLINE_BYTES = 256 * 1024
@@ -32,6 +35,7 @@ class Call:
     headers: list[Header]  # for every answer
     max_body_bytes: int
     allowed: Allowed  # what its key may do, for handlers that need more than their route
+    remote_media: RemoteMedia
 
     @property
     def client(self) -> str:
@@ -56,6 +60,15 @@ class Call:
         if len(body) <= INLINE_BYTES:
             return parse(jsonbody.decode_object(body))
         return await asyncio.to_thread(lambda: parse(jsonbody.decode_object(body)))
+
+    async def read_chat(self, parse: Callable[[dict[str, Any]], R]) -> R:
+        """Read a chat request, and bring the files that it names by URL."""
+        return await self.complete(await self.read(parse))
+
+    async def complete(self, asked: R) -> R:
+        """Bring the files that a chat request names by URL, while the client waits."""
+        async with while_wanted(self.exchange):
+            return await self.remote_media.bring(asked)
 
     async def reply(
         self, body: bytes, *, status: int = 200, headers: Sequence[Header] = (faults.JSON_TYPE,)

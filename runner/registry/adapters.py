@@ -9,7 +9,7 @@ from typing import Any
 import urllib3
 
 from runner.registry.address import Origin, Reach
-from runner.registry.connection import MAX_CONNECTIONS, Adapter, Gate, Resolve
+from runner.registry.connection import MAX_CONNECTIONS, Adapter, Gate, OnConnect, Resolve
 from runner.registry.network import Network
 from runner.registry.trust import tls_context, trust_stamp
 
@@ -21,9 +21,10 @@ _Key = tuple[Origin, Reach | None, tuple[object, ...]]
 class Adapters:
     """One adapter for a server and for how one came to it. Thread-safe."""
 
-    def __init__(self, network: Network, lookup: Resolve) -> None:
+    def __init__(self, network: Network, lookup: Resolve, on_connect: OnConnect | None) -> None:
         self._network = network
         self._lookup = lookup
+        self._on_connect = on_connect
         self._kept: OrderedDict[_Key, Adapter] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -53,7 +54,9 @@ class Adapters:
             adapter.close()
 
     def _make(self, origin: Origin, home: Reach | None, proxy: str | None) -> Adapter:
-        gate = Gate(home, self._lookup, connect_s=self._network.connect_s)
+        gate = Gate(
+            home, self._lookup, connect_s=self._network.connect_s, on_connect=self._on_connect
+        )
         options: dict[str, Any] = {"maxsize": MAX_CONNECTIONS, "block": False}
         if origin.scheme == "https":
             options["ssl_context"] = tls_context(self._network, origin)

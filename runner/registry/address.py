@@ -15,6 +15,7 @@ _VISIBLE = re.compile(r"[!-~]+")  # no blank, no control character: parsers woul
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9.])?|[0-9a-f:.]*:[0-9a-f:.]*")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SHARED = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598: a provider's own network
+_AZURE = ipaddress.ip_address("168.63.129.16")  # of its virtual machines' own host
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -68,7 +69,7 @@ def reach_of(text: str) -> Reach:
     if address.is_loopback:
         return Reach.LOOPBACK
     special = address.is_link_local, address.is_multicast, address.is_unspecified
-    if any(special):
+    if any(special) or address == _AZURE:
         return Reach.SPECIAL
     if address.is_private or address in _SHARED:
         return Reach.PRIVATE

@@ -6,8 +6,10 @@ where it is used: here.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +25,7 @@ from runner.registry.address import Reach, literal_reach, may_lead, reach_of
 MAX_CONNECTIONS = 16  # kept open to one server
 
 Resolve = Callable[[str, int], Sequence[str]]
+OnConnect = Callable[[socket.socket], None]
 
 
 class ForbiddenAddress(OSError):
@@ -39,19 +42,31 @@ class ProxyRefused(OSError):
 
 def resolve(host: str, port: int) -> Sequence[str]:
     """Look a name up, in the order the system prefers; raise socket.gaierror."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label is empty, or longer than names have them
+        raise socket.gaierror(socket.EAI_NONAME, "it is not a name") from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Gate:
     """What a chain of requests may connect to. ``home``: where it began; None: it begins here.
 
-    ``address`` is the one that was connected to last; None before the first one.
+    ``address`` is the one that was connected to last; None before the first one. ``on_connect`` is
+    told of each connection before anything is sent.
     """
 
-    def __init__(self, home: Reach | None, lookup: Resolve, *, connect_s: float) -> None:
+    def __init__(
+        self,
+        home: Reach | None,
+        lookup: Resolve,
+        *,
+        connect_s: float,
+        on_connect: OnConnect | None = None,
+    ) -> None:
         self._home = home
         self._lookup = lookup
+        self._on_connect = on_connect
         self._connect_s = connect_s  # for each address
         self.address: str | None = None
 
@@ -65,6 +80,8 @@ class Gate:
             raise ForbiddenAddress(host)
         connected = self._first(addresses, port, options)
         connected.settimeout(stall_s)
+        if self._on_connect is not None:
+            self._on_connect(connected)
         return connected
 
     def _first(self, addresses: Sequence[str], port: int, options: Any) -> socket.socket:
@@ -83,6 +100,42 @@ class Gate:
 
     def _is_open(self, reach: Reach) -> bool:
         return self._home is None or may_lead(self._home, reach)
+
+
+class Kept:
+    """Connections that another thread may end: a socket's own limit begins anew with each byte."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handles: list[socket.socket] = []
+        self.are_ended = False
+
+    def add(self, connection: socket.socket) -> None:
+        """Take note of a connection; one that comes after the end is ended at once."""
+        with self._lock:
+            # TLS takes the socket itself away from whoever holds it.
+            self._handles.append(connection.dup())
+            if self.are_ended:
+                _shut(self._handles[-1])
+
+    def end(self) -> None:
+        """End them all; whoever reads from one finds it closed."""
+        with self._lock:
+            self.are_ended = True
+            for handle in self._handles:
+                _shut(handle)
+
+    def close(self) -> None:
+        """Forget them."""
+        with self._lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+
+
+def _shut(handle: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other side was first
+        handle.shutdown(socket.SHUT_RDWR)
 
 
 class Adapter(requests.adapters.HTTPAdapter):

@@ -110,7 +110,7 @@ def forbidden(origin: Origin) -> RunnerError:
     return unavailable(
         Cause.REDIRECT,
         f"refused to be sent to {origin.authority}: an address of this machine or its network, "
-        "named by a server outside",
+        "named from outside",
         f"if it belongs there, allow it: RUNNER_TRUSTED_HOSTS={origin.authority}",
     )
 

@@ -20,7 +20,7 @@ from runner.registry.adapters import Adapters
 from runner.registry.address import Origin, Reach, literal_reach, reach_of
 from runner.registry.answer import Answer, Peer
 from runner.registry.caller import Caller
-from runner.registry.connection import Resolve, literal_is_forbidden, resolve
+from runner.registry.connection import OnConnect, Resolve, literal_is_forbidden, resolve
 from runner.registry.failures import Cause, Route, explain, forbidden, is_passing, unavailable
 from runner.registry.network import Network
 from runner.registry.request import (
@@ -48,7 +48,7 @@ class Transport:
     """Requests over kept connections. Thread-safe; ``close`` ends the idle ones.
 
     ``lookup``, ``sleep`` and ``dice`` are for tests: how names are resolved, how time passes and
-    how delays are spread.
+    how delays are spread. ``on_connect`` is told of each connection before anything is sent.
     """
 
     def __init__(
@@ -58,11 +58,12 @@ class Transport:
         lookup: Resolve = resolve,
         sleep: Callable[[float], None] = time.sleep,
         dice: Callable[[], float] = random.random,
+        on_connect: OnConnect | None = None,
     ) -> None:
         self.network = network
         self._sleep = sleep
         self._dice = dice
-        self._adapters = Adapters(network, lookup)
+        self._adapters = Adapters(network, lookup, on_connect)
 
     @contextlib.contextmanager
     def open(

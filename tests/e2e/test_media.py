@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -12,8 +13,9 @@ import openai
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import MODEL, Daemon, environment
+from tests.e2e.conftest import MODEL, Daemon, environment, running_daemon
 from tests.support.projectors import ROWS, png, png_of, write_projectors
+from tests.support.web import Reply, serve
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
 
@@ -39,7 +41,10 @@ def model(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def shown(data: bytes, question: str = "What is it?") -> list[Any]:
-    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return shown_at(f"data:image/png;base64,{base64.b64encode(data).decode()}", question)
+
+
+def shown_at(url: str, question: str = "What is it?") -> list[Any]:
     parts = [
         {"type": "image_url", "image_url": {"url": url}},
         {"type": "text", "text": question},
@@ -99,6 +104,21 @@ def test_b14_what_is_no_image_is_a_400_that_names_it(
     with daemon.sdk() as client, pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=model, messages=shown(data), max_tokens=1)
     assert caught.value.param == "messages[0].content[0]"
+
+
+def test_b14_an_image_elsewhere_is_fetched_from_nowhere_near(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    with serve(lambda _: Reply(body=png(1))) as web:
+        body = {"model": MODEL, "messages": shown_at(f"{web.url}/cat.png")}
+        off = daemon.post("/v1/chat/completions", body)
+        with running_daemon(tmp_path, "--remote-media", "on") as fetching:
+            on = fetching.post("/v1/chat/completions", body)
+            assert fetching.stop() == 0
+    assert (off.status_code, on.status_code) == (400, 400)
+    assert "RUNNER_REMOTE_MEDIA=on" in off.text
+    assert "refused to be sent to 127.0.0.1" in on.text
+    assert web.connections == 0
 
 
 def test_b15_an_image_for_a_model_that_reads_text_is_a_400(daemon: Daemon) -> None:

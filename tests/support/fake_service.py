@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.api import About, App, Backend, Policy
+from runner.api import About, App, Backend, Fetch, Policy, RemoteMedia
 from runner.api.call import Handler
 from runner.api.routes import Route
 from runner.errors import RunnerError
@@ -335,6 +335,7 @@ async def serving(
     upkeep: Upkeep | None = None,
     responses_path: Path | None = None,
     settings_path: Path = Path("/nowhere"),
+    fetch: Fetch | None = None,
 ) -> AsyncIterator[Site]:
     """Serve scripted models on a free port of loopback."""
     catalogue, spawn = FakeCatalogue(*names), ScriptedSpawn()
@@ -355,6 +356,7 @@ async def serving(
     transfers = Transfers(client, max_running=2, tally=tally)
     # Nothing is written where a test keeps no response.
     responses = ResponseStore(responses_path or Path("/dev/null/none"))
+    remote_media = RemoteMedia(fetch)
     app = App(
         catalogue,  # type: ignore[arg-type]
         engines,
@@ -364,6 +366,7 @@ async def serving(
         upkeep=upkeep or FakeUpkeep(),  # type: ignore[arg-type]
         tally=tally,
         policy=policy or Policy(),
+        remote_media=remote_media,
         about=about,
     )
     server = Server(app, limits or Limits(), on_error=app.on_error)
@@ -373,6 +376,7 @@ async def serving(
     finally:
         transfers.stop()
         await server.drain(0.2)
+        remote_media.close()
         await responses.close()
         await transfers.close()
         await engines.close(0)

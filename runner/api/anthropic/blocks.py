@@ -24,7 +24,7 @@ TEXT_BLOCK = Shape("text block", (TYPE, TEXT, _CACHED, _CITED))
 
 MEDIA_TYPE = required(word("media_type", "the image's format", IMAGE_TYPES))
 DATA = required(text("data", "the image in base64"))
-URL = required(text("url", "where the image is"))
+URL = required(text("url", "where the image is; fetched with --remote-media on"))
 IMAGE_SOURCE = required(
     one(
         "source",

@@ -39,7 +39,7 @@ class Messages:
 
     async def create(self, call: Call) -> None:
         """Answer one request."""
-        request = await call.read(parse.parse)
+        request = await call.read_chat(parse.parse)
 
         async def begin(_: Lease) -> render.Answer:
             return render.Answer(
@@ -53,7 +53,7 @@ class Messages:
 
     async def count(self, call: Call) -> None:
         """Tell how many tokens the model would read."""
-        request = await call.read(parse.parse)
+        request = await call.read_chat(parse.parse)
         async with while_wanted(call.exchange), await self._engines.lease(request.model) as lease:
             answered = await ask(lease, request.prompt)
         counted = {"input_tokens": len(answered.tokens)}

@@ -25,7 +25,7 @@ from runner.api.fields import (
     required,
     word,
 )
-from runner.api.openai import generation, structure
+from runner.api.openai import generation, media, structure
 from runner.api.openai.messages import Message
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt, Sampling
@@ -146,6 +146,7 @@ def parse(body: dict[str, Any]) -> MessagesRequest:
         include_usage=False,
         cache_prompt=True,
         shows_thinking=shows,
+        remote=media.remote_files(conversation),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

@@ -83,13 +83,13 @@ class Llama:
 
     async def apply_template(self, call: Call) -> None:
         """Tell what the model would read of a conversation."""
-        request = await call.read(lambda body: chat_parse.parse(self._named(body)))
+        request = await call.read_chat(lambda body: chat_parse.parse(self._named(body)))
         answered = await self._ask(call, request.model, request.prompt)
         await _reply(call, {"prompt": answered.text}, request.ignored)
 
     async def count(self, call: Call) -> None:
         """Tell how many tokens a conversation is."""
-        request = await call.read(chat_parse.parse)
+        request = await call.read_chat(chat_parse.parse)
         answered = await self._ask(call, request.model, request.prompt)
         counted = {"object": "response.input_tokens", "input_tokens": len(answered.tokens)}
         await _reply(call, counted, request.ignored)

@@ -33,7 +33,7 @@ class Chat:
 
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
-        request = await call.read(parse.parse)
+        request = await call.read_chat(parse.parse)
 
         async def begin(lease: Lease) -> render.Answer:
             identity = render.Identity(

@@ -1,13 +1,18 @@
 """Images and sounds in messages: files of known formats as data URLs or base64. Pure.
 
 What comes out is a part ``{"type": "image" | "audio", "data": base64, "param": its name in
-errors}``; the worker, which is expendable, decodes it.
+errors}``; the worker, which is expendable, decodes it. An image that is named by URL is a part
+``{"type": "remote_image", "url": ..., "param": ...}`` until :func:`put_files` puts its file there.
 """
 
 from __future__ import annotations
 
+import base64
 import binascii
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
 
 from runner.api.fields import (
     Field,
@@ -27,9 +32,13 @@ from runner.errors import Kind, RunnerError
 MAX_FILES = 64  # of one request
 ROLES = ("user", "tool")  # whose messages may hold them
 PARTS = ("image_url", "input_image", "input_audio", "file")
+REMOTE = "remote_image"  # the type of a part whose file is still to be fetched
+REMOTE_SCHEMES = ("https://", "http://")
 UNKNOWN_PARTS = ("audio", "video_url", "input_video")  # that models elsewhere take
 
-URL = required(text("url", "the image as a data URL: data:image/png;base64,..."))
+URL = required(
+    text("url", "the image as data:image/png;base64,..., or its URL with --remote-media on")
+)
 IMAGE = Shape("image", (URL, Ignored("detail", "images are scaled as the model needs")))
 SOUND_DATA = required(text("data", "a WAV, MP3 or FLAC file in base64"))
 SOUND = Shape("sound", (SOUND_DATA, Ignored("format", "the data tells it")))
@@ -72,7 +81,10 @@ def parse_part(kind: str, fields: Fields, param: str) -> dict[str, Any]:
     value, name = fields.take(IMAGE_URL), f"{param}.image_url"
     if isinstance(value, dict):
         value = IMAGE.open(value, name).take(URL)
-    return _part(_data_of_url(as_text(value, name), param), param, ("image",))
+    url = as_text(value, name)
+    if url.lower().startswith(REMOTE_SCHEMES):
+        return {"type": REMOTE, "url": url, "param": param}
+    return _part(_data_of_url(url, param), param, ("image",))
 
 
 def _nested(fields: Fields, field: Field[Fields], param: str) -> Fields:
@@ -88,7 +100,7 @@ def check(messages: list[dict[str, Any]]) -> None:
     for message in messages:
         content = message["content"]
         for part in content if isinstance(content, list) else ():
-            if "data" not in part:
+            if "param" not in part:
                 continue
             count, param = count + 1, part["param"]
             if message["role"] not in ROLES:
@@ -99,14 +111,49 @@ def check(messages: list[dict[str, Any]]) -> None:
                 raise RunnerError(Kind.INVALID_REQUEST, text, param=param)
 
 
+# ---- files elsewhere -------------------------------------------------------------------------
+
+
+class RemoteFile(NamedTuple):
+    """A file that is named by its URL, and what errors call it."""
+
+    url: str
+    param: str
+
+
+def remote_files(messages: list[dict[str, Any]]) -> tuple[RemoteFile, ...]:
+    """Return the files of a conversation that are still to be fetched, in order."""
+    return tuple(RemoteFile(part["url"], part["param"]) for part in _remote_parts(messages))
+
+
+def put_files(messages_json: str, files: Mapping[str, bytes]) -> str:
+    """Put the files, by URL, into a conversation; raise INVALID_REQUEST for what is no image."""
+    messages = msgspec.json.decode(messages_json)
+    for part in _remote_parts(messages):
+        content, param = files[part["url"]], part["param"]
+        kind = _check_kind(content, param, ("image",))
+        part.clear()
+        part.update(type=kind, data=base64.b64encode(content).decode(), param=param)
+    return msgspec.json.encode(messages).decode()
+
+
+def _remote_parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    contents = [message["content"] for message in messages]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return [part for part in parts if part["type"] == REMOTE]
+
+
+# ---- files in the request --------------------------------------------------------------------
+
+
 def _data_of_url(url: str, param: str) -> str:
-    """Return the base64 of a data URL; no other scheme is ever looked at, let alone fetched."""
+    """Return the base64 of a data URL."""
     head, comma, data = url.partition(",")
     scheme, _, kind = head.partition(":")
     if scheme.lower() != "data" or not comma or not kind.lower().endswith(";base64"):
         raise RunnerError(
             Kind.INVALID_REQUEST,
-            f"{param}: expected a data URL in base64; this server fetches nothing for clients",
+            f"{param}: expected a data URL in base64",
             hint="send the file itself: data:image/png;base64,...",
             param=param,
         )
@@ -120,15 +167,20 @@ def _part(data: str, param: str, kinds: tuple[str, ...]) -> dict[str, Any]:
         content = binascii.a2b_base64("".join(data.split()), strict_mode=True)
     except binascii.Error:
         refuse(param, "base64", data)
+    return {"type": _check_kind(content, param, kinds), "data": data, "param": param}
+
+
+def _check_kind(content: bytes, param: str, kinds: tuple[str, ...]) -> str:
+    """Return what a file is, by its first bytes; raise INVALID_REQUEST for what is not wanted."""
     kind = _kind_of(content)
-    if kind not in kinds:
+    if kind is None or kind not in kinds:
         expected = " or ".join(_NAMES[one] for one in kinds)
         raise RunnerError(
             Kind.INVALID_REQUEST,
             f"{param}: expected {expected}, got {_describe(content)}",
             param=param,
         )
-    return {"type": kind, "data": data, "param": param}
+    return kind
 
 
 _NAMES = {"image": "a JPEG, PNG, GIF or BMP image", "audio": "a WAV, MP3 or FLAC sound"}

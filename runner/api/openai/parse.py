@@ -30,7 +30,7 @@ from runner.api.fields import (
     word,
 )
 from runner.api.keep_alive import KEEP_ALIVE
-from runner.api.openai import adapters, generation, messages, sampling, structure, tools
+from runner.api.openai import adapters, generation, media, messages, sampling, structure, tools
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 
@@ -174,6 +174,7 @@ def parse(body: dict[str, Any]) -> ChatRequest:
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         adapters=fields.take(adapters.LORA),
         keep_alive_s=fields.take(KEEP_ALIVE),
+        remote=media.remote_files(conversation),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )
 

@@ -164,9 +164,10 @@ class Responses:
         items = await References(self._store, owner).resolve(request.items)
         request = replace(request, items=items)
         if request.previous is None:
-            return request, request.chat(())
+            return request, await call.complete(request.chat(()))
         before = await self._before(request.previous, owner)
-        return request, await asyncio.to_thread(request.chat, before)
+        asked = await asyncio.to_thread(request.chat, before)
+        return request, await call.complete(asked)
 
     async def _before(self, id: str, owner: str) -> list[Item]:
         """Return all items up to the end of a response."""

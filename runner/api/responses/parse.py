@@ -14,7 +14,7 @@ import msgspec
 
 from runner.api.asking import ChatRequest
 from runner.api.fields import Fields, refuse
-from runner.api.openai import adapters, generation, messages, sampling, structure
+from runner.api.openai import adapters, generation, media, messages, sampling, structure
 from runner.api.openai import parse as chat
 from runner.api.openai import tools as chat_tools
 from runner.api.responses import conversation, items, shape, tools
@@ -47,7 +47,7 @@ class ResponseRequest:
         checked = messages.parse(Fields({"messages": said}), {})
         written = msgspec.json.encode(checked).decode()
         prompt = msgspec.structs.replace(self.asked.prompt, messages_json=written)
-        return replace(self.asked, prompt=prompt)
+        return replace(self.asked, prompt=prompt, remote=media.remote_files(checked))
 
 
 def parse(body: dict[str, Any]) -> ResponseRequest:

@@ -25,7 +25,9 @@ Part = dict[str, Any]
 TYPE = text("type", "the kind of part")
 TEXT = required(text("text", "the text"))
 REFUSAL = required(text("refusal", "why an earlier answer was refused"))
-IMAGE_URL = required(text("image_url", "the image, as a data URL"))
+IMAGE_URL = required(
+    text("image_url", "the image as a data URL, or its URL with --remote-media on")
+)
 DETAIL = word("detail", "told again by input_items", ("auto", "low", "high", "original"))
 AUDIO = required(members("input_audio", "the sound: data in base64, and its format"))
 FILE_DATA = required(text("file_data", "the file, as a data URL"))

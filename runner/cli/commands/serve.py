@@ -44,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "N",
             "keep the last N of each model: see requests",
         ),
+        ("--remote-media", "remote_media", "on|off", "fetch images that clients name by URL"),
         ("--max-transfers", "max_transfers", "N", "pulls and pushes at a time (default: 4)"),
         ("--registry-mirror", "registry_mirrors", "URL", "asked before Docker Hub: URL,URL"),
         ("--insecure-registry", "insecure_registries", "HOST", "plain HTTP may do: HOST:PORT,HOST"),

@@ -243,7 +243,7 @@ def test_images_are_parts_that_errors_call_by_the_clients_names() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        {"type": "url", "url": "https://example.com/a.png"},
+        {"type": "url", "url": "ftp://example.com/a.png"},
         {"type": "url", "url": "file:///etc/passwd"},
         image(b"<svg />")["source"],
         {"type": "base64", "media_type": "image/png", "data": "?"},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
 
 from runner.api.fields import Fields
-from runner.api.openai import messages
+from runner.api.openai import media, messages
 from runner.api.openai.media import MAX_FILES
 from runner.errors import Kind, RunnerError
 from tests.support.projectors import png, wav
@@ -65,8 +66,7 @@ def test_base64_may_have_lines() -> None:
     "address",
     [
         "file:///etc/passwd",
-        "http://169.254.169.254/latest/meta-data",
-        "https://example.com/cat.png",
+        "ftp://example.com/cat.png",
         "http:\\\\evil",
         "data:image/png,plain",
         f"data:image/png;base64;x,{PNG}",
@@ -74,10 +74,43 @@ def test_base64_may_have_lines() -> None:
         PNG,
     ],
 )
-def test_b14_nothing_but_data_is_taken(address: str) -> None:
+def test_b14_nothing_but_data_and_http_is_taken(address: str) -> None:
     error = refusal({"type": "image_url", "image_url": {"url": address}}, TEXT)
     assert (error.kind, error.param) == (Kind.INVALID_REQUEST, PARAM)
-    assert "fetches nothing" in error.message
+    assert "expected a data URL" in error.message
+
+
+def test_an_image_elsewhere_is_named_until_its_file_is_there() -> None:
+    there = "HTTPS://example.com/cat.png"
+    conversation = [
+        {"role": "user", "content": [*parse(url(), {"type": "image_url", "image_url": there})]},
+        {"role": "assistant", "content": "A cat."},
+    ]
+    assert media.remote_files(conversation) == (("HTTPS://example.com/cat.png", f"{PARAM[:-2]}1]"),)
+    written = media.put_files(json.dumps(conversation), {there: png(1)})
+    [user, answer] = json.loads(written)
+    assert user["content"] == [
+        {"type": "image", "data": PNG, "param": PARAM},
+        {"type": "image", "data": PNG, "param": f"{PARAM[:-2]}1]"},
+    ]
+    assert answer == {"role": "assistant", "content": "A cat."}
+    assert media.remote_files(json.loads(written)) == ()
+
+
+@pytest.mark.parametrize("content", [wav(1), b"<html>", b""])
+def test_b14_a_file_from_elsewhere_is_what_its_bytes_tell(content: bytes) -> None:
+    part = {"type": "image_url", "image_url": {"url": "http://example.com/cat.png"}}
+    conversation = json.dumps([{"role": "user", "content": parse(part)}])
+    with pytest.raises(RunnerError, match="expected a JPEG") as caught:
+        media.put_files(conversation, {"http://example.com/cat.png": content})
+    assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, PARAM)
+
+
+def test_a_file_elsewhere_is_only_named_where_images_are() -> None:
+    error = refusal({"type": "file", "file": {"file_data": "https://example.com/cat.png"}})
+    assert "expected a data URL" in error.message
+    part = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
+    assert refusal(part, role="system").param == PARAM
 
 
 @pytest.mark.parametrize(
