@@ -44,6 +44,7 @@ class RunningModel:
     pid: int | None  # None until ready
     ready: Ready | None
     beat: Beat | None  # the worker's last numbers; None before the first
+    tokens_per_s: float | None  # of the last answer here, in this stay or before; None: none yet
 
     @property
     def in_use(self) -> bool:
@@ -209,6 +210,7 @@ class Resident:
             pid=engine.pid if engine else None,
             ready=engine.ready if engine else None,
             beat=engine.beat if engine else None,
+            tokens_per_s=self.tally.tokens_per_s,
         )
 
     def _expires_in_s(self, idle_s: float | None) -> float | None:

@@ -71,6 +71,7 @@ class ModelTally:
         self.completion_tokens = 0
         self.draft_tokens = 0  # guessed and checked
         self.accepted_tokens = 0
+        self.tokens_per_s: float | None = None  # of the last answer of several tokens
         self.loads = 0
         self.load_failures: Counter[str] = Counter()  # by Kind
         self.unloads: Counter[str] = Counter()  # by Unload
@@ -108,7 +109,7 @@ class Course:
             case Ended():
                 self._tally.draft_tokens += event.timings.draft_n
                 self._tally.accepted_tokens += event.timings.draft_n_accepted
-                self._waited(event.timings)
+                self._timed(event.timings)
                 self._over(event.reason, now_s)
             case Failed():
                 self._over(event.kind, now_s)
@@ -127,8 +128,10 @@ class Course:
             self._tally.inter_token_s.add((now_s - self._told_s) / tokens, tokens)
         self._told_s = now_s
 
-    def _waited(self, timings: Timings) -> None:
+    def _timed(self, timings: Timings) -> None:
         """Count what of the time to the first token was not spent on the prompt."""
+        if timings.predicted_n > 1 and timings.predicted_ms > 0:
+            self._tally.tokens_per_s = timings.predicted_n / timings.predicted_ms * 1000
         if self._told_s is not None:
             self._tally.queue_s.add(max(0.0, self._first_s - timings.prompt_ms / 1000))
 

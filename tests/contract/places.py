@@ -145,6 +145,8 @@ MANAGEMENT: dict[str, list[Place]] = {
     "engine's options": [
         Place("/engines/_configure", {}, lambda one: {"model": "a", "llamacpp": one})
     ],
+    "installation": [Place("/engines/install-backend", {"backend": "llama.cpp"})],
+    "removal": [Place("/engines/uninstall-backend", {"backend": "llama.cpp"}, answers=False)],
     "unloading": [Place("/engines/unload", {"all": True})],
 }
 

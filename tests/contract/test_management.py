@@ -143,6 +143,7 @@ def test_ps_tells_dockers_members_and_ours() -> None:
         assert row["last_used"].endswith("Z")
         assert row["settings"]["context_size"] == 64
         assert row["model"]["vocabulary"] == 8
+        assert row["tokens_per_second"] == 2000.0
 
     run(test)
 
@@ -176,6 +177,21 @@ def test_unloading() -> None:
         assert (await site.post("/engines/unload", {"all": True})).json == {"unloaded_runners": 1}
         for wrong in ({}, {"models": []}, {"models": "a"}, {"models": [1]}):
             assert (await site.post("/engines/unload", wrong)).status == 400
+
+    run(test)
+
+
+def test_the_one_backend_is_installed_and_stays() -> None:
+    async def test(site: Site) -> None:
+        install, uninstall = "/engines/install-backend", "/engines/uninstall-backend"
+        there = await site.post(install, {"backend": "llama.cpp", "version": "latest"})
+        assert (there.status, there.body) == (200, b"")
+        assert there.headers["x-ignored-fields"] == "version"
+        for path in (install, uninstall):
+            other = await site.post(path, {"backend": "vllm"})
+            assert (other.status, other.error["param"]) == (404, "backend")
+            assert (await site.post(path, {})).status == 400
+        assert (await site.post(uninstall, {"backend": "llama.cpp"})).status == 409
 
     run(test)
 
@@ -219,8 +235,14 @@ def test_logs(tmp_path: Path) -> None:
             await reader.readuntil(b"one\n")
             log.write_text("one\ntwo\n")
             await reader.readuntil(b"two\n")
-            log.write_text("new\n")  # rotated
+            log.write_text("new\n")  # emptied
             await reader.readuntil(b"new\n")
+            with log.open("a") as file:
+                file.write("last of the old\n")
+            log.rename(tmp_path / "runner.log.1")  # rotated, to a file that soon is longer
+            log.write_text("first of the new, and more than the old one has\n")
+            await reader.readuntil(b"last of the old\n")
+            await reader.readuntil(b"first of the new, and more than the old one has\n")
         log.unlink()
         assert (await site.send("GET", "/logs")).status == 404
 

@@ -57,6 +57,13 @@ class Engines:
         yield Route("GET", path, Scope.INFER, self.tuned, about)
         about = "unload models that are not in use"
         yield Route("POST", "/engines/unload", Scope.MANAGE, self.unload, about, UNLOADING)
+        path, about = "/engines/install-backend", "say that the one backend is installed"
+        yield Route("POST", path, Scope.MANAGE, self.install, about, INSTALLATION)
+        path, about = (
+            "/engines/uninstall-backend",
+            "refuse: the one backend is part of this program",
+        )
+        yield Route("POST", path, Scope.MANAGE, self.uninstall, about, REMOVAL)
 
     async def running(self, call: Call) -> None:
         """List the models in memory."""
@@ -88,6 +95,23 @@ class Engines:
         record = await self._engines.tuned(call.name)
         await call.reply_json(None if record is None else msgspec.to_builtins(record))
 
+    async def install(self, call: Call) -> None:
+        """Say that llama.cpp is there: 200; it is built with this program, never while it runs."""
+        await bodies.read(call, INSTALLATION, _check_backend)
+        status = self._survey().status
+        if not status.startswith("Running"):
+            raise RunnerError(
+                Kind.UNAVAILABLE,
+                f"llama.cpp is not installed: {status}",
+                hint="run python build_native.py",
+            )
+        await call.reply(b"")
+
+    async def uninstall(self, call: Call) -> None:
+        """Refuse."""
+        await bodies.read(call, REMOVAL, _check_backend)
+        raise RunnerError(Kind.CONFLICT, "llama.cpp is part of this program, and stays")
+
     async def unload(self, call: Call) -> None:
         """Unload models that are not in use."""
         names = await bodies.read(call, UNLOADING, _parse_unload)
@@ -104,6 +128,25 @@ MODELS = array("models", "which models are", {"items": {"type": "string"}, "maxI
 UNLOADING = Shape(
     "unloading", (ALL, MODELS, Ignored("backend", "all models have the same backend"))
 )
+
+BACKEND = required(
+    text("backend", "the engine's name", max_characters=64), 'send {"backend": "llama.cpp"}'
+)
+INSTALLATION = Shape(
+    "installation", (BACKEND, Ignored("version", "the version is the one that was built"))
+)
+REMOVAL = Shape("removal", (BACKEND,))
+
+
+def _check_backend(fields: Fields) -> None:
+    name = fields.take(BACKEND)
+    if name != "llama.cpp":
+        raise RunnerError(
+            Kind.NOT_FOUND,
+            f"there is no backend {name!r}",
+            hint="llama.cpp is the only one",
+            param="backend",
+        )
 
 
 def _parse_name(fields: Fields) -> str:

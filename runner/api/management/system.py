@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from runner.api.call import Call, Handler, while_wanted
@@ -87,29 +89,57 @@ class System:
     async def logs(self, call: Call) -> None:
         """Send the daemon's log; with ``follow`` go on until the client leaves."""
         follow = call.query(FOLLOW)
-        if self._log_path is None or not await asyncio.to_thread(self._log_path.is_file):
-            raise RunnerError(Kind.NOT_FOUND, "service log not found")
-        stream = await call.open_stream(TEXT_TYPE[1])
-        offset = 0
-        async with while_wanted(call.exchange):
-            while True:
-                piece, offset = await asyncio.to_thread(_read_piece, self._log_path, offset)
-                if piece:
-                    await stream.send(piece)
-                elif follow:
-                    await asyncio.sleep(LOG_POLL_S)
-                else:
-                    break
-        await stream.finish()
+        if self._log_path is None:
+            raise _no_log()
+        try:
+            tail = await asyncio.to_thread(LogTail, self._log_path)
+        except FileNotFoundError:
+            raise _no_log() from None
+        with closing(tail):
+            stream = await call.open_stream(TEXT_TYPE[1])
+            async with while_wanted(call.exchange):
+                while True:
+                    piece = await asyncio.to_thread(tail.read)
+                    if piece:
+                        await stream.send(piece)
+                    elif follow:
+                        await asyncio.sleep(LOG_POLL_S)
+                    else:
+                        break
+            await stream.finish()
 
 
-def _read_piece(path: Path, offset: int) -> tuple[bytes, int]:
-    """Read what follows ``offset``; a file that became shorter was rotated and begins anew."""
-    try:
-        with path.open("rb") as file:
-            size_bytes = file.seek(0, 2)
-            file.seek(offset if offset <= size_bytes else 0)
-            piece = file.read(LOG_PIECE_BYTES)
-            return piece, file.tell()
-    except FileNotFoundError:
-        return b"", 0  # between two files of a rotation
+class LogTail:
+    """Reads a log that is rotated meanwhile: all of the old file, then the new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise FileNotFoundError when there is none."""
+        self._path = path
+        self._file = path.open("rb")
+
+    def read(self) -> bytes:
+        """Return what has come, up to a bound; nothing when nothing has."""
+        piece = self._file.read(LOG_PIECE_BYTES)
+        if piece:
+            return piece
+        with suppress(FileNotFoundError):  # between two files of a rotation
+            ours, now = os.fstat(self._file.fileno()), self._path.stat()
+            if (now.st_dev, now.st_ino) != (ours.st_dev, ours.st_ino):
+                if last := self._file.read(LOG_PIECE_BYTES):
+                    return last  # written before it was moved away
+                new = self._path.open("rb")
+                self._file.close()
+                self._file = new
+                return self._file.read(LOG_PIECE_BYTES)
+            if now.st_size < self._file.tell():
+                self._file.seek(0)  # emptied in its place
+                return self._file.read(LOG_PIECE_BYTES)
+        return b""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def _no_log() -> RunnerError:
+    return RunnerError(Kind.NOT_FOUND, "service log not found")

@@ -6,11 +6,19 @@ import argparse
 from typing import Any
 
 from runner.cli.console import Console
-from runner.cli.output import age, display_name, render_json, render_table, short_id
+from runner.cli.output import age, decimal_size, display_name, render_json, render_table, short_id
 from runner.cli.parser import add_host
 
 HEADER = ("MODEL NAME", "BACKEND", "MODE", "UNTIL")
-ENGINE_HEADER = ("THREADS", "ACCEPTED", "SETTINGS")  # only when asked: scripts read Docker's four
+ENGINE_HEADER = (
+    "TOK/S",
+    "CONTEXT",
+    "MEMORY",
+    "DEVICE",
+    "THREADS",
+    "ACCEPTED",
+    "SETTINGS",
+)  # only when asked: scripts read Docker's four
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="everything known, with the engine's settings, as JSON"
     )
     parser.add_argument(
-        "--verbose", action="store_true", help="also threads, speculation and settings in force"
+        "--verbose",
+        action="store_true",
+        help="also speed of the last answer, context, memory, device and settings",
     )
     add_host(parser)
 
@@ -46,14 +56,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def describe_engine(model: dict[str, Any]) -> list[str]:
-    """Tell of the engine: threads in use, guesses that were right, settings and their origin."""
+    """Tell of the engine: speed, memory, threads, guesses that were right, settings' origin."""
     settings = model.get("settings")
     if settings is None:
         return [""] * len(ENGINE_HEADER)
     most = max(settings["threads"], settings["threads_batch"])
     guessed, right = model.get("draft_tokens", 0), model.get("accepted_tokens", 0)
     flash = "on" if settings["flash_attention"] else "off"
+    speed, memory_bytes = model.get("tokens_per_second"), model.get("memory_bytes")
     return [
+        "" if speed is None else f"{speed:.1f}",
+        str(settings["context_size"]),
+        decimal_size(memory_bytes) if memory_bytes else "",
+        ", ".join(model.get("devices", ())) or "CPU",
         f"{model.get('threads') or most} of {most}",
         f"{right / guessed:.0%} of {guessed}" if guessed else "",
         f"{settings['origin']}: flash attention {flash}, {settings['kv_layout']}, "

@@ -310,6 +310,9 @@ LOADED = {
     "keep_alive": "-1",
     "settings": SETTINGS,
     "threads": 1,
+    "tokens_per_second": 41.26,
+    "memory_bytes": 1_500_000_000,
+    "devices": [],
     "draft_tokens": 200,
     "accepted_tokens": 90,
 }
@@ -319,9 +322,10 @@ def test_ps_tells_of_the_engine_when_asked() -> None:
     loading = {"model_name": "b", "loading": True, "fraction": 0.5}
     _, out, _, _ = run_command({"GET /engines/ps": [LOADED, loading]}, "ps", "--verbose")
     assert out.splitlines() == [
-        "MODEL NAME  BACKEND    MODE        UNTIL           THREADS  ACCEPTED    SETTINGS",
-        "smollm2     llama.cpp  completion  Forever         1 of 4   45% of 200  tuned: flash "
-        "attention off, streams, f16, ubatch 256",
+        "MODEL NAME  BACKEND    MODE        UNTIL           TOK/S  CONTEXT  MEMORY  DEVICE  "
+        "THREADS  ACCEPTED    SETTINGS",
+        "smollm2     llama.cpp  completion  Forever         41.3   4096     1.50GB  CPU     "
+        "1 of 4   45% of 200  tuned: flash attention off, streams, f16, ubatch 256",
         "b                                  Loading... 50%",
     ]
 

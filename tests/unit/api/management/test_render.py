@@ -39,6 +39,7 @@ def running(**fields: Any) -> RunningModel:
         "pid": 7,
         "ready": READY,
         "beat": None,
+        "tokens_per_s": None,
     }
     return RunningModel(**(base | fields))
 
