@@ -61,6 +61,7 @@ COMMANDS = (
     Command("rm", "remove models from the store"),
     Command("ps", "list the models in memory"),
     Command("unload", "unload models from memory", ("stop",)),
+    Command("bench", "measure how fast a model answers one client, and many at once"),
     Command("tune", "measure which settings of the engine are fastest here, and keep them"),
     Command("status", "tell whether the server runs, and with which engine"),
     Command("df", "show the disk space that models take"),
