@@ -23,6 +23,7 @@ from runner.durations import render_keep_alive
 from runner.errors import RunnerError
 from runner.exposure import bracketed, build_policy, check_exposure, find_bridges, read_keys
 from runner.net import AccessRecord, Limits, Server
+from runner.oci import Artifact
 from runner.registry.network import Network, read_network
 from runner.registry.remote_files import RemoteFiles
 from runner.service import (
@@ -127,7 +128,10 @@ async def _service(
     configuring = build_configuring(settings, catalogue)
 
     async def estimate(model: StoredModel, wishes: EngineWishes) -> MemoryNeed:
-        return footprint.estimate(await catalogue.describe(model), wishes)
+        metadata = await catalogue.describe(model)
+        companions = Artifact.of(model.manifest).companions
+        size_bytes = sum(file.blob.size_bytes for file in companions)
+        return footprint.estimate(metadata, wishes, companions_bytes=size_bytes)
 
     engines = Engines(
         catalogue,

@@ -87,6 +87,11 @@ class Artifact:
         )
 
     @property
+    def companions(self) -> tuple[ModelFile, ...]:
+        """Return what is loaded with the weights: one projector, and all adapters."""
+        return (*self.having(Role.MMPROJ)[:1], *self.having(Role.ADAPTER))
+
+    @property
     def format(self) -> str:
         """The format of the weights as configs name it; empty when there are none."""
         formats = (Role.GGUF, Role.SAFETENSORS, Role.DDUF)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from runner.gguf import ModelMetadata
 from runner.wire.messages import EngineSettings, EngineWishes, MemoryNeed
 from runner.worker import pooling_settings
@@ -15,16 +17,24 @@ ROW_WIDTHS = 12  # vectors of the embedding's width that a layer holds of a row 
 ROW_FEEDS = 3  # and of the feed-forward's
 
 
-def estimate(metadata: ModelMetadata, wishes: EngineWishes) -> MemoryNeed:
+def estimate(
+    metadata: ModelMetadata, wishes: EngineWishes, *, companions_bytes: int = 0
+) -> MemoryNeed:
     """Estimate the least that a model takes under these wishes.
+
+    ``companions_bytes``: of the files that are loaded with its weights.
 
     That is what it takes with the settings that a worker chooses where memory is short: it takes
     more where there is more. Recurrent states are small and left out. Raises
     RunnerError(INVALID_REQUEST) for wishes that no context can have together.
     """
     if metadata.pooling_type:
-        return need(pooling_settings.choose(wishes, metadata.context_length or 0, FULL), metadata)
-    return need(choose(wishes, traits(metadata), FULL), metadata)
+        settings = pooling_settings.choose(wishes, metadata.context_length or 0, FULL)
+    else:
+        settings = choose(wishes, traits(metadata), FULL)
+    alone = need(settings, metadata)
+    weights_bytes = alone.weights_bytes + companions_bytes
+    return msgspec.structs.replace(alone, weights_bytes=weights_bytes)
 
 
 def need(settings: EngineSettings, metadata: ModelMetadata) -> MemoryNeed:

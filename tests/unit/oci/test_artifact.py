@@ -131,6 +131,19 @@ def test_parts_are_ordered_by_the_numbers_in_their_names() -> None:
     assert [file.path for file in unnamed.weights] == ["z", "y"]
 
 
+def test_one_projector_and_all_adapters_are_loaded_with_the_weights() -> None:
+    found = artifact(
+        (media.GGUF, None),
+        (media.LORA, None),
+        (media.MMPROJ, None),
+        (media.MMPROJ, None),
+        (media.LICENSE, None),
+        (media.LORA, None),
+    )
+    assert [file.blob.size_bytes for file in found.companions] == [2, 1, 5]
+    assert artifact((media.GGUF, None)).companions == ()
+
+
 @pytest.mark.parametrize(
     ("layer", "form", "words"),
     [

@@ -47,6 +47,13 @@ def test_the_least_is_what_is_chosen_where_memory_is_short() -> None:
     assert need.total_bytes == need.weights_bytes + need.cache_bytes + need.compute_bytes
 
 
+def test_a_projector_and_adapters_count_as_weights() -> None:
+    alone = estimate(facts(), EngineWishes())
+    need = estimate(facts(), EngineWishes(), companions_bytes=7 * MIB)
+    assert need.weights_bytes == 99 * MIB
+    assert need.total_bytes == alone.total_bytes + 7 * MIB
+
+
 @pytest.mark.parametrize(
     ("wishes", "context", "cells", "element_bytes"),
     [
