@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from runner.wire.chat import CallDelta
-from runner.wire.messages import Piece
+from runner.wire.messages import Begun, Piece
+
+
+@dataclass(slots=True)
+class Gathered:
+    """An answer being put together from its events."""
+
+    pieces: list[Piece] = field(default_factory=list)
+
+    def add(self, event: Begun | Piece) -> None:
+        """Take the next event."""
+        if isinstance(event, Piece):
+            self.pieces.append(event)
+
+    def whole(self) -> Piece:
+        """Return all that was said so far as one piece."""
+        return join(self.pieces) if self.pieces else Piece(0, "", 0)
 
 
 def join(pieces: Sequence[Piece]) -> Piece:

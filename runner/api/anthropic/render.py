@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from runner.api.anthropic.parse import Shows
 from runner.api.jsontext import encode
 from runner.wire.messages import Begun, CallDelta, Ended, Piece
-from runner.wire.pieces import join
+from runner.wire.pieces import Gathered
 
 # Of every thought. Nothing is checked when it comes back, but clients drop thoughts without one.
 SIGNATURE = "cnVubmVy"
@@ -187,20 +187,12 @@ def _event(kind: str, members: dict[str, Any]) -> bytes:
 # ---- whole -----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(Gathered):
     """One message being put together from its events."""
-
-    pieces: list[Piece] = field(default_factory=list)
-
-    def add(self, event: Begun | Piece) -> None:
-        """Take the next event."""
-        if isinstance(event, Piece):
-            self.pieces.append(event)
 
     def content(self, shows_thinking: Shows) -> list[dict[str, Any]]:
         """Return the blocks; a call that was cut short is none, as its input is no object."""
-        whole = join(self.pieces) if self.pieces else Piece(0, "", 0)
+        whole = self.whole()
         blocks: list[dict[str, Any]] = []
         if whole.reasoning and shows_thinking != "nothing":
             thought = whole.reasoning if shows_thinking == "all" else ""

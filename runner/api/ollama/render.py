@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from runner.api.jsontext import encode
 from runner.api.openai.render import render_logprobs
 from runner.wire.messages import Begun, CallDelta, Ended, Piece
-from runner.wire.pieces import join, join_calls
+from runner.wire.pieces import Gathered, join_calls
 
 DONE_REASONS = {"eos": "stop", "stop": "stop", "length": "length", "context": "length"}
 
@@ -94,14 +94,14 @@ class Answer:
     timing: Timing
     load_ns: int
 
-    def choice(self) -> Choice:
+    def choice(self) -> Gathered:
         """Return an empty answer, for one that is told whole."""
-        return Choice()
+        return Gathered()
 
-    def whole(self, made: Sequence[tuple[Choice, Ended]]) -> bytes:
+    def whole(self, made: Sequence[tuple[Gathered, Ended]]) -> bytes:
         """Render the whole answer."""
         ((choice, ended),) = made
-        whole = join(choice.pieces) if choice.pieces else NOTHING
+        whole = choice.whole()
         return self.last_line(whole, ended).rstrip()
 
     def chunks(self, _: int) -> Chunks:
@@ -138,18 +138,6 @@ class Answer:
         if piece.logprobs:
             line["logprobs"] = render_logprobs(piece.logprobs)
         return encode(line | state) + b"\n"
-
-
-@dataclass(slots=True)
-class Choice:
-    """An answer being put together from its events."""
-
-    pieces: list[Piece] = field(default_factory=list)
-
-    def add(self, event: Begun | Piece) -> None:
-        """Take the next event."""
-        if isinstance(event, Piece):
-            self.pieces.append(event)
 
 
 class Chunks:

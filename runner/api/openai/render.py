@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from runner.api import faults
 from runner.api.jsontext import encode
 from runner.errors import RunnerError
 from runner.wire.messages import Begun, CallDelta, Ended, Piece, Ready, Timings, TokenLogprob
-from runner.wire.pieces import join
+from runner.wire.pieces import Gathered
 
 DONE = b"data: [DONE]\n\n"
 
@@ -169,20 +169,12 @@ def error_event(error: RunnerError) -> bytes:
 # ---- whole -----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(Gathered):
     """One choice being put together from its events."""
-
-    pieces: list[Piece] = field(default_factory=list)
-
-    def add(self, event: Begun | Piece) -> None:
-        """Take the next event."""
-        if isinstance(event, Piece):
-            self.pieces.append(event)
 
     def render(self, index: int, ended: Ended, *, wants_logprobs: bool) -> dict[str, Any]:
         """Return the member of ``choices``."""
-        whole = join(self.pieces) if self.pieces else Piece(0, "", 0)
+        whole = self.whole()
         return {
             "index": index,
             "message": _message(whole),
