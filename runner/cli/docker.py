@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -32,9 +31,6 @@ _WITH_VALUE = frozenset(
 )
 _ALONE = frozenset({"-D", "--debug", "--tls", "--tlsverify"})
 
-COMPLETIONS = ("__complete", "__completeNoDesc")
-_NO_FILES = 4  # cobra's ShellCompDirectiveNoFileComp
-
 
 class CommandLine(NamedTuple):
     """A command of ours, and the folder of Docker's settings if one was named."""
@@ -46,10 +42,8 @@ class CommandLine(NamedTuple):
 def main(arguments: Sequence[str]) -> int:
     """Obey a command line of Docker's and return the exit code."""
     is_plugin = PLUGIN_VARIABLE in os.environ
-    if arguments and arguments[0] in COMPLETIONS:
-        words = strip_name(arguments[1:])
-        sys.stdout.writelines(complete(words, is_described=arguments[0] == COMPLETIONS[0]))
-        return 0
+    if arguments and arguments[0] in commands.COMPLETIONS:
+        return commands.main((arguments[0], *strip_name(arguments[1:])))
     line = read_command_line(arguments, is_plugin=is_plugin)
     if line.config:
         os.environ[CONFIG_VARIABLE] = line.config
@@ -79,16 +73,6 @@ def strip_name(words: Sequence[str]) -> tuple[str, ...]:
     if list(words[:2]) == ["help", NAME]:
         return ("help", *words[2:])
     return tuple(words[1:] if list(words[:1]) == [NAME] else words)
-
-
-def complete(words: Sequence[str], *, is_described: bool) -> Iterator[str]:
-    """Yield the lines that Docker's completion reads: what the last word may become (cobra)."""
-    if len(words) <= 1:
-        begun = words[0] if words else ""
-        for command in commands.COMMANDS:
-            if command.name.startswith(begun):
-                yield command.name + (f"\t{command.summary}\n" if is_described else "\n")
-    yield f":{_NO_FILES}\n"
 
 
 def _leave_with_docker(env: MutableMapping[str, str]) -> None:

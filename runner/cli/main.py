@@ -6,6 +6,7 @@ argument or file, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -18,6 +19,7 @@ from runner.cli.parser import PROGRAM, Parser
 from runner.errors import Kind, RunnerError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+COMPLETIONS = ("__complete", "__completeNoDesc")  # as shells and Docker ask, after cobra
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
@@ -75,6 +77,7 @@ COMMANDS = (
     Command("requests", "show recorded requests with their texts; serve --record-requests N"),
     Command("install-plugin", "let the docker client's `docker model` be this program"),
     Command("compose", "what Docker Compose asks of a provider of models"),
+    Command("completion", "print what bash, zsh or fish must know to complete our command lines"),
     Command("version", "show the versions of client and server"),
 )
 
@@ -106,6 +109,8 @@ def dispatch(arguments: Sequence[str], console: Console) -> int:
         return dispatch([rest[0], "--help"], console) if rest else _help(console)
     if word == "--version":
         word = "version"
+    if word in COMPLETIONS:
+        return _complete(rest, console, is_described=word == COMPLETIONS[0])
     command = find_command(word)
     module = importlib.import_module(command.module)
     parser = Parser(command.name, command.summary)
@@ -153,6 +158,13 @@ def render_help() -> str:
 
 def _help(console: Console) -> int:
     console.write(render_help())
+    return 0
+
+
+def _complete(words: Sequence[str], console: Console, *, is_described: bool) -> int:
+    completing = importlib.import_module("runner.cli.completing")
+    models = functools.partial(completing.stored_models, console)
+    console.write("".join(completing.complete(words, models, is_described=is_described)))
     return 0
 
 

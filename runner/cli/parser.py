@@ -24,6 +24,10 @@ class Parser(argparse.ArgumentParser):
         )
         self._command = command
 
+    def declared(self) -> list[argparse.Action]:
+        """Return the arguments in the order of their declaration."""
+        return self._actions
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise RunnerError(Kind.USAGE, message, hint=f"see: python -m runner {self._command} --help")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.cli import plugin
-from runner.cli.docker import CommandLine, complete, read_command_line
+from runner.cli.docker import CommandLine, read_command_line
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,6 @@ def test_a_plugin_is_given_all_of_docker_s_command_line(line: str, expected: Com
 )
 def test_by_itself_it_has_no_name_before_the_command(line: str, expected: CommandLine) -> None:
     assert read_command_line(line.split(), is_plugin=False) == expected
-
-
-def test_completion_gives_the_commands_that_begin_so() -> None:
-    assert list(complete(["lis"], is_described=True)) == ["list\tlist the stored models\n", ":4\n"]
-    assert list(complete(["unl"], is_described=False)) == ["unload\n", ":4\n"]
-    assert list(complete(["list", "sm"], is_described=True)) == [":4\n"]
-    assert len(list(complete([], is_described=True))) > 20
 
 
 def test_the_metadata_is_what_docker_and_compose_look_for() -> None:
