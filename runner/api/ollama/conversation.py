@@ -26,8 +26,8 @@ from runner.api.fields import (
     required,
     text,
 )
-from runner.api.openai import messages as openai_messages
 from runner.api.openai.tools import Tools
+from runner.api.openai.translated import read
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 
@@ -191,17 +191,8 @@ _PART = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\](?:\.image_url(?:\.url)?
 
 def _read(translated: list[Message], image: str, ignored: dict[str, None]) -> list[Message]:
     """Have their reader check it; errors of a part name the ``image`` that it was made of."""
-    try:
-        said = openai_messages.parse(Fields({"messages": translated}), ignored)
-    except RunnerError as error:
-        if error.param is None or not _PART.fullmatch(error.param):
-            raise
-        param = _PART.sub(image, error.param)
-        told = error.message.replace(error.param, param)
-        raise RunnerError(error.kind, told, hint=error.hint, param=param) from error
-    for message in said:
-        content = message["content"]
-        for part in content if isinstance(content, list) else ():
-            if "param" in part:  # what the worker's errors name it by
-                part["param"] = _PART.sub(image, part["param"])
-    return said
+
+    def rename(param: str) -> str:
+        return _PART.sub(image, param) if _PART.fullmatch(param) else param
+
+    return read(translated, rename, ignored)

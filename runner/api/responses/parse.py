@@ -14,7 +14,8 @@ import msgspec
 
 from runner.api.asking import ChatRequest
 from runner.api.fields import Fields, refuse
-from runner.api.openai import adapters, generation, media, messages, sampling, structure
+from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.openai import adapters, generation, media, sampling, structure, translated
 from runner.api.openai import parse as chat
 from runner.api.openai import tools as chat_tools
 from runner.api.responses import conversation, items, shape, tools
@@ -41,10 +42,10 @@ class ResponseRequest:
 
         Raises INVALID_REQUEST where that is nothing, MODEL_NOT_SUPPORTED for what is not text.
         """
-        said = conversation.messages(self.instructions, [*before, *self.items])
+        said = conversation.messages(self.instructions, before, self.items)
         if not any(message["role"] in ("user", "tool", "assistant") for message in said):
             refuse("input", "a message, or what a tool answered", list(self.items))
-        checked = messages.parse(Fields({"messages": said}), {})
+        checked = translated.read(said, conversation.naming(said), {})
         written = msgspec.json.encode(checked).decode()
         prompt = msgspec.structs.replace(self.asked.prompt, messages_json=written)
         return replace(self.asked, prompt=prompt, remote=media.remote_files(checked))
@@ -79,6 +80,7 @@ def parse(body: dict[str, Any]) -> ResponseRequest:
             include_usage=True,
             cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
             adapters=fields.take(adapters.LORA),
+            keep_alive_s=fields.take(KEEP_ALIVE),
             ignored=(*ignored, *fields),  # evaluated after all others: what nobody took
         ),
         echo=_echo(body, store=store, metadata=metadata),  # and this when all of it is right

@@ -19,6 +19,7 @@ from runner.api.fields import (
     text,
     word,
 )
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.openai import adapters, generation, sampling, structure
 from runner.api.openai import parse as chat
 from runner.api.responses import items, tools
@@ -183,6 +184,7 @@ SHAPE = Shape(
         *sampling.FIELDS,
         generation.STOP,
         generation.CACHE_PROMPT,
+        KEEP_ALIVE,
         adapters.LORA,
         *chat.BUDGETS,
         chat.BUDGET_MESSAGE,

@@ -16,6 +16,10 @@ from tests.support.projectors import png
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 PATCH = {"type": "custom", "name": "patch", "description": "change files"}
+PICTURE = {
+    "type": "input_image",
+    "image_url": f"data:image/png;base64,{base64.b64encode(png(1)).decode()}",
+}
 NOTES = {"type": "namespace", "name": "notes", "description": "d", "tools": [WEATHER]}
 
 
@@ -147,6 +151,37 @@ def test_a_picture_is_shown_by_its_file() -> None:
     [message] = messages([{"role": "user", "content": [part]}])
     [shown] = message["content"]
     assert (shown["type"], shown["data"]) == ("image", data)
+    assert shown["param"] == "input[0].content[0]"
+
+
+def test_media_are_named_by_their_place_in_the_request_or_before_it() -> None:
+    text = {"type": "input_text", "text": "see"}
+    earlier = [
+        {"type": "message", "role": "user", "content": [PICTURE, text], "status": "completed"}
+    ]
+    found = request(
+        [
+            call("1"),
+            {"type": "function_call_output", "call_id": "1", "output": [text, PICTURE]},
+            {"role": "user", "content": [PICTURE]},
+        ],
+        instructions="be brief",
+    )
+    said = found.chat(earlier).prompt
+    assert isinstance(said, ChatPrompt)
+    parts = [
+        part.get("param")
+        for message in json.loads(said.messages_json)
+        if isinstance(message["content"], list)
+        for part in message["content"]
+    ]
+    assert parts == [
+        "previous_response_id",
+        None,
+        None,
+        "input[1].output[1]",
+        "input[2].content[0]",
+    ]
 
 
 # ---- tools -----------------------------------------------------------------------------------
@@ -319,6 +354,8 @@ def test_the_members_of_generation() -> None:
     assert found.asked.prompt.enable_thinking is False
     assert request(top_logprobs=3).asked.sampling.top_logprobs == 3
     assert request().asked.sampling.top_logprobs is None
+    assert request(keep_alive="5m").asked.keep_alive_s == 300.0
+    assert request().asked.keep_alive_s is None
 
 
 @pytest.mark.parametrize(
@@ -343,6 +380,24 @@ def test_the_members_of_generation() -> None:
             {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
             "input[0].content[0].file_id",
         ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input[0].content[0]",
+        ),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": "hi"},
+                    {"role": "system", "content": [PICTURE]},
+                ]
+            },
+            "input[1].content[0]",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+            "input[0].content[0].input_audio.data",
+        ),
+        ({"keep_alive": "soon"}, "keep_alive"),
         (
             {"input": [{"role": "assistant", "content": [{"type": "input_image"}]}]},
             "input[0].content[0].type",
