@@ -75,6 +75,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     context_train: int  # tokens the model was trained for
     vocabulary: int
     has_chat_template: bool
+    chat_template: str  # Jinja text that is in force; empty: none is
     chat_template_caps: dict[str, bool]
     pooling: bool  # an embedding or reranking model: cannot generate
     bos_token: str

@@ -329,6 +329,7 @@ def _facts(info: dict[str, Any], metadata: ModelMetadata, template: dict[str, An
         context_train=info["n_ctx_train"],
         vocabulary=info["n_vocab"],
         has_chat_template=metadata.has_chat_template,
+        chat_template=template.get("source", ""),
         chat_template_caps=template.get("caps", {}),
         pooling=info["pooling"],
         bos_token=info["bos_piece"],

@@ -209,6 +209,7 @@ def test_props_tell_of_a_model_in_memory(prefix: str) -> None:
             assert props["model_alias"] == props["model_path"] == "docker.io/ai/a:latest"
             assert props["default_generation_settings"]["n_ctx"] == 64
             assert props["total_slots"] == 1
+            assert props["chat_template"] == "{{ messages }}"
             assert props["build_info"] == "9.9"
 
     run(test)

@@ -67,6 +67,7 @@ def test_ready_tells_what_was_loaded_and_how(loaded: tuple[WorkerClient, Ready])
     assert (ready.model.architecture, ready.model.parameters) == ("llama", 134_515_008)
     assert (ready.model.context_train, ready.model.vocabulary) == (8192, 49152)
     assert (ready.model.has_chat_template, ready.model.pooling) == (True, False)
+    assert "<|im_start|>" in ready.model.chat_template
     assert (ready.settings.context_size, ready.settings.parallel) == (256, WISHES.parallel)
     assert (ready.settings.flash_attention, ready.settings.kv_layout) == (False, "streams")
     assert ready.settings.threads >= 1

@@ -39,6 +39,7 @@ FACTS = ModelFacts(
     context_train=64,
     vocabulary=8,
     has_chat_template=False,
+    chat_template="{{ messages }}",
     chat_template_caps={},
     pooling=False,
     bos_token="",

@@ -47,6 +47,7 @@ FACTS = ModelFacts(
     context_train=64,
     vocabulary=8,
     has_chat_template=False,
+    chat_template="",
     chat_template_caps={},
     pooling=False,
     bos_token="",

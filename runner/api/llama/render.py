@@ -152,6 +152,7 @@ def props(model: RunningModel, *, version: str) -> dict[str, Any]:
         "endpoint_slots": True,
         "endpoint_props": False,  # it cannot be changed
         "endpoint_metrics": False,
+        "chat_template": ready.model.chat_template,
         "chat_template_caps": ready.model.chat_template_caps,
         "bos_token": ready.model.bos_token,
         "eos_token": ready.model.eos_token,

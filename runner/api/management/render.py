@@ -50,6 +50,7 @@ def _engine(model: RunningModel) -> dict[str, Any]:
     if model.ready is not None:
         told["settings"] = msgspec.to_builtins(model.ready.settings)
         told["model"] = msgspec.to_builtins(model.ready.model)
+        del told["model"]["chat_template"]  # pages of text: /props tells it
         told["devices"] = list(model.ready.devices)
         told["system_info"] = model.ready.system_info
         told["load_ms"] = model.ready.load_ms
