@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import MODEL, Daemon, environment, running_daemon
+from tests.support.embedded import find_model
 from tests.support.projectors import ROWS, png, png_of, write_projectors
 from tests.support.web import Reply, serve
 
@@ -24,12 +25,8 @@ pytestmark = [pytest.mark.native, pytest.mark.model]
 def model(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The embedded model with eyes of random weights."""
     folder = tmp_path_factory.mktemp("vision")
-    assert daemon.chat("Hi", max_tokens=1).status_code == 200  # it is in the store from now on
-    [blob] = daemon.home.rglob("bundles/*/model.gguf")
-    file = folder / "model.gguf"
-    file.hardlink_to(blob)
     projector = write_projectors(folder, width=576)["plain"]
-    command = ["package", "--gguf", str(file), "--mmproj", str(projector), "me/vision"]
+    command = ["package", "--gguf", str(find_model()), "--mmproj", str(projector), "me/vision"]
     subprocess.run(
         [sys.executable, "-m", "runner", *command],
         env=environment(daemon.home, MODEL_RUNNER_HOST=daemon.url),
@@ -92,6 +89,7 @@ def test_anthropics_sdk_shows_an_image_and_a_tool_returns_one(daemon: Daemon, mo
 def test_props_tell_what_a_model_takes(daemon: Daemon, model: str) -> None:
     assert daemon.chat("Hi", model=model, max_tokens=1).status_code == 200
     props = daemon.get(f"/props?model={model}")
+    assert "<|im_start|>" in props["chat_template"]
     assert props["modalities"] == {"vision": True, "audio": False}
 
 
@@ -129,3 +127,12 @@ def test_b15_an_image_for_a_model_that_reads_text_is_a_400(daemon: Daemon) -> No
         "messages[0].content[0]",
     )
     assert "takes text only" in caught.value.message
+
+
+def test_b15_responses_name_the_image_by_its_place_in_the_input(daemon: Daemon) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(png(1)).decode()}"
+    image: Any = {"type": "input_image", "image_url": url, "detail": "auto"}
+    with daemon.sdk() as client, pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input=[{"role": "user", "content": [image]}])
+    assert caught.value.param == "input[0].content[0]"
+    assert caught.value.message.count("input[0].content[0]") == 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import Daemon, environment
+from tests.support.embedded import find_model
 
 
 def run(daemon: Daemon, *command: str, stdin: str = "") -> str:
@@ -47,12 +47,9 @@ def test_run_answers_a_prompt_and_a_pipe(daemon: Daemon) -> None:
 
 
 @pytest.mark.model
-def test_a_file_is_packaged_listed_asked_and_removed(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_file_is_packaged_listed_asked_and_removed(daemon: Daemon) -> None:
     runner = (sys.executable, "-m", "runner")
-    [blob] = daemon.home.rglob("bundles/*/model.gguf")
-    file = tmp_path / "model.gguf"
-    file.hardlink_to(blob)
-    run(daemon, *runner, "package", "--gguf", str(file), "me/model")
+    run(daemon, *runner, "package", "--gguf", str(find_model()), "me/model")
     assert "me/model" in run(daemon, *runner, "list")
     assert run(daemon, *runner, "run", "--max-tokens", "4", "me/model", "hello").strip()
     assert "me/model" in run(daemon, *runner, "rm", "me/model")
