@@ -14,15 +14,24 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import runner
 from runner.api import About, App, Backend, Keys, RemoteMedia
 from runner.config import Settings
 from runner.durations import render_keep_alive
 from runner.errors import RunnerError
-from runner.exposure import bracketed, build_policy, check_exposure, find_bridges, read_keys
-from runner.net import AccessRecord, Limits, Server
+from runner.exposure import build_policy, check_exposure, find_bridges, read_keys
+from runner.listening import Addresses as Addresses
+from runner.listening import adopt_addresses, listen
+from runner.net import (
+    AccessRecord,
+    Inherited,
+    Limits,
+    Server,
+    notify_ready,
+    take_inherited,
+)
 from runner.oci import Artifact
 from runner.registry.network import Network, read_network
 from runner.registry.remote_files import RemoteFiles
@@ -57,26 +66,26 @@ LOG = logging.getLogger(__name__)
 ACCESS = logging.getLogger("runner.access")
 
 
-class Addresses(NamedTuple):
-    """Where we listen, as URLs: ``http://127.0.0.1:12434``, ``unix:/path``."""
-
-    own: list[str]
-    bridges: list[str]  # for containers
-
-
 def serve(settings: Settings, announce: Callable[[Addresses], None]) -> None:
     """Serve until SIGTERM or SIGINT; a second one of them does not wait for running answers.
 
     ``announce`` is told the addresses once connections are accepted. Raises RunnerError for
     settings that cannot be, a port in use, a broken store.
     """
+    inherited = take_inherited(os.environ, pid=os.getpid())
+    settings = adopt_addresses(settings, inherited)
     keys = read_keys(settings)
     check_exposure(settings, keys)
-    asyncio.run(_serve(settings, keys, build_network(settings, os.environ), announce))
+    network = build_network(settings, os.environ)
+    asyncio.run(_serve(settings, keys, network, inherited, announce))
 
 
 async def _serve(
-    settings: Settings, keys: Keys, network: Network, announce: Callable[[Addresses], None]
+    settings: Settings,
+    keys: Keys,
+    network: Network,
+    inherited: Sequence[Inherited],
+    announce: Callable[[Addresses], None],
 ) -> None:
     store = await asyncio.to_thread(open_store, settings)
     with _signals() as (stop, hurry):
@@ -105,7 +114,8 @@ async def _serve(
 
             server = Server(app, build_limits(settings), on_error=app.on_error, access_log=note)
             try:
-                announce(await _listen(server, settings, bridges))
+                announce(await listen(server, settings, bridges=bridges, inherited=inherited))
+                notify_ready(os.environ)
                 sweeping = asyncio.create_task(_sweep(store))
                 await stop.wait()
                 LOG.info("stopping; running answers have %g s", settings.grace_s)
@@ -188,28 +198,6 @@ async def _sweep(store: Store) -> None:
 
 
 # ---- listening and leaving -------------------------------------------------------------------
-
-
-async def _listen(server: Server, settings: Settings, bridges: Sequence[str]) -> Addresses:
-    bound = await server.listen_tcp(settings.host, settings.port)
-    addresses = Addresses([render_address(host, port) for host, port in bound], [])
-    for address in bridges:
-        try:
-            await server.listen_tcp(address, bound[0][1])
-        except RunnerError as error:
-            LOG.warning("containers cannot reach this server by %s: %s", address, error)
-        else:
-            addresses.bridges.append(render_address(address, bound[0][1]))
-    if settings.socket_path is not None:
-        try:
-            settings.socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await server.listen_unix(settings.socket_path)
-        except (OSError, RunnerError) as error:
-            # A convenience: whoever needs it sees it missing, and the port works.
-            LOG.warning("no unix socket at %s: %s", settings.socket_path, error)
-        else:
-            addresses.own.append(f"unix:{settings.socket_path}")
-    return addresses
 
 
 async def _drain(server: Server, hurry: asyncio.Event, *, grace_s: float) -> None:
@@ -371,8 +359,3 @@ def read_build() -> Any:
         return json.loads((BINDING / "build.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def render_address(host: str, port: int) -> str:
-    """Write where we listen as a URL."""
-    return f"http://{bracketed(host)}:{port}"

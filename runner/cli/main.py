@@ -37,6 +37,11 @@ class Command(NamedTuple):
 
 
 _MODULES = {
+    "install-runner": "install_runner",
+    "start-runner": "start_runner",
+    "stop-runner": "stop_runner",
+    "restart-runner": "restart_runner",
+    "uninstall-runner": "uninstall_runner",
     "import": "import_models",
     "install-plugin": "install_plugin",
     "mv-store": "mv_store",
@@ -75,6 +80,11 @@ COMMANDS = (
     Command("launch", "run a program configured for this server: claude, codex, openwebui"),
     Command("logs", "show the server's log"),
     Command("requests", "show recorded requests with their texts; serve --record-requests N"),
+    Command("install-runner", "make the server a service of this user, and start it"),
+    Command("start-runner", "start the server in the background"),
+    Command("stop-runner", "stop the server, once running answers are finished"),
+    Command("restart-runner", "restart the server with the settings in force"),
+    Command("uninstall-runner", "remove the service; models and settings stay"),
     Command("install-plugin", "let the docker client's `docker model` be this program"),
     Command("compose", "what Docker Compose asks of a provider of models"),
     Command("completion", "print what bash, zsh or fish must know to complete our command lines"),

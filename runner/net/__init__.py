@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from runner.net.access import AccessRecord
 from runner.net.exchange import Exchange
+from runner.net.inherited import Inherited, notify_ready, take_inherited
 from runner.net.interfaces import find_addresses
 from runner.net.limits import Limits
 from runner.net.server import Server
@@ -35,9 +36,12 @@ __all__ = [
     "AccessRecord",
     "Exchange",
     "Handler",
+    "Inherited",
     "Limits",
     "OnError",
     "Server",
     "Stream",
     "find_addresses",
+    "notify_ready",
+    "take_inherited",
 ]

@@ -78,6 +78,10 @@ class Server:
         self._acceptor.add(opened)
         self._unix_files.append(listener.UnixFile.of(path))
 
+    def adopt(self, listening: socket.socket) -> None:
+        """Accept from a socket that somebody else opened; its file, if it has one, is theirs."""
+        self._acceptor.add(listening)
+
     async def drain(self, grace_s: float) -> None:
         """Stop: no new connections, idle ones closed, running exchanges get ``grace_s``, then cut.
 

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"durations", "http", "net", "oci", "wire", "service"},
     "cli": {"config", "durations", "places", "logs", "http"},
     "exposure": {"api", "config", "net"},
+    "listening": {"config", "exposure", "net"},
     "__main__": {"cli"},
 }
 EVERYTHING = {"daemon"}

@@ -169,3 +169,75 @@ def test_e18_a_read_only_home_does_not_stop_a_server_in_the_foreground(env: dict
         assert process.stderr is not None
         assert process.stderr.readline().startswith("cannot write /proc/nowhere/runner/daemon")
         assert process.stderr.readline().startswith("Listening on ")
+
+
+def hand_over(listener: socket.socket, *flags: str) -> list[str]:
+    """Return a command that becomes ``serve`` with the listener as systemd hands it over."""
+    program = (
+        f"import os, sys; os.dup2({listener.fileno()}, 3); "
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    return [sys.executable, "-c", program, "-m", "runner", "serve", *flags]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+def test_a_service_manager_opens_the_port_and_is_told_when_it_is_served(
+    env: dict[str, str], home: Path
+) -> None:
+    """As systemd does it: the first connection is there before the server is."""
+    notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notes.bind(str(home / "notify"))
+    notes.settimeout(30)
+    with notes, socket.create_server(("127.0.0.1", 0)) as opened:
+        port = opened.getsockname()[1]
+        early = socket.create_connection(("127.0.0.1", port), timeout=30)
+        early.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        process = subprocess.Popen(
+            hand_over(opened, "--socket", "off", "--log-level", "warning"),
+            env=env | {"NOTIFY_SOCKET": str(home / "notify")},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=[opened.fileno()],
+        )
+        try:
+            assert notes.recv(100) == f"READY=1\nMAINPID={process.pid}".encode()
+            with early:
+                assert early.recv(1000).startswith(b"HTTP/1.1 200 ")
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            assert said == f"Listening on http://127.0.0.1:{port} (Ctrl-C to stop)\n"
+        finally:
+            process.terminate()
+            _, log = process.communicate(timeout=30)
+        assert (process.returncode, log) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+def test_an_open_port_of_a_service_manager_needs_a_key_too(env: dict[str, str]) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as opened:
+        run = subprocess.run(
+            hand_over(opened),
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            pass_fds=[opened.fileno()],
+            check=False,
+        )
+    assert run.returncode == 2
+    assert "no API key" in run.stderr
+
+
+def test_start_and_stop_work_without_a_service(env: dict[str, str], home: Path) -> None:
+    with stopping_the_daemon(home) as state:
+        started = cli("start-runner", env=env)
+        assert started.returncode == 0, started.stderr
+        first = json.loads(state.read_text())["pid"]
+        assert cli("restart-runner", env=env).returncode == 0
+        assert json.loads(state.read_text())["pid"] != first
+        stopped = cli("stop-runner", env=env)
+        assert (stopped.returncode, stopped.stderr) == (0, "The server is stopped.\n")
+        assert not state.exists()
+        assert cli("stop-runner", env=env).stderr == "No server runs here.\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner import daemon, exposure
+from runner import daemon, exposure, listening
 from runner.api import Scope
 from runner.api.keys import NO_KEYS, parse_keys
 from runner.config import Settings
@@ -156,7 +156,7 @@ def test_the_backend_is_surveyed_without_loading_it(
     [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")],
 )
 def test_an_address_is_a_url(host: str, url: str) -> None:
-    assert daemon.render_address(host, 80) == url
+    assert listening.render_address(host, 80) == url
 
 
 def test_the_access_log_is_one_line(caplog: pytest.LogCaptureFixture) -> None:

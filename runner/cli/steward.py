@@ -1,0 +1,123 @@
+"""What the ``*-runner`` commands do: carry out the plan of a service on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import runner
+from runner.cli import launch
+from runner.cli.console import Console
+from runner.cli.endpoint import read_state
+from runner.cli.service import STOP_S, Argv, Program, Service, launchd, systemd
+from runner.cli.settings import read_settings
+from runner.errors import Kind, RunnerError
+from runner.places import clean
+
+POLL_S = 0.05
+
+
+def find_service(console: Console, platform: str = sys.platform) -> Service:
+    """Describe this user's service; RunnerError(USAGE) where no manager of services is known."""
+    home = clean(console.env.get("HOME"))
+    if platform not in ("linux", "darwin") or not home:
+        raise RunnerError(
+            Kind.USAGE, "services of users are known on Linux and macOS, below a HOME"
+        )
+    program = Program(sys.executable, str(Path(runner.__file__).resolve().parents[1]))
+    settings = read_settings(console.env, {})
+    if platform == "darwin":
+        agents = Path(home, "Library", "LaunchAgents")
+        return launchd(program, agents, user_id=os.getuid(), log_path=settings.log_path)
+    config = clean(console.env.get("XDG_CONFIG_HOME")) or f"{home}/.config"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = "127.0.0.1" if host == "localhost" else host  # systemd looks no names up
+    return systemd(
+        program,
+        Path(config, "systemd", "user"),
+        address=f"{host}:{settings.port}",
+        socket_path=settings.socket_path,
+    )
+
+
+def install(console: Console) -> None:
+    """Write the service's files, and start it now and with every login."""
+    service = find_service(console)
+    for file in service.files:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.write_text(file.text, encoding="utf-8")
+        console.write(f"{file.path}\n")
+    _obey(service.install)
+    _obey(service.start)
+    console.say("The server runs, and will after every login. To end that: uninstall-runner")
+
+
+def start(console: Console) -> None:
+    """Start the service, or a server in the background where none is installed."""
+    service = find_service(console)
+    if service.is_installed:
+        _obey(service.start)
+    remote = launch.reach(console, None)
+    console.say(f"The server runs at {remote.endpoint}.")
+
+
+def stop(console: Console) -> None:
+    """End the server: running answers are finished first."""
+    service = find_service(console)
+    if service.is_installed:
+        _obey(service.stop)
+    state = read_state(console.env)
+    if state is None:
+        console.say("The server is stopped." if service.is_installed else "No server runs here.")
+        return
+    os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while read_state(console.env) is not None:
+        if time.monotonic() > deadline:
+            raise RunnerError(Kind.TIMEOUT, f"the server, process {state.pid}, does not end")
+        time.sleep(POLL_S)
+    console.say("The server is stopped.")
+
+
+def restart(console: Console) -> None:
+    """End the server, and start it with the settings that are in force now."""
+    service = find_service(console)
+    if service.is_installed:
+        _obey(service.restart)
+        console.say("The server was restarted.")
+    else:
+        stop(console)
+        start(console)
+
+
+def uninstall(console: Console) -> None:
+    """End the service and remove its files; models and settings stay."""
+    service = find_service(console)
+    if not service.is_installed:
+        console.say("The service is not installed.")
+        return
+    _obey(service.uninstall)
+    for file in service.files:
+        file.path.unlink(missing_ok=True)
+    _obey(service.forget)
+    console.say("The service is removed. Models and settings are still there.")
+
+
+def _obey(commands: Sequence[Argv]) -> None:
+    for argv in commands:
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise RunnerError(
+                Kind.UNAVAILABLE,
+                f"cannot run {argv[0]}: {error.strerror}",
+                hint="without a manager of services: python -m runner start-runner",
+            ) from None
+        if done.returncode:
+            said = " | ".join(done.stderr.split("\n")[:3]).strip(" |") or "it said nothing"
+            raise RunnerError(Kind.UNAVAILABLE, f"{' '.join(argv)}: {said}")

@@ -1,0 +1,112 @@
+"""The service of a user: its files, and the commands that are run."""
+
+from __future__ import annotations
+
+import plistlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.cli.service import Program, launchd, quote, systemd
+from tests.support.console import run_command
+
+PROGRAM = Program("/opt/my env/bin/python", "/opt/100% ours")
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >> "{log}"
+test "$2" != {failing} || {{ echo "Failed to connect to bus" >&2; exit 1; }}
+"""
+
+
+def test_words_of_units_are_quoted() -> None:
+    assert quote('a "b" 5% \\') == '"a \\"b\\" 5%% \\\\"'
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    program = Program(sys.executable, "/opt/100% ours")
+    service = systemd(
+        program, tmp_path, address="127.0.0.1:12434", socket_path=Path("/run/user/0/r.sock")
+    )
+    for file in service.files:
+        file.path.write_text(file.text)
+    units = [str(file.path) for file in service.files]
+    checked = subprocess.run(
+        ["systemd-analyze", "--user", "verify", *units],
+        env={"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    ours = [line for line in checked.stderr.splitlines() if "runner." in line]
+    assert (checked.returncode, ours) == (0, [])
+
+
+def test_systemd_opens_both_sockets(tmp_path: Path) -> None:
+    service = systemd(PROGRAM, tmp_path, address="[::1]:9000", socket_path=Path("/r.sock"))
+    sockets, daemon = (file.text.splitlines() for file in service.files)
+    assert [line for line in sockets if line.startswith("Listen")] == [
+        "ListenStream=[::1]:9000",
+        "ListenStream=/r.sock",
+    ]
+    assert 'Environment="PYTHONPATH=/opt/100%% ours"' in daemon
+    assert 'ExecStart="/opt/my env/bin/python" -P -m runner serve' in daemon
+
+
+def test_launchd_gets_an_agent_that_is_kept_alive_unless_it_was_stopped(tmp_path: Path) -> None:
+    service = launchd(PROGRAM, tmp_path, user_id=501, log_path=Path("/log"))
+    [file] = service.files
+    assert plistlib.loads(file.text.encode()) == {
+        "Label": "dev.runner.runner",
+        "ProgramArguments": [PROGRAM.python, "-P", "-m", "runner", "serve", "--background"],
+        "EnvironmentVariables": {"PYTHONPATH": PROGRAM.folder},
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ExitTimeOut": 45,
+        "ProcessType": "Interactive",
+        "StandardErrorPath": "/log",
+    }
+    assert service.install == (("launchctl", "bootstrap", "gui/501", str(file.path)),)
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ``systemctl`` that notes what it is asked for."""
+    log = tmp_path / "calls"
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(log=log, failing="none"))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+def test_a_service_is_installed_restarted_and_removed(tmp_path: Path, calls: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    units = tmp_path / ".config/systemd/user"
+    run_command({}, "install-runner", env=env)
+    assert sorted(path.name for path in units.iterdir()) == ["runner.service", "runner.socket"]
+    run_command({}, "restart-runner", env=env)
+    run_command({}, "uninstall-runner", env=env)
+    assert list(units.iterdir()) == []
+    assert calls.read_text().splitlines() == [
+        "--user daemon-reload",
+        "--user enable runner.socket",
+        "--user start runner.socket runner.service",
+        "--user restart runner.service",
+        "--user disable --now runner.socket",
+        "--user stop runner.service",
+        "--user daemon-reload",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+def test_a_manager_that_fails_is_told_in_its_words(tmp_path: Path, calls: Path) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(log=calls, failing="enable"))
+    code, _, said, _ = run_command({}, "install-runner", env={"HOME": str(tmp_path)})
+    assert code == 1
+    assert said == "systemctl --user enable runner.socket: Failed to connect to bus\n"
