@@ -166,6 +166,33 @@ class EventStream:
 
 
 @asynccontextmanager
+async def until_stopping(exchange: Exchange) -> AsyncIterator[None]:
+    """Run the block, which has no end of its own, until the server begins to stop.
+
+    A stream that only waits for news must not hold a stopping server for the time of its grace.
+    """
+    worker = asyncio.current_task()
+    assert worker is not None
+    is_stopping = False
+
+    async def watch() -> None:
+        nonlocal is_stopping
+        await exchange.wait_stopping()
+        is_stopping = True
+        worker.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not is_stopping:
+            raise
+        worker.uncancel()
+    finally:
+        watcher.cancel()
+
+
+@asynccontextmanager
 async def while_wanted(exchange: Exchange) -> AsyncIterator[None]:
     """Run the block until the client leaves; then cancel it and raise RunnerError(CANCELLED)."""
     worker = asyncio.current_task()

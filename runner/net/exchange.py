@@ -118,6 +118,15 @@ class Exchange:
         await self._session.gone.wait()
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether :meth:`wait_stopping` would return at once."""
+        return self._site.is_draining
+
+    async def wait_stopping(self) -> None:
+        """Return when the server begins to stop."""
+        await self._site.draining.wait()
+
+    @property
     def is_gone(self) -> bool:
         """Whether :meth:`wait_gone` would return at once."""
         return self._session.gone.is_set()

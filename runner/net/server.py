@@ -89,7 +89,7 @@ class Server:
         still running after ``grace_s`` are cancelled and have ``Limits.last_words_s`` for a last
         event. May be called again, with less patience, while it runs.
         """
-        self._site.is_draining = True
+        self._site.draining.set()
         self._acceptor.close()
         for file in self._unix_files:
             file.remove()

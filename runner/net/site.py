@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import time
@@ -40,11 +41,16 @@ class Site:
         self.limits = limits
         self.on_error = on_error
         self.access_log = access_log
-        self.is_draining = False  # no connection lives on after the response it is at
+        self.draining = asyncio.Event()  # no connection lives on after the response it is at
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._date = ""
         self._date_of_s = 0
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is being stopped."""
+        return self.draining.is_set()
 
     def new_request_id(self) -> str:
         """Make an id that no other request of this machine is likely to have."""

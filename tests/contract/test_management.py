@@ -249,6 +249,21 @@ def test_logs(tmp_path: Path) -> None:
     run(test, log_path=log)
 
 
+def test_a_followed_log_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    log = tmp_path / "runner.log"
+    log.write_text("one\n")
+
+    async def test(site: Site) -> None:
+        async with site.connect() as (reader, writer):
+            writer.write(render_request("GET", "/logs?follow=true"))
+            await reader.readuntil(b"one\n")
+            async with asyncio.timeout(20):
+                await site.drain(3600.0)
+            assert (await reader.read()).endswith(b"0\r\n\r\n")
+
+    run(test, log_path=log)
+
+
 def test_without_a_log_there_is_none() -> None:
     async def test(site: Site) -> None:
         assert (await site.send("GET", "/logs")).status == 404

@@ -164,6 +164,18 @@ def test_following() -> None:
     run(test, record_requests=10)
 
 
+def test_a_follower_does_not_hold_up_a_stop() -> None:
+    async def test(site: Site) -> None:
+        async with site.connect() as (reader, writer):
+            writer.write(render_request("GET", "/engines/requests", "Accept: text/event-stream"))
+            await reader.readuntil(b"event: connected\n")
+            async with asyncio.timeout(20):
+                await site.drain(3600.0)
+            assert (await reader.read()).endswith(b"0\r\n\r\n")
+
+    run(test, record_requests=10)
+
+
 def test_texts_are_for_administrators() -> None:
     async def test(site: Site) -> None:
         for key, status in (("reader-key-123456", 403), ("owner-key-123456", 200)):

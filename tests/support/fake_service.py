@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,6 +229,7 @@ class Site:
     spawn: ScriptedSpawn
     client: FakeTransferClient  # of transfers
     routes: Sequence[Route[Handler]]
+    drain: Callable[[float], Awaitable[None]]  # stop, with so many seconds for what runs
 
     @property
     def engine(self) -> ScriptedEngine:
@@ -372,7 +373,7 @@ async def serving(
     server = Server(app, limits or Limits(), on_error=app.on_error)
     [(_, port)] = await server.listen_tcp("127.0.0.1", 0)
     try:
-        yield Site(port, catalogue, engines, spawn, client, app.routes)
+        yield Site(port, catalogue, engines, spawn, client, app.routes, server.drain)
     finally:
         transfers.stop()
         await server.drain(0.2)

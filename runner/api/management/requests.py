@@ -9,7 +9,7 @@ import msgspec
 
 from runner import http
 from runner.api import jsontext
-from runner.api.call import Call, Handler, while_wanted
+from runner.api.call import Call, Handler, until_stopping, while_wanted
 from runner.api.fields import flag, text
 from runner.api.keys import Scope
 from runner.api.management.configuring import render_setting
@@ -63,10 +63,12 @@ class Requests:
             for recorded in self._recorder.records(model_id) if include else ():
                 await stream.send(await self._event("existing_request", recorded))
             await stream.send(CONNECTED)
-            while True:
-                recorded = await queue.get()
-                if model_id in (None, recorded.model_id):
-                    await stream.send(await self._event("new_request", recorded))
+            async with until_stopping(call.exchange):
+                while not call.exchange.is_stopping:
+                    recorded = await queue.get()
+                    if model_id in (None, recorded.model_id):
+                        await stream.send(await self._event("new_request", recorded))
+        await stream.finish()
 
     async def _find(self, name: str) -> str:
         """Return the model's id; one that no model has, for a name that none has."""

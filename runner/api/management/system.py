@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from runner.api.call import Call, Handler, while_wanted
+from runner.api.call import Call, Handler, until_stopping, while_wanted
 from runner.api.faults import Header
 from runner.api.fields import flag
 from runner.api.keys import Scope
@@ -97,7 +97,7 @@ class System:
             raise _no_log() from None
         with closing(tail):
             stream = await call.open_stream(TEXT_TYPE[1])
-            async with while_wanted(call.exchange):
+            async with while_wanted(call.exchange), until_stopping(call.exchange):
                 while True:
                     piece = await asyncio.to_thread(tail.read)
                     if piece:
