@@ -91,10 +91,11 @@ $(STAMPS)/model: | $(STAMPS)
 
 # Clients that tests run and pip's resolver is no help with: one wants 84 packages that its own client can do
 # without; one is npm's, and its test is skipped where npm is not.
-$(STAMPS)/clients: tests/e2e/node/package.json | $(STAMPS)
-	$(PY) -m pip install --quiet --no-deps docker-model-runner==0.1.2
+$(STAMPS)/clients: pyproject.toml tests/e2e/node/package.json | $(STAMPS)/test
+	$(call install,clients)
+	@$(PY) -m pip install --quiet --no-deps docker-model-runner==0.1.2
 	@if command -v npm >/dev/null; then \
-	  mkdir -p $(VENV)/node && cp $< $(VENV)/node/ && npm install --prefix $(VENV)/node --no-audit --no-fund --silent; fi
+	  mkdir -p $(VENV)/node && cp tests/e2e/node/package.json $(VENV)/node/ && npm install --prefix $(VENV)/node --no-audit --no-fund --silent; fi
 	@touch $@
 
 $(PY):
