@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import Daemon, environment
+from tests.e2e.conftest import Daemon, environment, running_daemon
 from tests.support.adapters import adapter, write_adapters
 from tests.support.embedded import find_model
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
 
 TELL = "Tell me about the sea."
+
+
+@pytest.fixture(scope="module")
+def daemon(_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One of their own: tests of the shared daemon count its models."""
+    with running_daemon(tmp_path_factory.mktemp("home")) as started:
+        yield started
+        started.stop()
 
 
 @pytest.fixture(scope="module")

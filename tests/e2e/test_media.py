@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from tests.support.projectors import ROWS, png, png_of, write_projectors
 from tests.support.web import Reply, serve
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
+
+
+@pytest.fixture(scope="module")
+def daemon(_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One of their own: tests of the shared daemon count its models."""
+    with running_daemon(tmp_path_factory.mktemp("home")) as started:
+        yield started
+        started.stop()
 
 
 @pytest.fixture(scope="module")
