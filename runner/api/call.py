@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -171,49 +171,38 @@ async def until_stopping(exchange: Exchange) -> AsyncIterator[None]:
 
     A stream that only waits for news must not hold a stopping server for the time of its grace.
     """
-    worker = asyncio.current_task()
-    assert worker is not None
-    is_stopping = False
-
-    async def watch() -> None:
-        nonlocal is_stopping
-        await exchange.wait_stopping()
-        is_stopping = True
-        worker.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
+    async with _until(exchange.wait_stopping):
         yield
-    except asyncio.CancelledError:
-        if not is_stopping:
-            raise
-        worker.uncancel()
-    finally:
-        watcher.cancel()
 
 
 @asynccontextmanager
 async def while_wanted(exchange: Exchange) -> AsyncIterator[None]:
     """Run the block until the client leaves; then cancel it and raise RunnerError(CANCELLED)."""
+    async with _until(exchange.wait_gone) as is_gone:
+        yield
+    if is_gone():
+        raise RunnerError(Kind.CANCELLED, "the client left before the answer was complete")
+
+
+@asynccontextmanager
+async def _until(wait: Callable[[], Awaitable[None]]) -> AsyncIterator[Callable[[], bool]]:
+    """Run the block until ``wait`` returns, which cancels it; give whether that was its end."""
     worker = asyncio.current_task()
     assert worker is not None
-    is_gone = False
+    has_cut = False
 
     async def watch() -> None:
-        nonlocal is_gone
-        await exchange.wait_gone()
-        is_gone = True
+        nonlocal has_cut
+        await wait()
+        has_cut = True
         worker.cancel()
 
     watcher = asyncio.create_task(watch())
     try:
-        yield
+        yield lambda: has_cut
     except asyncio.CancelledError:
-        if not is_gone:
+        if not has_cut:
             raise  # the server is being stopped
         worker.uncancel()
-        raise RunnerError(
-            Kind.CANCELLED, "the client left before the answer was complete"
-        ) from None
     finally:
         watcher.cancel()
