@@ -7,6 +7,7 @@ part is done, the item is done.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,7 +23,7 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 
 @dataclass(slots=True)
-class OpenItem:
+class OpenItem(ABC):
     """What all items have: an id, and text that grows."""
 
     id: str
@@ -41,9 +42,9 @@ class OpenItem:
         """Give the events that close it."""
         yield {"type": "response.output_item.done", "item": self.render(status)}
 
+    @abstractmethod
     def render(self, status: Status) -> Item:
         """Return the item as it is now."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)
