@@ -13,7 +13,7 @@ from runner.cli.endpoint import explicit_endpoint
 from runner.cli.progress import waiting
 from runner.cli.remote import NoDaemon, Remote
 from runner.cli.settings import read_settings
-from runner.config import Settings
+from runner.config import CONTAINER_BRIDGES, Settings
 from runner.errors import Kind, RunnerError
 
 READY_S = 30.0
@@ -43,7 +43,6 @@ def reach(console: Console, host_flag: str | None, *, containers: bool = False) 
 def _plan(console: Console, host_flag: str | None, *, containers: bool) -> Settings | None:
     """Decide what to start: a daemon for the address that was asked for, None if it is not here."""
     flags: dict[str, str] = {}
-    bridges = {"containers": "on"} if containers else {}
     wanted = explicit_endpoint(console.env, host_flag)
     if wanted is not None:
         if not wanted.is_here:
@@ -52,7 +51,10 @@ def _plan(console: Console, host_flag: str | None, *, containers: bool) -> Setti
             flags["socket_path"] = wanted.host
         else:
             flags = {"host": wanted.host, "port": str(wanted.port)}
-    return read_settings(console.env, flags | bridges)
+    settings = read_settings(console.env, flags)
+    if containers and not settings.containers:
+        settings = settings._replace(containers=CONTAINER_BRIDGES)
+    return settings
 
 
 def _start(console: Console, host_flag: str | None, settings: Settings) -> Remote:
