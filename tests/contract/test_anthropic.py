@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anthropic
 import pytest
 
 from runner.api import Policy, parse_keys
-from tests.support.fake_service import Answer, Site, serving
+from tests.support.fake_service import Answer, Site, run
 
 PATH = "/anthropic/v1/messages"
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 def body(content: str, **members: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,9 @@ import msgspec
 import pytest
 
 from runner.oci import Digest
-from tests.support.fake_service import Site, serving
+from tests.support.fake_service import Site, run
 
 A = str(Digest.of(b"a"))
-
-
-def run(test: Callable[[Site], Awaitable[None]], settings_path: Path) -> None:
-    async def main() -> None:
-        async with serving(settings_path=settings_path) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 CONFIGURE = "/engines/_configure"
@@ -82,7 +73,7 @@ def test_configure_takes_dockers_json_keeps_it_and_loads_the_model(tmp_path: Pat
         assert (await site.send("GET", "/engines/llama.cpp/_configure")).json == kept.json
         assert (await site.send("GET", f"{CONFIGURE}?model=b")).json == []
 
-    run(test, tmp_path)
+    run(test, settings_path=tmp_path)
 
 
 def test_a_change_keeps_the_rest_and_loads_the_idle_model_anew(tmp_path: Path) -> None:
@@ -104,7 +95,7 @@ def test_a_change_keeps_the_rest_and_loads_the_idle_model_anew(tmp_path: Path) -
             await asyncio.sleep(0.001)
         assert (await site.send("DELETE", f"{CONFIGURE}?model=a")).json == {"reset": False}
 
-    run(test, tmp_path)
+    run(test, settings_path=tmp_path)
 
 
 def test_another_keep_alive_and_temperature_need_no_new_load(tmp_path: Path) -> None:
@@ -119,7 +110,7 @@ def test_another_keep_alive_and_temperature_need_no_new_load(tmp_path: Path) -> 
         assert (sampling.temperature, sampling.top_k) == (1.5, 7)
         assert site.spawn.engines == [engine]
 
-    run(test, tmp_path)
+    run(test, settings_path=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +130,7 @@ def test_openais_requests_may_say_how_long_their_model_is_kept(
         refused = await site.post(path, {"model": "a", "keep_alive": "soon", **body})
         assert (refused.status, refused.error["param"]) == (400, "keep_alive")
 
-    run(test, tmp_path)
+    run(test, settings_path=tmp_path)
 
 
 def test_a_model_that_is_not_stored_may_be_configured(tmp_path: Path) -> None:
@@ -149,7 +140,7 @@ def test_a_model_that_is_not_stored_may_be_configured(tmp_path: Path) -> None:
         (kept,) = (await site.send("GET", CONFIGURE)).json
         assert (kept["Model"], kept["ModelID"]) == ("docker.io/ai/zz:latest",) * 2
 
-    run(test, tmp_path)
+    run(test, settings_path=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -177,4 +168,4 @@ def test_what_cannot_be_set_is_refused_by_name_and_nothing_is_kept(
         assert (await site.send("GET", CONFIGURE)).json == []
         assert site.spawn.engines == []
 
-    run(test, tmp_path)
+    run(test, settings_path=tmp_path)

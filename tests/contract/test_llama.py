@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from runner.wire.messages import AdapterScale, Beat, InfillPrompt, Snippet, TextPrompt
-from tests.support.fake_service import Site, chat_body, serving
+from tests.support.fake_service import Site, chat_body, run
 
 PREFIXES = ["", "/engines", "/engines/llama.cpp"]
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

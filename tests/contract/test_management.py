@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest
@@ -17,18 +15,10 @@ from tests.support.fake_service import (
     Site,
     chat_body,
     render_request,
-    serving,
+    run,
 )
 
 A = str(Digest.of(b"a"))
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 # ---- the store -------------------------------------------------------------------------------

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from runner.api import Policy, parse_keys
-from tests.support.fake_service import Site, serving
+from tests.support.fake_service import Site, run
 
 A = "docker.io/ai/a:latest"
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 async def scrape(site: Site) -> dict[tuple[str, ...], float]:

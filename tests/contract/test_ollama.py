@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -16,22 +16,10 @@ from runner.oci import Digest, ModelConfig
 from runner.service import LayerProgress, Note, PackageRequest, Planned
 from runner.wire.messages import ChatPrompt
 from tests.support.fake_engine import stored
-from tests.support.fake_service import JSON_FIELD, Answer, Site, render_request, serving
+from tests.support.fake_service import JSON_FIELD, Answer, Site, lines, render_request, run
 
 LAYER = Digest.of(b"a")
 MIB = 1024 * 1024
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
-
-
-def lines(answer: Answer) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in answer.body.splitlines()]
 
 
 def asking(content: str, **members: Any) -> dict[str, Any]:

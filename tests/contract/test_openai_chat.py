@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -12,21 +12,7 @@ import pytest
 
 from runner.errors import Kind, RunnerError
 from runner.net import Limits
-from tests.support.fake_service import (
-    JSON_FIELD,
-    Site,
-    chat_body,
-    render_request,
-    serving,
-)
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
+from tests.support.fake_service import JSON_FIELD, Site, chat_body, render_request, run, serving
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import openai
 import pytest
 
 from runner.wire.messages import InfillPrompt, TextPrompt, TokenPrompt
-from tests.support.fake_service import Answer, Site, serving
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
+from tests.support.fake_service import Answer, Site, run
 
 
 async def complete(site: Site, prompt: Any, prefix: str = "/v1", **members: Any) -> Answer:

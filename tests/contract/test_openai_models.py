@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import openai
@@ -13,17 +11,9 @@ from runner.api import Policy, parse_keys
 from runner.errors import Kind, RunnerError
 from runner.oci import Digest, ModelConfig
 from tests.support.fake_engine import stored
-from tests.support.fake_service import JSON_FIELD, Site, serving
+from tests.support.fake_service import JSON_FIELD, Site, run
 
 KEYED = Policy(keys=parse_keys(["boss", "guest:infer"]))
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 # ---- models ----------------------------------------------------------------------------------

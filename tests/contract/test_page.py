@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from runner.api import Policy
 from runner.api.keys import parse_keys
 from runner.api.page import FOLDER
-from tests.support.fake_service import Site, serving
+from tests.support.fake_service import Site, run
 
 MAX_BYTES = 100_000
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "__pycache__")
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 def test_a_browser_gets_the_page_and_curl_the_text() -> None:

@@ -6,26 +6,17 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from runner.api.remote_media import MAX_FILES, MAX_PARALLEL, MAX_TOTAL_BYTES
 from runner.errors import Kind, RunnerError
-from tests.support.fake_service import Answer, Site, serving
+from tests.support.fake_service import Answer, Site, run
 from tests.support.projectors import png
 
 URL = "https://photos.example/cat.png"
 SAY = {"type": "text", "text": "say Hi"}
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 def chat(*urls: str, **members: Any) -> dict[str, Any]:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from runner.api import Policy, parse_keys
 from runner.oci import Digest
-from tests.support.fake_service import Site, chat_body, render_request, serving
+from tests.support.fake_service import Site, chat_body, render_request, run
 
 A, B = str(Digest.of(b"a")), str(Digest.of(b"b"))
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
 
 
 async def listed(site: Site, query: str = "", *, count: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from runner.service import Upkeep
 from runner.store import Store, find_store
 from runner.store.claims import claimed
 from runner.store.layout import Layout
-from tests.support.fake_service import Answer, Site, chat_body, render_request, serving
+from tests.support.fake_service import Site, chat_body, lines, render_request, run, serving
 from tests.support.foreign_stores import make_ollama_store
 from tests.support.gguf_maker import tiny_model
 from tests.support.models import add_gguf
@@ -35,25 +35,13 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def run(store: Store, test: Callable[[Site], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with serving(upkeep=Upkeep(store)) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
-
-
-def lines(answer: Answer) -> list[Any]:
-    return [json.loads(line) for line in answer.body.splitlines()]
-
-
 def test_disk_usage_adds_up(store: Store) -> None:
     async def test(site: Site) -> None:
         usage = (await site.send("GET", "/engines/df")).json
         parts = usage["models"] + usage["unfinished"] + usage["unneeded"]
         assert usage["models_disk_usage"] == parts > 0
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_pruning_first_dry_then_really(store: Store) -> None:
@@ -71,7 +59,7 @@ def test_pruning_first_dry_then_really(store: Store) -> None:
         assert [model["tags"] for model in pruned["models"]] == [["docker.io/ai/x:latest"]]
         assert store.list() == []
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_checking_tells_what_is_damaged(store: Store) -> None:
@@ -87,7 +75,7 @@ def test_checking_tells_what_is_damaged(store: Store) -> None:
             assert (damage["digest"], damage["remedy"]) == (str(weights), remedy)
             assert damage["models"] == ["docker.io/ai/x:latest"]
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_purging_empties_the_store_or_says_why_not(store: Store) -> None:
@@ -100,7 +88,7 @@ def test_purging_empties_the_store_or_says_why_not(store: Store) -> None:
         assert (answer.status, answer.body) == (200, b"")
         assert store.list() == []
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_moving_tells_where_it_is_and_whether_that_is_remembered(
@@ -129,7 +117,7 @@ def test_a_place_that_the_user_named_is_the_users_to_remember(store: Store, tmp_
         [told] = lines(await site.post("/models/move", {"path": str(tmp_path / "new")}))
         assert told["remembered"] is False
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_importing_lists_and_then_takes_over(store: Store, tmp_path: Path) -> None:
@@ -153,7 +141,7 @@ def test_importing_lists_and_then_takes_over(store: Store, tmp_path: Path) -> No
         ):
             assert (await site.post("/models/import", request | wrong)).status == status
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_e3_a_store_unmounted_while_serving_is_told_and_what_is_loaded_answers(
@@ -174,7 +162,7 @@ def test_e3_a_store_unmounted_while_serving_is_told_and_what_is_loaded_answers(
         assert list(store.path.iterdir()) == []
         assert (await site.chat("say hello")).status == 200
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_a_model_that_is_being_loaded_is_removed_by_force_alone() -> None:
@@ -218,7 +206,7 @@ def test_who_leaves_ends_a_check(store: Store, monkeypatch: pytest.MonkeyPatch) 
             assert b'{"type":"progress","done":1,"total":2}' in await reader.readuntil(b"}\n")
         await ended.wait()
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_a_chore_that_fails_on_the_way_ends_in_a_line(
@@ -244,7 +232,7 @@ def test_a_chore_that_fails_on_the_way_ends_in_a_line(
             assert b'"message": "the disk is gone"' in rest
             assert b'"code": "store_error"' in rest
 
-    run(store, test)
+    run(test, upkeep=Upkeep(store))
 
 
 def test_a_check_that_is_left_ends_at_its_next_report(store: Store) -> None:

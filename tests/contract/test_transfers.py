@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,24 +30,12 @@ from runner.service import (
 )
 from runner.transfer.search import Offer
 from tests.support.fake_engine import stored
-from tests.support.fake_service import JSON_FIELD, Answer, Site, render_request, serving
+from tests.support.fake_service import JSON_FIELD, Site, lines, render_request, run
 from tests.support.fake_transfers import HANG
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 JSON = "Accept: application/json"
 MIB = 1024 * 1024
-
-
-def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with serving(**options) as site, asyncio.timeout(20):
-            await test(site)
-
-    asyncio.run(main())
-
-
-def lines(answer: Answer) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in answer.body.splitlines()]
 
 
 def planned(done_bytes: int = 0) -> Planned:

@@ -381,3 +381,18 @@ async def serving(
         await responses.close()
         await transfers.close()
         await engines.close(0)
+
+
+def run(test: Callable[[Site], Awaitable[None]], **options: Any) -> None:
+    """Run a test against a server that :func:`serving` starts with these options."""
+
+    async def main() -> None:
+        async with serving(**options) as site, asyncio.timeout(20):
+            await test(site)
+
+    asyncio.run(main())
+
+
+def lines(answer: Answer) -> list[Any]:
+    """Read an answer of one JSON value a line."""
+    return [json.loads(line) for line in answer.body.splitlines()]
