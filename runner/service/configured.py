@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +11,11 @@ import msgspec
 
 from runner.errors import Kind, RunnerError
 from runner.service.options import Options, Origin
+from runner.service.records import read_record
 from runner.store.layout import write_whole
 
 FORMAT = 1
-MAX_FILE_BYTES = 64 * 1024
 MAX_RECORDS = 10_000
-
-LOG = logging.getLogger(__name__)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,12 +75,5 @@ class Configured:
 
 
 def _read(path: Path) -> Record | None:
-    try:
-        with path.open("rb") as file:
-            record = msgspec.json.decode(file.read(MAX_FILE_BYTES), type=Record)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        LOG.warning("%s cannot be used: %s", path, error)
-        return None
-    return record if record.format == FORMAT else None
+    record = read_record(path, Record)
+    return record if record is not None and record.format == FORMAT else None

@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
+from runner.service.records import read_record
 from runner.store.layout import write_whole
 from runner.wire.messages import EngineWishes, Measured, Tuned, TunedSettings
 
 FORMAT = 1
 WORTH_RELOADING = 1.1  # a gain for which a loaded model gives up its cached prefixes
-MAX_FILE_BYTES = 64 * 1024
 # Any other wish has settings of its own, also one that nobody thought of here.
 NOT_STEERING = (
     "context_size",
@@ -82,14 +82,8 @@ class Tuning:
             LOG.warning("the measured settings are not kept: %s", error)
 
     def _read(self, model_id: str, wishes: EngineWishes) -> Record | None:
-        path = self._path(model_id, wishes)
-        try:
-            with path.open("rb") as file:
-                record = msgspec.json.decode(file.read(MAX_FILE_BYTES), type=Record)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            LOG.warning("%s cannot be used: %s", path, error)
+        record = read_record(self._path(model_id, wishes), Record)
+        if record is None:
             return None
         # A file that was copied or edited must not speak for another machine.
         named = (record.format, record.model, record.machine, record.wishes)
