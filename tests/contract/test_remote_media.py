@@ -42,8 +42,8 @@ ASKED = [
     ("/apply-template", chat(URL), "messages[0].content[0]"),
     ("/v1/messages", message(URL), "messages[0].content[0].source"),
     ("/v1/messages/count_tokens", message(URL), "messages[0].content[0].source"),
-    ("/v1/responses", response(URL), "messages[0].content[0]"),
-    ("/v1/responses/input_tokens", response(URL), "messages[0].content[0]"),
+    ("/v1/responses", response(URL), "input[0].content[0]"),
+    ("/v1/responses/input_tokens", response(URL), "input[0].content[0]"),
 ]
 
 
