@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import msgspec
 
 from runner.api.anthropic import messages, tools
 from runner.api.anthropic.typed import TYPE, Typed, note_rest, one
@@ -27,8 +24,9 @@ from runner.api.fields import (
 )
 from runner.api.openai import generation, media, structure
 from runner.api.openai.messages import Message
+from runner.api.openai.translated import prompt_of
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import ChatPrompt, Sampling
+from runner.wire.messages import Sampling
 
 MAX_TOKENS = integer(
     "max_tokens",
@@ -118,21 +116,9 @@ def parse(body: dict[str, Any]) -> MessagesRequest:
     asked = tools.parse(fields, ignored)
     effort, json_schema = _parse_output(fields.take(OUTPUT_CONFIG), ignored)
     thinks, budget, shows = _parse_thinking(fields.take(THINKING), ignored)
-    continues = conversation[-1]["role"] == "assistant"
     return MessagesRequest(
         model=fields.take(generation.MODEL),
-        prompt=ChatPrompt(
-            messages_json=msgspec.json.encode(conversation).decode(),
-            add_generation_prompt=not continues,
-            continue_final_message=continues,
-            tools_json=asked.tools_json,
-            tool_choice=asked.choice,
-            tool_name=asked.name,
-            parallel_tool_calls=asked.parallel,
-            enable_thinking=thinks,
-            reasoning_budget=budget,
-            template_kwargs_json=json.dumps({"reasoning_effort": effort} if effort else {}),
-        ),
+        prompt=prompt_of(conversation, asked, thinks=thinks, effort=effort, budget=budget),
         sampling=Sampling(
             temperature=fields.take(TEMPERATURE),
             top_p=fields.take(TOP_P),

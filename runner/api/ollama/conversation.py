@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from runner.api.fields import (
     Field,
     Fields,
@@ -27,7 +25,7 @@ from runner.api.fields import (
     text,
 )
 from runner.api.openai.tools import Tools
-from runner.api.openai.translated import read
+from runner.api.openai.translated import prompt_of, read
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 
@@ -93,22 +91,15 @@ def chat_prompt(
 ) -> ChatPrompt:
     """Return what the model is asked; a last message of the assistant is gone on with."""
     last = conversation[-1]
-    continues = last["role"] == "assistant"
-    if continues and "tool_calls" in last:
+    if last["role"] == "assistant" and "tool_calls" in last:
         param = f"messages[{len(conversation) - 1}].tool_calls"
         message = f"{param}: a message with tool calls cannot be continued"
         raise RunnerError(Kind.INVALID_REQUEST, message, param=param)
-    effort = {"reasoning_effort": think} if isinstance(think, str) else {}
-    return ChatPrompt(
-        messages_json=msgspec.json.encode(conversation).decode(),
-        add_generation_prompt=not continues,
-        continue_final_message=continues,
-        tools_json=asked.tools_json,
-        tool_choice=asked.choice,
-        tool_name=asked.name,
-        parallel_tool_calls=asked.parallel,
-        enable_thinking=None if think is None else think is not False,
-        template_kwargs_json=json.dumps(effort),
+    return prompt_of(
+        conversation,
+        asked,
+        thinks=None if think is None else think is not False,
+        effort=think if isinstance(think, str) else None,
     )
 
 
