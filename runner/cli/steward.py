@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import runner
-from runner.cli import launch
+from runner.cli import background
 from runner.cli.console import Console
 from runner.cli.endpoint import read_state
 from runner.cli.service import STOP_S, Argv, Program, Service, launchd, systemd
@@ -62,7 +62,7 @@ def start(console: Console) -> None:
     service = find_service(console)
     if service.is_installed:
         _obey(service.start)
-    remote = launch.reach(console, None)
+    remote = background.reach(console, None)
     console.say(f"The server runs at {remote.endpoint}.")
 
 

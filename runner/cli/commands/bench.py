@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from runner.cli.background import reach
 from runner.cli.chat import PATH, Answer, Conversation
 from runner.cli.console import Console
-from runner.cli.launch import reach
 from runner.cli.output import one_line, render_json, render_table
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting

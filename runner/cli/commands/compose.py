@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from runner.cli.background import reach
 from runner.cli.commands.pull import pull
 from runner.cli.console import Console
 from runner.cli.display import Display, PlainLines
 from runner.cli.endpoint import container_address, explicit_endpoint, find_endpoints, tcp_address
-from runner.cli.launch import reach
 from runner.cli.output import one_line
 from runner.cli.parser import add_host
 from runner.cli.remote import Remote, model_path

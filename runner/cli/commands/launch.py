@@ -9,9 +9,9 @@ import shlex
 import shutil
 
 from runner.cli.apps import APPS, KEY, App, Options, Plan, Server
+from runner.cli.background import reach
 from runner.cli.console import Console
 from runner.cli.endpoint import Endpoint, container_address, find_endpoints, tcp_address
-from runner.cli.launch import reach
 from runner.cli.output import render_table
 from runner.cli.parser import add_host
 from runner.cli.remote import API_KEY_VARIABLE

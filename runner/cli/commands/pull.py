@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from runner.cli.background import reach
 from runner.cli.console import Console
 from runner.cli.display import Display, open_display
-from runner.cli.launch import reach
 from runner.cli.output import printable
 from runner.cli.parser import add_host
 from runner.cli.remote import Remote

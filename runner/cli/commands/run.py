@@ -11,13 +11,13 @@ from typing import Any
 
 from runner.cli.answer_page import COLORS, View, is_styled
 from runner.cli.attachments import Content, append
+from runner.cli.background import reach
 from runner.cli.chat import PATH, Conversation
 from runner.cli.commands.package import package
 from runner.cli.commands.pull import pull
 from runner.cli.console import Console
 from runner.cli.display import open_display
 from runner.cli.editor import open_editor
-from runner.cli.launch import reach
 from runner.cli.output import printable
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting

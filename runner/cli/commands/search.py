@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from runner.cli.background import reach
 from runner.cli.console import Console
-from runner.cli.launch import reach
 from runner.cli.output import decimal_size, printable, render_json, render_table
 from runner.cli.parser import add_host
 from runner.cli.progress import waiting

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from runner.cli.background import reach
 from runner.cli.endpoint import Endpoint
-from runner.cli.launch import reach
 from runner.cli.remote import NoDaemon
 from runner.errors import Kind, RunnerError
 from tests.support.console import FakeRemote, make_console
@@ -32,7 +32,7 @@ def test_a_daemon_is_not_started_for_another_machine() -> None:
 
 
 def test_a_daemon_that_is_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.cli.launch.POLL_S", 0)
+    monkeypatch.setattr("runner.cli.background.POLL_S", 0)
     starting = RunnerError(Kind.UNAVAILABLE, "not ready")
 
     class Starting(FakeRemote):
@@ -46,8 +46,8 @@ def test_a_daemon_that_is_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_daemon_that_does_not_become_ready_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.cli.launch.POLL_S", 0)
-    monkeypatch.setattr("runner.cli.launch.READY_S", 0.05)
+    monkeypatch.setattr("runner.cli.background.POLL_S", 0)
+    monkeypatch.setattr("runner.cli.background.READY_S", 0.05)
     gone = RunnerError(Kind.UNAVAILABLE, "the store cannot be read", hint="mount its disk")
     with pytest.raises(RunnerError) as caught:
         reach(make_console(FakeRemote({READY: gone})), None)
