@@ -16,7 +16,9 @@ QUESTION = "What is the capital of France? Answer in one short sentence."
 
 def chat_model(daemon: Daemon, **members: Any) -> Any:
     """Return LangChain's model of our server."""
-    langchain = pytest.importorskip("langchain_openai", reason="pip install langchain-openai")
+    langchain = pytest.importorskip(
+        "langchain_openai", reason="not installed: make test installs langchain-openai"
+    )
     settings = {"max_tokens": 24, "temperature": 0, "max_retries": 0, "stream_usage": True}
     return langchain.ChatOpenAI(
         model=MODEL, base_url=f"{daemon.url}/v1", api_key="any", **(settings | members)
@@ -55,8 +57,12 @@ def test_langchain_gets_what_its_schema_says(daemon: Daemon) -> None:
 
 
 def test_a_graph_calls_a_tool_and_comes_to_an_answer(daemon: Daemon) -> None:
-    graphs = pytest.importorskip("langgraph.graph", reason="pip install langgraph")
-    prebuilt = pytest.importorskip("langgraph.prebuilt", reason="pip install langgraph")
+    graphs = pytest.importorskip(
+        "langgraph.graph", reason="not installed: make test installs langgraph"
+    )
+    prebuilt = pytest.importorskip(
+        "langgraph.prebuilt", reason="not installed: make test installs langgraph"
+    )
     model = chat_model(daemon, max_tokens=60)
     asked: list[str] = []
 

@@ -68,14 +68,16 @@ def test_a_tool_is_called_with_arguments_that_fit(server: Daemon) -> None:
 
 
 def test_langchain_streams_and_fills_a_class(server: Daemon) -> None:
-    pytest.importorskip("langchain_openai", reason="needs pip install langchain-openai")
+    pytest.importorskip(
+        "langchain_openai", reason="not installed: make test installs langchain-openai"
+    )
     *text, filled = run_python(server, "langchain_chat.py").splitlines()
     assert "".join(text).strip()
     assert re.fullmatch(r"name='.*' country='.*' is_capital=(True|False)", filled)
 
 
 def test_the_agent_calls_its_tool_and_then_answers(server: Daemon) -> None:
-    pytest.importorskip("langgraph", reason="needs pip install langgraph langchain-openai")
+    pytest.importorskip("langgraph", reason="not installed: make test installs langgraph")
     printed = run_python(server, "langgraph_agent.py")
     human, calls, result, answer = (
         printed.index(title) for title in ("Human Message", "Tool Calls:", "Tool Message", "Ai")
@@ -122,7 +124,7 @@ print([(message.name, message.markdown[0].value) for message in app.chat_message
 
 
 def test_the_streamlit_app_chats(server: Daemon) -> None:
-    pytest.importorskip("streamlit", reason="needs pip install streamlit")
+    pytest.importorskip("streamlit", reason="Streamlit is not installed: pip install streamlit")
     app = EXAMPLES / "streamlit" / "app.py"
     printed = run(
         server,

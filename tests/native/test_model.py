@@ -107,7 +107,7 @@ def test_the_log_is_kept_for_us_and_nothing_is_printed(
 def test_only_our_own_symbols_are_exported(library: Library) -> None:
     nm = shutil.which("nm")
     if nm is None or library.path.suffix != ".so":
-        pytest.skip("needs nm and an ELF library")
+        pytest.skip("nm is not installed (apt-get install binutils), or the library is no ELF file")
     listing = subprocess.run(
         [nm, "-D", "--defined-only", library.path], capture_output=True, text=True, check=True
     )

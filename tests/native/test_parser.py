@@ -27,7 +27,7 @@ PARSER_KEYS = ("format", "parser", "generation_prompt")
 def settings(model: Model) -> dict[str, Any]:
     """What a parser needs for a thinking model with one tool."""
     if not QWEN.exists():
-        pytest.skip("needs llama.cpp's sources in vendor/")
+        pytest.skip("llama.cpp's sources are not unpacked: python build_native.py")
     with Template(model, QWEN.read_text()) as template:
         rendered = template.apply({"messages": [{"role": "user", "content": "?"}], "tools": [TOOL]})
     return {key: rendered[key] for key in PARSER_KEYS}

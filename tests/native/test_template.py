@@ -90,7 +90,7 @@ def variations() -> list[dict[str, Any]]:
 def test_an_old_handle_renders_as_a_new_one(model: Model, name: str) -> None:
     path = TEMPLATES / name
     if not path.exists():
-        pytest.skip("needs llama.cpp's sources in vendor/")
+        pytest.skip("llama.cpp's sources are not unpacked: python build_native.py")
     source = path.read_text()
     with Template(model, source) as old:
         for request in variations() + variations()[::-1]:

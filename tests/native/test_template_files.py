@@ -111,7 +111,7 @@ def fresh(model: Model) -> Iterator[Any]:
 
 def test_the_files_are_there() -> None:
     if not FOLDER.exists():
-        pytest.skip("needs llama.cpp's sources in vendor/")
+        pytest.skip("llama.cpp's sources are not unpacked: python build_native.py")
     assert len(FILES) >= 70
 
 

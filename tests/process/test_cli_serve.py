@@ -181,7 +181,7 @@ def hand_over(listener: socket.socket, *flags: str) -> list[str]:
     return [sys.executable, "-c", program, "-m", "runner", "serve", *flags]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+@pytest.mark.skipif(sys.platform != "linux", reason="services are systemd's on Linux alone")
 def test_a_service_manager_opens_the_port_and_is_told_when_it_is_served(
     env: dict[str, str], home: Path
 ) -> None:
@@ -214,7 +214,7 @@ def test_a_service_manager_opens_the_port_and_is_told_when_it_is_served(
         assert (process.returncode, log) == (0, "")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+@pytest.mark.skipif(sys.platform != "linux", reason="services are systemd's on Linux alone")
 def test_an_open_port_of_a_service_manager_needs_a_key_too(env: dict[str, str]) -> None:
     with socket.create_server(("0.0.0.0", 0)) as opened:
         run = subprocess.run(

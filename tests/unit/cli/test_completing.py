@@ -64,7 +64,9 @@ def test_a_script_is_one_that_its_shell_reads(shell: str, tmp_path: Path) -> Non
     subprocess.run([program, "-n", str(tmp_path / "script")], check=True, timeout=20)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="apt-get install bash")
+@pytest.mark.skipif(
+    shutil.which("bash") is None, reason="bash is not installed: apt-get install bash"
+)
 @pytest.mark.parametrize(
     ("line", "replies"),
     [

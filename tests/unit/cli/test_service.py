@@ -24,7 +24,10 @@ def test_words_of_units_are_quoted() -> None:
     assert quote('a "b" 5% \\') == '"a \\"b\\" 5%% \\\\"'
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+@pytest.mark.skipif(
+    not shutil.which("systemd-analyze"),
+    reason="systemd-analyze is not installed: apt-get install systemd",
+)
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     program = Program(sys.executable, "/opt/100% ours")
     service = systemd(
@@ -83,7 +86,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+@pytest.mark.skipif(sys.platform != "linux", reason="services are systemd's on Linux alone")
 def test_a_service_is_installed_restarted_and_removed(tmp_path: Path, calls: Path) -> None:
     env = {"HOME": str(tmp_path)}
     units = tmp_path / ".config/systemd/user"
@@ -103,7 +106,7 @@ def test_a_service_is_installed_restarted_and_removed(tmp_path: Path, calls: Pat
     ]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="systemd's")
+@pytest.mark.skipif(sys.platform != "linux", reason="services are systemd's on Linux alone")
 def test_a_manager_that_fails_is_told_in_its_words(tmp_path: Path, calls: Path) -> None:
     program = tmp_path / "systemctl"
     program.write_text(SYSTEMCTL.format(log=calls, failing="enable"))

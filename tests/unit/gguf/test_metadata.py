@@ -245,7 +245,9 @@ def test_a_real_model_is_read_in_tens_of_milliseconds(mapped: mmap.mmap) -> None
 VOCABULARIES = sorted((ROOT / "vendor/llama.cpp/models").glob("ggml-vocab-*.gguf"))
 
 
-@pytest.mark.skipif(not VOCABULARIES, reason="the sources of llama.cpp are not unpacked")
+@pytest.mark.skipif(
+    not VOCABULARIES, reason="llama.cpp's sources are not unpacked: python build_native.py"
+)
 @pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem)
 def test_no_real_vocabulary_is_refused(path: Path) -> None:
     data = path.read_bytes()

@@ -35,7 +35,7 @@ def move(store: Store, target: Path) -> None:
 def other_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on another file system than the store's."""
     if not SHM.is_dir() or SHM.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is one file system only")
+        pytest.skip("this machine has one file system only: nothing can be moved to another")
     with tempfile.TemporaryDirectory(dir=SHM) as folder:
         yield Path(folder) / "models"
 
