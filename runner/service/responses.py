@@ -144,7 +144,11 @@ class ResponseStore:
         while wanted is not None:
             if len(chain) == MAX_CHAIN or size_bytes > MAX_CHAIN_BYTES:
                 raise RunnerError(
-                    Kind.INVALID_REQUEST, f"the conversation before {id} is too long to go on from"
+                    Kind.INVALID_REQUEST,
+                    f"the conversation before {id} is too long to go on from: at most {MAX_CHAIN} "
+                    f"responses of {MAX_CHAIN_BYTES} bytes together",
+                    hint="begin anew, with what still matters of it in input",
+                    param="previous_response_id",
                 )
             stored = writing.get(wanted)
             if stored is None or stored.owner != owner:
