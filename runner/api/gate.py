@@ -2,8 +2,8 @@
 
 Against DNS rebinding the ``Host`` must be one of ours; against pages of other sites the ``Origin``
 must be allowed and a body must be JSON or an archive (a form cannot send those without a
-preflight); keys give scopes. A client on the unix socket is trusted by the socket's mode: only its
-content type counts.
+preflight), or come from what is plainly no browser; keys give scopes. A client on the unix socket
+is trusted by the socket's mode: only its content type counts.
 """
 
 from __future__ import annotations
@@ -186,12 +186,24 @@ _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json")
 # Of bodies that are files. Like JSON's, no form and no fetch sends them without a preflight.
 _FILE_TYPES = frozenset({"application/x-tar", "application/octet-stream"})
 
+# What ``curl -d`` sends. Ollama's own documentation has its users do so, and Ollama never looks.
+_FORM_TYPE = "application/x-www-form-urlencoded"
+_OLLAMA_FOLDER = "/api/"
+
+# A page can send a body without a type (a Blob's may be empty) and a form without a preflight, but
+# not without its browser naming the page: Origin goes with every POST (Fetch, section 3.2), the
+# others with most requests. Programs that leave the type out send none of them.
+_BROWSER_FIELDS = ("origin", "referer", "cookie")
+_FETCH_METADATA = "sec-fetch-"
+
 
 def _check_content_type(request: http.Request) -> None:
     if request.method not in ("POST", "PUT", "PATCH") or not _has_body(request.headers):
         return
     types = request.headers.get_all("content-type")
     if len(types) == 1 and (_is_json(types[0]) or types[0].lower() in _FILE_TYPES):
+        return
+    if _may_lack_type(types, request.raw_path) and not _is_of_browser(request.headers):
         return
     got = repr(types[0]) if types else "none"
     raise RunnerError(
@@ -205,6 +217,18 @@ def _is_json(content_type: str) -> bool:
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = {part.replace('"', "") for part in parameters if part.startswith("charset=")}
     return bool(_JSON_TYPE.fullmatch(media_type)) and charsets <= {"charset=utf-8", "charset=utf8"}
+
+
+def _may_lack_type(types: list[str], path: str) -> bool:
+    """Whether a program that sends these types means JSON, as its like does elsewhere."""
+    return not types or (types == [_FORM_TYPE] and path.startswith(_OLLAMA_FOLDER))
+
+
+def _is_of_browser(headers: http.Headers) -> bool:
+    """Whether anything hints at a browser, so that a page may be behind the request."""
+    return any(
+        name in _BROWSER_FIELDS or name.startswith(_FETCH_METADATA) for name in headers.by_name
+    )
 
 
 def _has_body(headers: http.Headers) -> bool:

@@ -50,6 +50,19 @@ def test_a_chat_is_lines_of_json() -> None:
     run(test)
 
 
+def test_the_curl_lines_of_ollamas_documentation_run_as_they_are() -> None:
+    async def test(site: Site) -> None:
+        form = "Content-Type: application/x-www-form-urlencoded"  # as curl -d has it
+        body = json.dumps(asking("say Hello world", stream=False)).encode()
+        answer = await site.send("POST", "/api/chat", "User-Agent: curl/8.5.0", form, body=body)
+        assert answer.json["message"] == {"role": "assistant", "content": "Hello world"}
+        page = "Origin: http://localhost:3000"
+        refused = await site.send("POST", "/api/chat", page, form, body=body)
+        assert (refused.status, [*refused.json]) == (415, ["error"])
+
+    run(test)
+
+
 def test_a_whole_chat() -> None:
     async def test(site: Site) -> None:
         answer = await site.post("/api/chat", asking("say Hello world", stream=False))

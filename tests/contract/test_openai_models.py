@@ -155,6 +155,18 @@ def test_a_form_is_refused_before_it_is_read() -> None:
     run(test)
 
 
+def test_a_program_that_names_no_type_is_answered_and_a_page_is_not() -> None:
+    async def test(site: Site) -> None:
+        body = b'{"model": "a", "messages": [{"role": "user", "content": "Hi"}]}'
+        assert (await site.send("POST", "/v1/chat/completions", body=body)).status == 200
+        # new Blob([text]) of a page has no type, and fetch then sends none.
+        for field in ("Origin: http://localhost:3000", "Sec-Fetch-Site: same-site", "Cookie: a=b"):
+            answer = await site.send("POST", "/v1/chat/completions", field, body=body)
+            assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+
+    run(test)
+
+
 def test_a_page_of_this_machine_may_read_answers_and_errors() -> None:
     async def test(site: Site) -> None:
         origin = "http://localhost:3000"

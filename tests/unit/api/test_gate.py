@@ -233,10 +233,63 @@ def test_a_body_of_another_type_is_refused_with_the_remedy(content_type: str) ->
     assert "-H 'Content-Type: application/json'" in (error.hint or "")
 
 
-def test_a_body_without_a_type_is_refused() -> None:
-    assert refusal(post()).kind is Kind.UNSUPPORTED_MEDIA_TYPE
-    chunked = head("POST", "/", ("Transfer-Encoding", "chunked"))
-    assert refusal(chunked).kind is Kind.UNSUPPORTED_MEDIA_TYPE
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+# Each alone is what a browser might send where it sends nothing else.
+OF_BROWSERS = [
+    ("Origin", "http://localhost:3000"),
+    ("Sec-Fetch-Site", "cross-site"),
+    ("sec-fetch-mode", "no-cors"),
+    ("SEC-FETCH-DEST", "empty"),
+    ("Referer", "http://localhost:12434/"),
+    ("Referer", ""),
+    ("Cookie", "a=b"),
+]
+
+
+def test_a_program_may_leave_the_type_out() -> None:
+    decide(post(), OPEN, at="127.0.0.1")
+    decide(head("POST", "/", ("Transfer-Encoding", "chunked")), OPEN, at="127.0.0.1")
+    decide(post(target="/api/chat"), OPEN, at="")
+
+
+@pytest.mark.parametrize("field", OF_BROWSERS)
+def test_a_page_may_not_leave_the_type_out(field: tuple[str, str]) -> None:
+    assert refusal(post(field)).kind is Kind.UNSUPPORTED_MEDIA_TYPE
+    assert refusal(post(field, target="/api/chat")).kind is Kind.UNSUPPORTED_MEDIA_TYPE
+
+
+def test_the_lines_of_ollamas_documentation_run_as_they_are() -> None:
+    decide(post(FORM, target="/api/generate"), OPEN, at="127.0.0.1")
+    decide(post(FORM, target="/api/create?x"), OPEN, at="127.0.0.1")
+
+
+@pytest.mark.parametrize("field", OF_BROWSERS)
+def test_a_pages_form_is_refused_there_too(field: tuple[str, str]) -> None:
+    assert refusal(post(FORM, field, target="/api/generate")).kind is Kind.UNSUPPORTED_MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/apix/chat", "/api", "//api/chat", "/v1/api/chat", "/models/create", "/%61pi/x"],
+)
+def test_a_form_is_refused_everywhere_else(target: str) -> None:
+    assert refusal(post(FORM, target=target)).kind is Kind.UNSUPPORTED_MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        [("Content-Type", "text/plain")],
+        [("Content-Type", "")],
+        [("Content-Type", "multipart/form-data; boundary=x")],
+        [("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")],
+        [FORM, FORM],
+        [FORM, JSON],
+        [JSON, JSON],
+    ],
+)
+def test_other_types_are_refused_on_ollamas_paths_too(types: list[tuple[str, str]]) -> None:
+    assert refusal(post(*types, target="/api/chat")).kind is Kind.UNSUPPORTED_MEDIA_TYPE
 
 
 def test_a_request_without_a_body_needs_no_type() -> None:
