@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from runner import http
-from runner.api import faults
+from runner.api import faults, keep_alive
 from runner.api.call import Call, EventStream, while_wanted
 from runner.api.choosing import (
     Choice,
@@ -25,6 +25,7 @@ from runner.api.choosing import (
     ignored_header,
     relay,
 )
+from runner.api.faults import Header
 from runner.errors import Kind, RunnerError
 from runner.service import Engines, Lease
 from runner.wire.messages import Ended, Sampling, Submit
@@ -32,7 +33,7 @@ from runner.wire.messages import Ended, Sampling, Submit
 C = TypeVar("C", bound=Choice)
 
 
-class Asked(Protocol):
+class Asked(keep_alive.Asked, Protocol):
     """A parsed request, whatever dialect it came in."""
 
     @property
@@ -46,10 +47,6 @@ class Asked(Protocol):
     @property
     def stream(self) -> bool:
         """Whether the answer is sent as it comes."""
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Names of fields that had no effect."""
 
     def submits(self, *, client: str) -> list[Submit]:
         """Return what the engine is asked: one for each choice."""
@@ -93,16 +90,12 @@ class Answering:
         call: Call,
         asked: Asked,
         begin: Callable[[Lease], Awaitable[Answer[C]]],
-        *,
-        keep_alive_s: float | None = None,
     ) -> None:
-        """Answer one request; ``begin`` is called when its model is there.
-
-        ``keep_alive_s`` is how long it stays there afterwards; None: as it would anyway.
-        """
+        """Answer one request; ``begin`` is called when its model is there."""
+        keep_alive_s, ignored = keep_alive.permitted(asked, call.allowed)
         leasing = partial(self._engines.lease, asked.model, keep_alive_s=keep_alive_s)
         if asked.stream:
-            await self._stream(call, asked, begin, leasing)
+            await self._stream(call, asked, begin, leasing, ignored_header(ignored))
             return
         async with while_wanted(call.exchange), await leasing() as lease:
             check_model(asked.model, asked.sampling, lease.ready)
@@ -112,7 +105,7 @@ class Answering:
                 return await fold(completion, answer.choice())
 
             made = await each(lease, asked.submits(client=call.client), make)
-        headers = [faults.JSON_TYPE, *ignored_header(asked.ignored)]
+        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
         await call.reply(answer.whole(made), headers=headers)
 
     async def _stream(
@@ -121,14 +114,12 @@ class Answering:
         asked: Asked,
         begin: Callable[[Lease], Awaitable[Answer[C]]],
         leasing: Callable[[], Awaitable[Lease]],
+        headers: Sequence[Header],
     ) -> None:
         """Tell an answer as it comes; an error that comes before the head is raised."""
         form = self._form
         events = EventStream(
-            call,
-            ignored_header(asked.ignored),
-            content_type=form.content_type,
-            heartbeat=form.heartbeat,
+            call, headers, content_type=form.content_type, heartbeat=form.heartbeat
         )
         try:
             async with while_wanted(call.exchange), events.opened_after(self._patience_s):

@@ -98,6 +98,17 @@ def test_it_may_change_nothing(
     assert (status, answer["error"]["code"]) == (403, "forbidden")
 
 
+def test_it_neither_pins_a_model_nor_unloads_it(network: Network, server: Daemon) -> None:
+    question = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+    asked = {**question, "stream": False, "keep_alive": -1, "options": {"num_predict": 1}}
+    status, _ = ask(network, server, "POST", "/api/chat", asked)
+    [row] = server.running()
+    assert (status, row["keep_alive"]) == (200, "5m0s")
+    unloading = {"model": MODEL, "keep_alive": 0}
+    assert ask(network, server, "POST", "/api/generate", unloading)[0] == 403
+    assert len(server.running()) == 1
+
+
 def test_status_tells_compose_where_containers_reach_us(network: Network, server: Daemon) -> None:
     line = [sys.executable, "-m", "runner", "status", "--json"]
     env = environment(server.home, MODEL_RUNNER_HOST=server.url)

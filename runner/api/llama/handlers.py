@@ -110,7 +110,7 @@ class Llama:
         async def begin(_: Lease) -> render.Answer:
             return render.Answer(request.model, request.sampling)
 
-        await self._answering.give(call, request, begin, keep_alive_s=request.keep_alive_s)
+        await self._answering.give(call, request, begin)
 
     async def props(self, call: Call) -> None:
         """Tell of a model in memory; nothing is loaded for that."""

@@ -13,7 +13,7 @@ from runner.api import faults
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.choosing import ignored_header
 from runner.api.fields import Field, Fields, Shape, as_text, boolean, integer, refuse, text
-from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.keep_alive import KEEP_ALIVE, permitted
 from runner.api.keys import Scope
 from runner.api.ollama import options
 from runner.api.ollama.names import MODEL, NAME, take_model
@@ -143,7 +143,7 @@ class Embeddings:
         if isinstance(asked, Keeping):
             await keep(asked, call, self._engines, self._catalogue)
         else:
-            async with while_wanted(call.exchange), await self._lease(asked) as lease:
+            async with while_wanted(call.exchange), await self._lease(call, asked) as lease:
                 load_ns = timing.elapsed_ns()
                 pooled = await _embed(lease, asked)
         durations_ns = {"total_duration": timing.elapsed_ns(), "load_duration": load_ns}
@@ -156,16 +156,18 @@ class Embeddings:
         if isinstance(asked, Keeping):
             await keep(asked, call, self._engines, self._catalogue)
         else:
-            async with while_wanted(call.exchange), await self._lease(asked) as lease:
+            async with while_wanted(call.exchange), await self._lease(call, asked) as lease:
                 pooled = await _embed(lease, asked)
         await _reply(call, asked, render_embeddings(pooled))
 
-    async def _lease(self, asked: EmbedRequest) -> Lease:
-        return await self._engines.lease(asked.model, keep_alive_s=asked.keep_alive_s)
+    async def _lease(self, call: Call, asked: EmbedRequest) -> Lease:
+        keep_alive_s, _ = permitted(asked, call.allowed)
+        return await self._engines.lease(asked.model, keep_alive_s=keep_alive_s)
 
 
 async def _reply(call: Call, asked: EmbedRequest | Keeping, body: bytes) -> None:
-    await call.reply(body, headers=[faults.JSON_TYPE, *ignored_header(asked.ignored)])
+    _, ignored = permitted(asked, call.allowed)
+    await call.reply(body, headers=[faults.JSON_TYPE, *ignored_header(ignored)])
 
 
 async def _embed(lease: Lease, asked: EmbedRequest) -> Pooled:

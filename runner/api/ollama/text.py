@@ -9,6 +9,7 @@ from runner.api.answering import Answering, Form
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.choosing import ignored_header
 from runner.api.faults import JSON_TYPE
+from runner.api.keep_alive import permitted
 from runner.api.keys import Scope
 from runner.api.ollama import faults, render
 from runner.api.ollama.parse import (
@@ -62,26 +63,32 @@ class Text:
             is_loaded = asked.keep_alive_s != 0
             said = members(render.NOTHING)
             body = render.kept(asked.model, said, is_loaded=is_loaded, now=timing.now())
-            await call.reply(body, headers=[JSON_TYPE, *ignored_header(asked.ignored)])
+            _, ignored = permitted(asked, call.allowed)
+            await call.reply(body, headers=[JSON_TYPE, *ignored_header(ignored)])
             return
 
         async def begin(lease: Lease) -> render.Answer:
             asked.options.check_context(lease.ready)
             return render.Answer(asked.model, members, timing, timing.elapsed_ns())
 
-        await self._answering.give(call, asked, begin, keep_alive_s=asked.keep_alive_s)
+        await self._answering.give(call, asked, begin)
 
 
 async def keep(asked: Keeping, call: Call, engines: Engines, catalogue: Catalogue) -> None:
-    """Load the model, or with 0 seconds unload it: a busy one when it falls idle."""
+    """Load the model, or with 0 seconds unload it: a busy one when it falls idle.
+
+    Raises FORBIDDEN for who may not unload: that is all it asks for, so it cannot be ignored.
+    """
     if asked.keep_alive_s == 0:
+        call.allowed.require(Scope.MANAGE)
         id = str((await catalogue.resolve(asked.model)).id)
         await engines.unload([id])
         if all(running.id != id for running in engines.running()):
             return
+    keep_alive_s, _ = permitted(asked, call.allowed)
     async with (
         while_wanted(call.exchange),
-        await engines.lease(asked.model, keep_alive_s=asked.keep_alive_s),
+        await engines.lease(asked.model, keep_alive_s=keep_alive_s),
     ):
         pass
 

@@ -48,4 +48,4 @@ class Chat:
                 wants_logprobs=request.sampling.top_logprobs is not None,
             )
 
-        await self._answering.give(call, request, begin, keep_alive_s=request.keep_alive_s)
+        await self._answering.give(call, request, begin)

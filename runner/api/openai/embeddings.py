@@ -23,7 +23,7 @@ from runner.api.fields import (
     refuse,
     word,
 )
-from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.keep_alive import KEEP_ALIVE, permitted
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
 from runner.api.openai.preloading import preloading
@@ -64,14 +64,15 @@ class Embeddings:
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
         request = await call.read(parse)
+        keep_alive_s, ignored = permitted(request, call.allowed)
         pooled = await pooling.pool(
-            self._engines, call, request.model, request.embed, keep_alive_s=request.keep_alive_s
+            self._engines, call, request.model, request.embed, keep_alive_s=keep_alive_s
         )
         if len(pooled.values) <= INLINE_BYTES:
             body = render(request, pooled)
         else:
             body = await asyncio.to_thread(render, request, pooled)
-        headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
+        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
         await call.reply(body, headers=headers)
 
 

@@ -55,7 +55,7 @@ class Completions:
                 include_usage=request.include_usage,
             )
 
-        await self._answering.give(call, request, begin, keep_alive_s=request.keep_alive_s)
+        await self._answering.give(call, request, begin)
 
 
 async def _echoes(lease: Lease, request: CompletionRequest) -> list[str]:

@@ -93,7 +93,7 @@ class Responses:
             return answer
 
         try:
-            await answering.give(call, asked, begin, keep_alive_s=asked.keep_alive_s)
+            await answering.give(call, asked, begin)
         except RunnerError as error:
             raise named(error) from None
 
