@@ -79,11 +79,19 @@ export async function* jsonLines(answer) {
   }
 }
 
-/** Read OpenAI's Server-Sent Events up to `[DONE]`; an error among them is raised. */
-export async function* events(answer) {
+/** Read Server-Sent Events: {event, data}, each with one line of data, as our server writes them. */
+export async function* serverEvents(answer) {
+  let event = "message";
   for await (const line of lines(answer)) {
-    if (!line.startsWith("data:")) continue;
-    const data = line.slice(5).trim();
+    if (line.startsWith("event:")) event = line.slice(6).trim();
+    if (line.startsWith("data:")) yield { event, data: line.slice(5).trim() };
+    if (!line) event = "message";
+  }
+}
+
+/** Read the events of an OpenAI stream up to `[DONE]`; an error among them is raised. */
+export async function* events(answer) {
+  for await (const { data } of serverEvents(answer)) {
     if (data === "[DONE]") return;
     const event = JSON.parse(data);
     if (event.error) throw new ApiError(event.error.message, 500);

@@ -35,7 +35,9 @@ export function tell(title, ...content) {
   ], "wide");
 }
 
-function open(content, className = "") {
+/** Show a dialog: `content(close)` gives its nodes, a `h2` among them; returns what it is closed with,
+ *  null where the user leaves it. */
+export function open(content, className = "") {
   return new Promise((resolve) => {
     const dialog = el("dialog", { className });
     const close = (value) => {

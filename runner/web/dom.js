@@ -23,6 +23,25 @@ export function button(label, onClick, properties = {}) {
   return el("button", { type: "button", ...properties, on: { click: onClick } }, label);
 }
 
+/** A control under its label, with what there is to know of it. */
+export function field(label, control, hint = "", className = "") {
+  const told = hint && el("p", { id: `${control.id}-hint`, className: "faint" }, hint);
+  if (told) control.setAttribute("aria-describedby", told.id);
+  return el("div", { className }, el("label", { for: control.id }, label), control, told || null);
+}
+
+/** A choice of one of some; `options` holds [value, label]. */
+export function select(properties, options) {
+  return el("select", properties, options.map(([value, label]) => el("option", { value }, label)));
+}
+
+/** Put other nodes in a place; what has the keyboard's focus keeps it, if it has a `data-does`. */
+export function redraw(place, nodes) {
+  const focused = place.contains(document.activeElement) && document.activeElement.dataset.does;
+  place.replaceChildren(...nodes);
+  if (focused) place.querySelector(`[data-does="${CSS.escape(focused)}"]`)?.focus();
+}
+
 /** Copy text, and say so on the button for a moment. */
 export async function copy(text, pressed) {
   const label = pressed.textContent;

@@ -1,22 +1,28 @@
-// The Machine view: the engine, what is loaded and how it does, the disk, the log.
+// The Machine view: what is loaded and how it does, the engine, the last requests, the log.
 import { ask, askJson, lines } from "./api.js";
-import { el } from "./dom.js";
-import { bytes, count, duration, shortName } from "./format.js";
+import { el, redraw } from "./dom.js";
+import { bytes } from "./format.js";
+import { loadedCard } from "./loaded.js";
+import { Requests } from "./requests.js";
 import { subscribe } from "./state.js";
 
 const LOG_LINES = 300;
+const OWN = /runner\.access .*"GET \/(v1\/models|engines\/ps) /; // what this page asks all the time
+const BROWSER = / "Mozilla\/[^"]*"$/;
 
 export class Machine {
   #facts = el("dl", { className: "pairs" });
-  #loaded = el("div", {});
+  #loaded = el("div", { className: "cards" });
+  #requests = new Requests();
   #log = el("pre", { className: "tail", tabIndex: 0, role: "region", "aria-label": "Last lines of the log" });
   #following = null;
 
   constructor() {
     this.element = el("div", { className: "page" },
       el("h1", {}, "Machine"),
-      el("section", { "aria-labelledby": "engine" }, el("h2", { id: "engine" }, "Engine"), this.#facts),
       el("section", { "aria-labelledby": "loaded" }, el("h2", { id: "loaded" }, "In memory"), this.#loaded),
+      el("section", { "aria-labelledby": "engine" }, el("h2", { id: "engine" }, "Engine"), this.#facts),
+      el("section", { "aria-labelledby": "requests" }, el("h2", { id: "requests" }, "Requests"), this.#requests.element),
       el("section", { "aria-labelledby": "log" }, el("h2", { id: "log" }, "Log"), this.#log));
     subscribe(({ running }) => this.#showLoaded(running));
   }
@@ -25,6 +31,7 @@ export class Machine {
   seen(isSeen) {
     this.#following?.abort();
     this.#following = null;
+    this.#requests.seen(isSeen);
     if (!isSeen) return;
     this.#following = new AbortController();
     const { signal } = this.#following;
@@ -44,13 +51,8 @@ export class Machine {
   }
 
   #showLoaded(running) {
-    if (!running.length) {
-      this.#loaded.replaceChildren(el("p", { className: "faint" }, "No model is loaded. The first question to one loads it."));
-      return;
-    }
-    this.#loaded.replaceChildren(...running.map((row) => el("article", { className: "card" },
-      el("h3", { className: "name" }, shortName(row.tags[0] ?? row.model_name)),
-      el("dl", { className: "pairs" }, Object.entries(loadedFacts(row)).flatMap(pair)))));
+    const cards = running.map(loadedCard);
+    redraw(this.#loaded, cards.length ? cards : [el("p", { className: "empty" }, "No model is loaded. The first question to one loads it.")]);
   }
 
   async #follow(signal) {
@@ -59,7 +61,8 @@ export class Machine {
     let tail = [];
     let isDrawn = true;
     for await (const line of lines(answer)) {
-      tail = [...tail.slice(1 - LOG_LINES), line];
+      if (OWN.test(line)) continue;
+      tail = [...tail.slice(1 - LOG_LINES), line.replace(BROWSER, "")];
       if (!isDrawn) continue;
       isDrawn = false;
       setTimeout(() => {
@@ -77,22 +80,4 @@ function show(place, error) {
 
 function pair([name, value]) {
   return [el("dt", {}, name), el("dd", {}, value)];
-}
-
-function loadedFacts(row) {
-  if (row.loading) return { State: `loading, ${Math.round(row.fraction * 100)} %` };
-  const told = {
-    State: row.running ? `answering ${count(row.running)}` : "idle",
-    Waiting: count(row.waiting),
-  };
-  if (row.memory_bytes) told.Memory = bytes(row.memory_bytes);
-  if (row.devices) told.Devices = row.devices.join(", ");
-  if (row.threads) told.Threads = count(row.threads);
-  if (row.settings) told.Context = `${count(row.settings.context_size)} tokens, ${count(row.settings.parallel)} at once`;
-  if (row.cells_total) told["KV cache"] = `${count(row.cells_used)} of ${count(row.cells_total)} cells`;
-  if (row.completion_tokens !== undefined) {
-    told["Since it was loaded"] = `${count(row.prompt_tokens)} prompt tokens (${count(row.cached_tokens)} from cache), ${count(row.completion_tokens)} written`;
-  }
-  if (row.expires_at) told.Unloads = `in ${duration((new Date(row.expires_at) - Date.now()) / 1000)} unless it is used`;
-  return told;
 }

@@ -1,11 +1,13 @@
 // The Models view: what is stored, what comes, what can be had.
 import { ask, askJson } from "./api.js";
 import { confirm, tell } from "./dialogs.js";
-import { button, el } from "./dom.js";
+import { button, el, redraw } from "./dom.js";
 import { bytes, count, shortName } from "./format.js";
+import { badge, change, unload } from "./loaded.js";
 import { notify, report } from "./notices.js";
 import { Pulls } from "./pulls.js";
 import { Search } from "./search.js";
+import { ORIGINS } from "./settings.js";
 import { refresh, runningRow, subscribe } from "./state.js";
 
 const EXAMPLES = ["ai/smollm2", "ai/gemma3", "ai/qwen3"];
@@ -39,14 +41,12 @@ export class Models {
 
   #show({ models, running, online, error }) {
     const rows = models.map((model) => ({ model, row: runningRow(model.id) }));
-    const key = JSON.stringify([rows.map(({ model, row }) => [model.id, row?.loading, row?.fraction, row?.memory_bytes]), online && !error]);
-    if (key === this.#shown) return; // a redrawn list would lose the keyboard's focus
+    const key = JSON.stringify([rows.map(({ model, row }) => [model.id, badge(row).textContent]), online && !error]);
+    if (key === this.#shown) return;
     this.#shown = key;
-    const focused = document.activeElement?.dataset?.does;
     this.#sum.textContent = models.length ? `${count(models.length)} ${models.length === 1 ? "model" : "models"}, ${bytes(models.reduce((sum, one) => sum + one.meta.size, 0))}` : "";
-    this.#list.replaceChildren(...rows.map(({ model, row }) => this.#card(model, row)));
+    redraw(this.#list, rows.map(({ model, row }) => this.#card(model, row)));
     if (!models.length && online && !error) this.#list.append(this.#empty());
-    if (focused) this.#list.querySelector(`[data-does="${CSS.escape(focused)}"]`)?.focus();
   }
 
   #empty() {
@@ -66,7 +66,8 @@ export class Models {
       el("p", { className: "facts" }, facts.join(" \u00b7 ")),
       el("div", { className: "row actions" },
         does("Run", () => this.#run(id), { className: "primary" }),
-        row && does("Unload", () => this.#unload(id)),
+        row && does("Unload", () => unload(id)),
+        does("Settings", () => change(id)),
         does("Inspect", () => this.#inspect(id)),
         el("span", { className: "spring" }),
         does("Remove", () => this.#remove(id, meta.size), { className: "quiet danger-text" })));
@@ -78,12 +79,6 @@ export class Models {
     const loading = ask("POST", "/v1/chat/completions", { body: { model: id }, headers: { "X-Preload-Only": "true" } });
     refresh();
     await loading;
-  }
-
-  async #unload(id) {
-    const { unloaded_runners: unloaded } = await askJson("POST", "/engines/unload", { body: { models: [id] } });
-    notify(unloaded ? `${shortName(id)} is unloaded.` : `${shortName(id)} is answering and stays loaded.`);
-    await refresh();
   }
 
   async #remove(id, size) {
@@ -104,16 +99,10 @@ export class Models {
     await tell(shortName(id),
       facts({ ...config, names: (model.tags ?? []).join(", "), id: model.id }),
       el("h3", {}, "Settings"),
-      table(["Setting", "Value", "From"], settings.map(({ name, value, origin }) => [name, value, origin])),
+      table(["Setting", "Value", "From"], settings.map(({ name, value, origin }) => [name, value, ORIGINS[origin] ?? origin])),
       template && el("details", {}, el("summary", {}, "Chat template"), el("pre", { tabIndex: 0 }, template)),
       el("details", {}, el("summary", {}, "Metadata"), facts(metadata)));
   }
-}
-
-function badge(row) {
-  if (!row) return el("span", { className: "badge" }, "not loaded");
-  if (row.loading) return el("span", { className: "badge busy" }, `loading ${Math.round(row.fraction * 100)} %`);
-  return el("span", { className: "badge on" }, row.memory_bytes ? `loaded \u00b7 ${bytes(row.memory_bytes)}` : "loaded");
 }
 
 function facts(object) {

@@ -249,6 +249,66 @@ def test_a_model_is_pulled_cancelled_resumed_run_unloaded_and_removed(
         daemon.stop()
 
 
+def test_a_models_settings_are_changed_told_with_who_said_so_and_forgotten(
+    page: Browser, daemon: Daemon
+) -> None:
+    path = f"/engines/settings/{MODEL.replace('/', '%2F')}"
+
+    def setting(name: str) -> tuple[Any, str]:
+        row = next(row for row in daemon.get(path) if row["name"] == name)
+        return row["value"], row["origin"]
+
+    page.click(".tabs a", text="Machine")
+    page.find(".figures dt", text="KV cache")
+    page.click("button[aria-label^='Settings']")
+    page.find("dialog #set-context_size-hint", text="Now: 1,024 (of the server)")
+    page.type("#set-context_size", "10")
+    page.click("dialog button", text="Save")
+    assert page.script("return document.querySelector('#set-context_size').validity.valid") is False
+    page.type("#set-context_size", "24")
+    page.script("document.querySelector('#set-keep_alive').value = '30m0s'")
+    page.click("dialog button", text="Save")
+    page.find(".notice", text="has new settings")
+    assert setting("context_size") == (1024, "configure")
+    assert setting("keep_alive") == ("30m0s", "configure")
+    page.click(".tabs a", text="Models")
+    page.click(".model button", text="Settings")
+    page.find("dialog #set-keep_alive-hint", text="Now: 30 minutes (set here)")
+    page.script("document.querySelector('#set-keep_alive').value = ''")
+    page.click("dialog button", text="Save")
+    page.gone("dialog")
+    assert setting("keep_alive")[1] == "default"
+    page.click(".model button", text="Settings")
+    page.click("dialog button", text="Forget all")
+    page.gone("dialog")
+    assert setting("context_size") == (1024, "serve")
+
+
+def test_requests_are_shown_with_their_texts_while_they_are_recorded(
+    window: Browser, _engine: None, tmp_path: Path
+) -> None:
+    with running_daemon(tmp_path, "--record-requests", "5") as daemon:
+        window.complaints()
+        window.open(f"{daemon.url}/#/machine")
+        window.find(".empty", text="No model is loaded")
+        window.click(".requests > summary")
+        window.find(".requests p", text="None yet")
+        assert daemon.chat("What is <b>bold</b>?", max_tokens=3).status_code == 200
+        window.find(".requests .card summary", text="200 POST /v1/chat/completions")
+        window.click(".requests .card summary")
+        window.find(".requests pre", text='"content": "What is <b>bold</b>?"')
+        window.find(".requests pre", text='"finish_reason": "length"')
+        assert window.complaints() == []
+        daemon.stop()
+
+
+def test_a_server_that_records_nothing_says_how_it_would(page: Browser) -> None:
+    page.click(".tabs a", text="Machine")
+    page.click(".requests > summary")
+    page.find(".requests p", text="start it with --record-requests")
+    assert ["404" in line for line in page.complaints()] == [True]  # the console tells of it
+
+
 def test_a_key_is_asked_for_and_kept_for_the_tab_alone(
     window: Browser, _engine: None, tmp_path: Path
 ) -> None:
@@ -341,14 +401,16 @@ def test_views_fit_and_are_accessible(page: Browser, width: int, scheme: str) ->
         page.click(".tabs a", text=view)
         page.find("h1", text=view) if view != "Chat" else page.find(ANSWER)
         if view == "Machine":
-            page.find(".card .pairs")
+            page.find(".figures")
         assert page.script("return document.documentElement.scrollWidth") <= width
         assert violations(page) == [], view
     page.click(".tabs a", text="Models")
-    page.click(".model button", text="Inspect")
-    page.find("dialog[open]", text="context_size")
-    assert violations(page) == []
-    page.press("Escape")
+    for label, found in (("Inspect", "context_size"), ("Settings", "Stays in memory")):
+        page.click(".model button", text=label)
+        page.find("dialog[open]", text=found)
+        assert violations(page) == [], label
+        page.press("Escape")
+        page.gone("dialog")
 
 
 SAID = {
