@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runner.gguf.fault import HeaderCutOff
 from runner.gguf.header import MAX_HEADER_BYTES, read_header
+from runner.gguf.memory import Recurrence
 from runner.gguf.metadata import ModelMetadata, describe, render_parameters, render_size
 from runner.gguf.shards import ShardName, check_shards, parse_shard_name, render_shard_name
 from runner.gguf.types import ValueType
@@ -20,6 +21,7 @@ __all__ = [
     "Gguf",
     "HeaderCutOff",
     "ModelMetadata",
+    "Recurrence",
     "ShardName",
     "Split",
     "TensorInfo",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from runner.gguf.memory import Recurrence, find_recurrence, window_share
 from runner.gguf.types import FILE_TYPE_GUESSED, FILE_TYPES, ValueType
 from runner.gguf.values import Array, Field, Gguf, Split
 
@@ -31,6 +32,8 @@ class ModelMetadata:
     key_length: int | None  # elements of one head's key
     value_length: int | None
     sliding_window: int | None  # tokens
+    window_share: float  # of the blocks, as far as the file says
+    recurrence: Recurrence
     pooling_type: int | None  # llama_pooling_type; not None and not 0: an embedding model
     vocabulary: int | None  # tokens
     has_chat_template: bool
@@ -77,6 +80,8 @@ def describe(gguf: Gguf, *rest: Gguf) -> ModelMetadata:
         key_length=head_length if key_length is None else key_length,
         value_length=head_length if value_length is None else value_length,
         sliding_window=gguf.integer(f"{architecture}.attention.sliding_window"),
+        window_share=window_share(gguf),
+        recurrence=find_recurrence(gguf, *rest),
         pooling_type=gguf.integer(f"{architecture}.pooling_type"),
         vocabulary=vocabulary.count if vocabulary else None,
         has_chat_template=any(

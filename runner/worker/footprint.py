@@ -7,7 +7,16 @@ import msgspec
 from runner.gguf import ModelMetadata
 from runner.wire.messages import EngineSettings, EngineWishes, MemoryNeed
 from runner.worker import pooling_settings
-from runner.worker.settings import SCORE_BYTES, Machine, cell_bytes, choose, context_options, traits
+from runner.worker.settings import (
+    SCORE_BYTES,
+    Machine,
+    Traits,
+    cell_bytes,
+    choose,
+    context_options,
+    stream_tokens,
+    traits,
+)
 
 FULL = Machine(
     cpus=1, quota_cpus=None, physical_cores=None, available_bytes=0, device_free_bytes=None
@@ -25,8 +34,8 @@ def estimate(
     ``companions_bytes``: of the files that are loaded with its weights.
 
     That is what it takes with the settings that a worker chooses where memory is short: it takes
-    more where there is more. Recurrent states are small and left out. Raises
-    RunnerError(INVALID_REQUEST) for wishes that no context can have together.
+    more where there is more. Raises RunnerError(INVALID_REQUEST) for wishes that no context can
+    have together.
     """
     if metadata.pooling_type:
         settings = pooling_settings.choose(wishes, metadata.context_length or 0, FULL)
@@ -41,16 +50,31 @@ def need(settings: EngineSettings, metadata: ModelMetadata) -> MemoryNeed:
     """Estimate what a model takes with these settings when all its cells are in use."""
     model = traits(metadata)
     is_pool = bool(metadata.pooling_type)
-    cells = 0 if is_pool else settings.total_cells
+    cells = 0 if is_pool else _cells(settings, model)
+    states_bytes = 0 if is_pool else settings.slots * model.state_bytes
     outputs = 0 if is_pool else context_options(settings)["n_outputs_max"]
     seen = cells if settings.kv_layout == "unified" else settings.context_size  # by one row
-    scores = seen * (1 if settings.flash_attention else 1 + model.heads) * SCORE_BYTES
+    tables = 1 if settings.flash_attention else 1 + model.heads
+    scores = seen * tables * SCORE_BYTES if model.cell_elements else 0
     width, feed = metadata.embedding_length or 0, metadata.feed_forward_length or 0
     row = scores + (ROW_WIDTHS * width + ROW_FEEDS * feed) * SCORE_BYTES
     logits = outputs * (metadata.vocabulary or 0) * SCORE_BYTES
     return MemoryNeed(
         weights_bytes=metadata.size_bytes,
-        cache_bytes=int(cells * cell_bytes(model, settings.kv_type)),
+        cache_bytes=int(cells * cell_bytes(model, settings.kv_type)) + states_bytes,
         compute_bytes=settings.ubatch_size * row + logits + PROCESS_BYTES,
         context_size=settings.context_size,
     )
+
+
+def _cells(settings: EngineSettings, model: Traits) -> int:
+    """Count cells, as if all blocks had as many: streams keep fewer where a window is enough."""
+    if settings.full_window:
+        return settings.total_cells
+    stream = stream_tokens(
+        model,
+        settings.context_size,
+        ubatch=settings.ubatch_size,
+        prefix_ram=settings.prefix_ram_bytes,
+    )
+    return settings.total_cells - settings.slots * (settings.context_size - stream)

@@ -21,6 +21,7 @@ Layout = Literal["unified", "streams"]
 
 USUAL_CONTEXT = 4096  # of models that do not say what they were trained for
 AMPLE_CONTEXT = 32_768  # enough for agents: a longer one is not worth giving up streams for
+MAX_CONTEXT = 2**20  # of models that keep no cells, where memory sets no limit
 LEAST_CONTEXT = 2048  # what even a small memory must allow
 DEFAULT_PARALLEL = 8
 MAX_PARALLEL = 128  # native sequence ids end at 256
@@ -37,6 +38,7 @@ DRAFT_TOKENS = 8  # of one sequence in one step: few texts repeat more at a time
 MAX_OUTPUTS = 64  # rows of one step with logits: 200 KB and more each, with a large vocabulary
 PREFIX_RAM_SHARE = 8  # an eighth of what is free beside the model, for prefixes without a slot
 MAX_PREFIX_RAM_BYTES = 2 * 1024**3
+STATE_ELEMENT_BYTES = 4
 SCORE_BYTES = 4  # of one head's score of one cell for one row
 COPY_SHARE = 256  # copying a stream takes as long as computing a 256th of its tokens, or less
 
@@ -62,6 +64,7 @@ class Traits:
     context_train: int
     size_bytes: int
     cell_elements: int  # K and V elements of one token in all blocks
+    state_bytes: int = 0  # of one sequence in recurrent blocks
     has_state: bool = False  # recurrent or hybrid: a sequence cannot be cut back
     heads: int = 0  # of attention, in a block
     window: int = 0  # tokens that layers with a sliding window look back; 0: there are none
@@ -69,18 +72,25 @@ class Traits:
 
 
 def traits(metadata: ModelMetadata, **known: Any) -> Traits:
-    """Read the traits from a header; ``known`` are those that the loader alone knows."""
-    blocks = metadata.block_count or 1
+    """Read the traits from a header; ``known`` are those that the loader knows better."""
+    recurrence = metadata.recurrence
+    blocks = max(0, (metadata.block_count or 1) - recurrence.blocks_without_cells)
     heads = metadata.head_count_kv
     heads_of_all = sum(heads) if isinstance(heads, tuple) else (heads or 1) * blocks
     lengths = (metadata.key_length or 128) + (metadata.value_length or 128)
     asking = metadata.head_count
+    told = {
+        "has_state": bool(recurrence.state_elements),
+        "window": (metadata.sliding_window or 0) if metadata.window_share else 0,
+        "window_share": metadata.window_share,
+    }
     return Traits(
         context_train=metadata.context_length or USUAL_CONTEXT,
         size_bytes=metadata.size_bytes,
         cell_elements=heads_of_all * lengths,
+        state_bytes=recurrence.state_elements * STATE_ELEMENT_BYTES,
         heads=max(asking, default=0) if isinstance(asking, tuple) else asking or 0,
-        **known,
+        **(told | known),
     )
 
 
@@ -105,7 +115,7 @@ def choose(
     shared = wishes.kv_layout == "unified" or (wishes.kv_layout is None and on_gpu)
     context = wishes.context_size or _auto_context(model, room, 1 if shared else parallel)
     prefix_ram = _given(wishes.prefix_ram_bytes, _prefix_ram(model, machine))
-    stream = _stream_tokens(model, context, ubatch=ubatch, prefix_ram=prefix_ram)
+    stream = stream_tokens(model, context, ubatch=ubatch, prefix_ram=prefix_ram)
     fits = room.holds(parallel * stream, context)
     layout = wishes.kv_layout or _layout(model, on_gpu=on_gpu, fits=fits)
     slots, cells = _slots_and_cells(layout, parallel, context=context, room=room, stream=stream)
@@ -137,7 +147,7 @@ def streams_fit(settings: EngineSettings, model: Traits, machine: Machine) -> bo
     on_gpu = machine.device_free_bytes is not None and settings.gpu_layers != 0
     scores = 0 if settings.flash_attention else settings.ubatch_size
     room = _room(model, machine, settings.kv_type, on_gpu=on_gpu, scores=scores)
-    stream = _stream_tokens(
+    stream = stream_tokens(
         model,
         settings.context_size,
         ubatch=settings.ubatch_size,
@@ -262,7 +272,8 @@ class _Room:
 
     def context(self, sequences: int) -> int:
         """Tokens that each of so many sequences may hold at once."""
-        return int(self.budget_bytes / (sequences * self.cell_bytes + self.score_bytes))
+        token_bytes = sequences * self.cell_bytes + self.score_bytes
+        return int(self.budget_bytes / token_bytes) if token_bytes else MAX_CONTEXT
 
 
 def _room(model: Traits, machine: Machine, kv_type: str, *, on_gpu: bool, scores: int) -> _Room:
@@ -305,7 +316,7 @@ def _layout(model: Traits, *, on_gpu: bool, fits: bool) -> Layout:
     return "streams" if fits and not on_gpu else "unified"
 
 
-def _stream_tokens(model: Traits, context: int, *, ubatch: int, prefix_ram: int) -> int:
+def stream_tokens(model: Traits, context: int, *, ubatch: int, prefix_ram: int) -> int:
     """What one KV stream takes, in tokens of all layers: less where some have a sliding window.
 
     A cache for the window and one pass cannot be cut back, so prefixes are found only where their

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
 from runner.binding import Code, Context, Library, Model, NativeError, Prompt, Stepper
+from runner.gguf import describe, read_header
+from runner.wire.messages import EngineWishes
+from runner.worker.footprint import FULL, need
+from runner.worker.settings import choose, context_options, traits
 from tests.support.state_models import VOCABULARY, WINDOW, write_state_models
 
 from .driver import Engine
@@ -92,6 +97,24 @@ def test_the_size_of_a_state_is_told_before(
     told = info.state_bytes + info.token_bytes * length - info.window_token_bytes * passed
     assert engine.context.state_size(1) == pytest.approx(told, rel=0.05)
     assert engine.context.state_size(1) <= told
+
+
+@KINDS
+@LAYOUTS
+@pytest.mark.parametrize("context_size", [1024, None])
+def test_what_a_cache_takes_is_told_from_the_header(
+    models: dict[str, Model], tmp_path: Path, kind: str, kv_unified: bool, context_size: int | None
+) -> None:
+    data = write_state_models(tmp_path)[kind].read_bytes()
+    metadata = describe(read_header(data, len(data)))
+    wishes = EngineWishes(
+        context_size=context_size,
+        kv_layout="unified" if kv_unified else "streams",
+        prefix_ram_bytes=2**20,  # or a window is no shorter than the context
+    )
+    settings = choose(wishes, traits(metadata), FULL)
+    with Context(models[kind], context_options(settings)) as context:
+        assert need(settings, metadata).cache_bytes == context.info.memory_bytes["context"]
 
 
 def test_what_forgets_says_so(make: MakeEngine) -> None:

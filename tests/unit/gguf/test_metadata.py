@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.gguf import Gguf, ModelMetadata, Split, describe, read_header
+from runner.gguf import Gguf, ModelMetadata, Recurrence, Split, describe, read_header
 from runner.gguf.metadata import render_parameters, render_size
 from runner.gguf.types import FILE_TYPES
 from tests.conftest import ROOT
@@ -49,6 +49,8 @@ def test_the_facts_of_a_model() -> None:
         key_length=8,
         value_length=8,
         sliding_window=None,
+        window_share=0.0,
+        recurrence=Recurrence(),
         pooling_type=None,
         vocabulary=6,
         has_chat_template=True,
