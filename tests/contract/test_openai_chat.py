@@ -25,7 +25,7 @@ async def until(condition: Callable[[], bool]) -> None:
 # ---- whole answers ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/engines/v1", "/engines/llama.cpp/v1"])
+@pytest.mark.parametrize("prefix", ["", "/v1", "/engines/v1", "/engines/llama.cpp/v1"])
 def test_a_whole_answer_under_every_prefix(prefix: str) -> None:
     async def test(site: Site) -> None:
         answer = await site.post(f"{prefix}/chat/completions", chat_body("say Hello world"))

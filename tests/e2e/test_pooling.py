@@ -93,7 +93,9 @@ def test_a_vector_that_is_none_is_an_error_in_json(pools: Daemon) -> None:
     assert pools.post("/v1/embeddings", {"model": BROKEN, "input": "a b"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/engines/rerank", "/engines/v1/rerank"])
+@pytest.mark.parametrize(
+    "path", ["/rerank", "/v1/rerank", "/engines/rerank", "/engines/v1/rerank", "/v2/rerank"]
+)
 def test_documents_in_order(pools: Daemon, path: str) -> None:
     body = {"model": RANKER, "query": "a b", "documents": ["c", "d e", "f"], "top_n": 2}
     answer = pools.post(path, body | {"return_documents": True}).json()

@@ -71,7 +71,7 @@ _NUM_CTX = integer(
     "num_ctx", "refused when it is more than the context the model was loaded with", 1, MAX_CONTEXT
 )
 _CHOSEN = "how a model is loaded is measured and chosen by the server"
-_GONE = "is not known to the engine any more: Ollama took it out as well"
+_GONE = "the engine does not know it any more; Ollama took it out as well, and ignores it"
 
 SHAPE = Shape(
     "Ollama options",
@@ -101,8 +101,8 @@ SHAPE = Shape(
         Ignored("logits_all", "logprobs asks for what it was needed for"),
         Ignored("embedding_only", "the model's file tells whether it makes embeddings"),
         Refused("vocab_only", "would load no weights, so nothing could be answered"),
-        Refused("tfs_z", _GONE, hint="min_p and typical_p do the same work"),
-        Refused("penalize_newline", _GONE),
+        Ignored("tfs_z", _GONE),
+        Ignored("penalize_newline", _GONE),
     ),
 )
 OPTIONS = nested("options", "how tokens are chosen, and how many", SHAPE)

@@ -11,7 +11,7 @@ from runner.api.call import Call, Handler
 from runner.api.keys import Scope
 from runner.api.openai import parse, render
 from runner.api.openai.preloading import preloading
-from runner.api.routes import OPENAI_PREFIXES, Route
+from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
 from runner.service import Engines, Lease
 
 
@@ -25,9 +25,9 @@ class Chat:
         self._version = version
 
     def routes(self) -> Iterator[Route[Handler]]:
-        """Give its routes."""
+        """Give its routes; llama-server has them without a version in the path, too."""
         handler = preloading(self._engines, self)
-        for prefix in OPENAI_PREFIXES:
+        for prefix in (*LLAMA_PREFIXES, *OPENAI_PREFIXES):
             path = f"{prefix}/chat/completions"
             yield Route("POST", path, Scope.INFER, handler, "answer a conversation", parse.SHAPE)
 

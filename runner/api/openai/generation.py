@@ -139,7 +139,13 @@ PRIVATE = (
 _OTHER_STRUCTURE = "is vLLM's way to ask for a structure, and is not supported"
 FOREIGN = tuple(
     Refused(name, _OTHER_STRUCTURE, "use response_format with a JSON schema")
-    for name in ("guided_choice", "guided_grammar", "guided_json", "guided_regex")
+    for name in (
+        "guided_choice",
+        "guided_grammar",
+        "guided_json",
+        "guided_regex",
+        "structured_outputs",
+    )
 )
 UNUSED = (
     Ignored("n_indent", "lines are not indented by force"),

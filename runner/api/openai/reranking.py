@@ -73,6 +73,8 @@ class Reranking:
         for prefix in (*LLAMA_PREFIXES, *OPENAI_PREFIXES):
             yield Route("POST", f"{prefix}/rerank", Scope.INFER, rerank, "order documents", RANKING)
             yield Route("POST", f"{prefix}/score", Scope.INFER, score, "score pairs", SCORING)
+        # Where Cohere's clients look for it.
+        yield Route("POST", "/v2/rerank", Scope.INFER, rerank, "order documents", RANKING)
 
     async def rerank(self, call: Call) -> None:
         """Order documents."""

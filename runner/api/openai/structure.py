@@ -30,6 +30,11 @@ ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
 SCHEMA = anything("schema", "the JSON schema", {"type": ["object", "boolean"]})
+TGI_SCHEMA = anything(
+    "value",
+    "schema, as huggingface_hub writes it for every server that is not OpenAI's",
+    {"type": ["object", "boolean"]},
+)
 LABEL = text("name", "a label for people")
 NAMED_SCHEMA = required(
     nested(
@@ -52,7 +57,7 @@ KIND = required(
 RESPONSE_FORMAT = nested(
     "response_format",
     "the form that the answer must have; it is enforced while generating",
-    Shape("response format", (KIND, SCHEMA, NAMED_SCHEMA)),
+    Shape("response format", (KIND, SCHEMA, TGI_SCHEMA, NAMED_SCHEMA)),
 )
 JSON_SCHEMA = anything(
     "json_schema",
@@ -82,19 +87,21 @@ def _parse_response_format(fields: Fields, ignored: dict[str, None]) -> str | No
     if form is None:
         return None
     kind = form.take(KIND)
-    is_strict, holder = False, form
+    is_strict, holder, place = False, form, SCHEMA
     if kind == "json_schema":
         holder = form.take(NAMED_SCHEMA)
         holder.take(LABEL)
         is_strict = holder.take(STRICT) or False
-    # Beside the type json_object a schema is llama-server's addition.
-    schema = None if kind == "text" else holder.take(SCHEMA)
+    elif TGI_SCHEMA.name in form and SCHEMA.name not in form:
+        place = TGI_SCHEMA
+    # Beside the type json_object a schema is an addition of other servers.
+    schema = None if kind == "text" else holder.take(place)
     ignored.update(dict.fromkeys(one.param(name) for one in (form, holder) for name in one))
     if kind == "text":
         return None
     return write(
         ANY_OBJECT if schema is None else schema,
-        holder.param(SCHEMA.name),
+        holder.param(place.name),
         is_strict=is_strict,
         ignored=ignored,
     )

@@ -137,9 +137,13 @@ def test_a_wrong_stop_is_named_with_its_place() -> None:
     assert refusal(chat, options={"stop": ["a"] * 17}).param == "options.stop"
 
 
-@pytest.mark.parametrize("name", ["tfs_z", "penalize_newline", "vocab_only"])
-def test_options_that_would_change_the_answer_are_refused(name: str) -> None:
-    assert refusal(chat, options={name: 1}).param == f"options.{name}"
+def test_an_option_that_leaves_no_answer_is_refused() -> None:
+    assert refusal(chat, options={"vocab_only": True}).param == "options.vocab_only"
+
+
+def test_options_that_ollama_ignores_are_ignored_and_told() -> None:
+    request = chat(options={"tfs_z": 0.5, "penalize_newline": True})  # langchain-ollama has them
+    assert request.ignored == ("options.tfs_z", "options.penalize_newline")
 
 
 def test_options_of_loading_are_ignored_and_told() -> None:

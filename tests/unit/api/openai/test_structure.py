@@ -33,6 +33,10 @@ def strict(schema: Any) -> dict[str, Any]:
             {"response_format": {"type": "json_object", "schema": {"type": "array"}}},
             '{"type":"array"}',
         ),
+        (
+            {"response_format": {"type": "json_object", "value": {"type": "array"}}},
+            '{"type":"array"}',
+        ),
         (strict({"type": "integer", "minimum": 1}), '{"type":"integer","minimum":1}'),
         (strict({}), '{"type":"object"}'),
         (strict(None), '{"type":"object"}'),
@@ -52,6 +56,7 @@ def test_a_structure_becomes_a_schema(members: dict[str, Any], schema: str | Non
         ({"response_format": {}}, "response_format.type"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_object", "value": 1}}, "response_format.value"),
         (strict(False), "response_format.json_schema.schema"),
         (strict([]), "response_format.json_schema.schema"),
         (strict("x"), "response_format.json_schema.schema"),
