@@ -56,11 +56,13 @@ fuzz: $(STAMPS)/test
 # The shim and its tests under ASan and UBSan; llama.cpp, as it is, is compiled again for them.
 sanitize: $(STAMPS)/tools $(STAMPS)/model native
 	PATH="$$PATH:$(CURDIR)/$(BIN)" cmake -S native -B $(SANITIZED) -G Ninja -DRN_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGGML_NATIVE=OFF
-	PATH="$$PATH:$(CURDIR)/$(BIN)" ninja -C $(SANITIZED) rn_smoke rn_text rn_lookup rn_kernels_test
+	PATH="$$PATH:$(CURDIR)/$(BIN)" ninja -C $(SANITIZED) rn_smoke rn_templates rn_parsing rn_text rn_lookup rn_kernels_test
 	$(SANITIZED)/rn_text
 	$(SANITIZED)/rn_lookup
 	$(SANITIZED)/rn_kernels_test
 	$(SANITIZED)/rn_smoke "$(MODEL_FILE)"
+	$(SANITIZED)/rn_templates "$(MODEL_FILE)" vendor/llama.cpp/models/templates
+	$(SANITIZED)/rn_parsing "$(MODEL_FILE)" vendor/llama.cpp/models/templates
 
 # The compiled objects stay in ~/.cache/runner: removing that folder is safe, and makes the next build a long one.
 clean:

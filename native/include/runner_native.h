@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 5
+#define RN_ABI 6
 
 enum {
     RN_OK = 0,
@@ -232,11 +232,13 @@ RN_API void      rn_tmpl_free(rn_tmpl * tmpl);
  * {"prompt","grammar","grammar_lazy","grammar_triggers":[...],"generation_prompt","additional_stops":[...],"preserved_tokens":[...],"format","parser","supports_thinking",
  *  "thinking_start_tag","thinking_end_tags"}. Thread-safe; the analysis is cached, only the prompt is rendered anew. */
 RN_API int32_t   rn_tmpl_apply(rn_tmpl * tmpl, const char * json_in, rn_buf * json_out);
-/* {"format","parser","reasoning_format","generation_prompt","parse_tool_calls"} from rn_tmpl_apply */
+/* {"format","parser","generation_prompt"} from rn_tmpl_apply */
 RN_API rn_parser * rn_parser_new(const char * json);
 /* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"}}. is_final: 0 more follows, 1 the text is
  * complete, 2 it was cut off. A complete text that does not fit the format comes as content, with "unparsed":true. */
 RN_API int32_t   rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int32_t is_final, rn_buf * deltas);
+/* What it has cost so far: rules tried and bytes read. It grows with the text's length, however many pieces the text comes in. */
+RN_API uint64_t  rn_parser_work(const rn_parser * parser);
 RN_API void      rn_parser_free(rn_parser * parser);
 RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);
 RN_API int32_t   rn_grammar_check(rn_model * model, const char * gbnf);

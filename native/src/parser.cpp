@@ -1,19 +1,23 @@
 // From the model's text to content, reasoning and tool calls, piece by piece.
-#include "chat.h"
+#include "chat-peg-parser.h"
 #include "guard.hpp"
 #include "json.hpp"
+#include "peg.hpp"
 
 #include <algorithm>
 #include <memory>
 #include <random>
 
 struct rn_parser {
-    common_chat_parser_params params;
-    bool                      is_plain = false; // text is content as it comes
-    std::string               text;             // all of it: the parser begins anew each time
-    size_t                    covered = 0;      // bytes of text that the deltas given so far were made from
-    common_chat_msg           shown;            // what the deltas given so far add up to
-    std::vector<std::string>  call_ids;
+    common_chat_format            format   = COMMON_CHAT_FORMAT_CONTENT_ONLY;
+    bool                          is_plain = false; // text is content as it comes
+    common_peg_arena              rules;
+    std::unique_ptr<rn::PegParse> parse;            // of the end of the prompt, then of the answer
+    size_t                        began   = 0;      // bytes of its text that are the prompt's
+    size_t                        covered = 0;      // bytes of its text that the deltas given so far were made from
+    common_chat_msg               shown;            // what the deltas given so far add up to
+    bool                          is_told = false;  // all that the rules will ever find in the text
+    std::vector<std::string>      call_ids;
 };
 
 namespace rn {
@@ -29,17 +33,23 @@ common_chat_format format_of(const std::string & name) {
     fail(RN_E_ARG, "format: \"%.40s\" is unknown", name.c_str());
 }
 
+std::unique_ptr<rn::PegParse> make_parse(const rn_parser & parser, std::string text) {
+    // Gemma 4's mapper alone looks at rules that have no tags.
+    const bool with_bare_rules = parser.format == COMMON_CHAT_FORMAT_PEG_GEMMA4;
+    return std::make_unique<rn::PegParse>(parser.rules, with_bare_rules, std::move(text));
+}
+
 std::unique_ptr<rn_parser> make_parser(const char * json) {
     const Fields      fields(json, "rn_parser_new");
-    const std::string arena          = fields.string("parser");
-    auto              parser         = std::make_unique<rn_parser>();
-    parser->params.format            = format_of(fields.string("format", "Content-only"));
-    parser->params.reasoning_format  = common_reasoning_format_from_name(fields.string("reasoning_format", "auto"));
-    parser->params.generation_prompt = fields.string("generation_prompt");
-    parser->params.parse_tool_calls  = fields.boolean("parse_tool_calls", true);
-    parser->is_plain                 = arena.empty();
+    const std::string rules  = fields.string("parser");
+    const std::string prompt = fields.string("generation_prompt");
+    auto              parser = std::make_unique<rn_parser>();
+    parser->format           = format_of(fields.string("format", "Content-only"));
+    parser->is_plain         = rules.empty();
     if (!parser->is_plain) {
-        parser->params.parser.load(arena);
+        parser->rules.load(rules);
+        parser->parse = make_parse(*parser, prompt);
+        parser->began = parser->covered = prompt.size();
     }
     return parser;
 }
@@ -79,10 +89,23 @@ common_json delta_of(const common_chat_msg_diff & diff) {
     return delta;
 }
 
-// Parses all text so far and gives what is new. Throws where the text does not fit the format. An unfinished text that
-// no longer fits comes back as a shorter message, whose differences are empty: what was shown stays shown.
-common_json parse_all(rn_parser & parser, bool is_final) {
-    common_chat_msg message = common_chat_parse(parser.text, !is_final, parser.params);
+common_chat_msg message_of(const PegParse & parse, common_chat_format format) {
+    common_chat_msg message;
+    message.role       = "assistant";
+    const PegTree tree = parse.tree();
+    if (format == COMMON_CHAT_FORMAT_PEG_GEMMA4) {
+        common_chat_peg_gemma4_mapper(message).from_ast(tree.nodes, tree.root);
+    } else if (format == COMMON_CHAT_FORMAT_PEG_MINIMAX_M3) {
+        common_chat_peg_minimax_m3_mapper(message).from_ast(tree.nodes, tree.root);
+    } else {
+        common_chat_peg_mapper(message).from_ast(tree.nodes, tree.root);
+    }
+    return message;
+}
+
+// What is new in the message. Throws where it does not continue what was shown.
+common_json show(rn_parser & parser, const PegParse & parse) {
+    common_chat_msg message = message_of(parse, parser.format);
     message.set_tool_call_ids(parser.call_ids, new_call_id);
     common_json deltas = common_json::array();
     for (const common_chat_msg_diff & diff : common_chat_msg_diff::compute_diffs(parser.shown, message)) {
@@ -92,54 +115,56 @@ common_json parse_all(rn_parser & parser, bool is_final) {
         }
     }
     if (!deltas.empty()) {
-        parser.covered = parser.text.size();
+        parser.covered = parse.text().size();
         parser.shown   = std::move(message);
     }
     return deltas;
 }
 
 // Of a text that was cut off within a mark there may be no parse: then, where nothing was shown yet, of what is before.
-common_json parse_beginning(rn_parser & parser) {
-    const std::string text   = parser.text;
-    const size_t      most   = parser.covered > 0 ? 1 : std::min(MAX_MARK, text.size());
-    common_json       deltas = common_json::array();
-    for (size_t gone = 0; deltas.empty() && gone < most; ++gone) {
-        parser.text.resize(text.size() - gone);
-        try {
-            deltas = parse_all(parser, false);
-        } catch (const std::runtime_error &) {
-            continue;
+common_json show_beginning(rn_parser & parser) {
+    const std::string & text   = parser.parse->text();
+    const size_t        most   = parser.covered > parser.began ? 0 : std::min(MAX_MARK, text.size() - parser.began);
+    common_json         deltas = common_json::array();
+    for (size_t gone = 1; deltas.empty() && gone < most; ++gone) {
+        const auto parse = make_parse(parser, text.substr(0, text.size() - gone));
+        if (parse->feed("")) {
+            deltas = show(parser, *parse);
         }
     }
-    parser.text = text;
     return deltas;
 }
 
 common_json feed(rn_parser & parser, std::string_view text, End end) {
     common_json deltas = common_json::array();
-    const bool  is_final = end != End::NOT_YET;
     if (parser.is_plain) {
         if (!text.empty()) {
             deltas.push_back({{"content", text}});
         }
         return deltas;
     }
-    parser.text.append(text);
     try {
-        return parse_all(parser, is_final);
-    } catch (const std::runtime_error &) {
-        if (end == End::CUT) {
-            deltas = parse_beginning(parser);
-            if (parser.covered > 0) {
-                return deltas;
+        if (parser.parse->feed(text)) {
+            if (!parser.is_told) {
+                deltas         = show(parser, *parser.parse);
+                parser.is_told = parser.parse->is_settled();
             }
+            return deltas;
         }
-        // An unfinished text may fit later. At the end what no delta has covered is shown as it is, so no text is lost.
-        if (is_final) {
-            deltas.push_back({{"content", parser.text.substr(parser.covered)}, {"unparsed", true}});
-        }
-        return deltas;
+    } catch (const std::runtime_error &) {
+        // The rules took back what was shown.
     }
+    if (end == End::CUT) {
+        deltas = show_beginning(parser);
+        if (parser.covered > parser.began) {
+            return deltas;
+        }
+    }
+    // An unfinished text may fit later. At the end what no delta has covered is shown as it is, so no text is lost.
+    if (end != End::NOT_YET) {
+        deltas.push_back({{"content", parser.parse->text().substr(parser.covered)}, {"unparsed", true}});
+    }
+    return deltas;
 }
 
 } // namespace
@@ -160,6 +185,10 @@ int32_t rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int3
         rn::fill(deltas, rn::feed(*parser, piece, static_cast<rn::End>(is_final)).dump_safe());
         return RN_OK;
     });
+}
+
+uint64_t rn_parser_work(const rn_parser * parser) {
+    return parser == nullptr || parser->is_plain ? 0 : parser->parse->work();
 }
 
 void rn_parser_free(rn_parser * parser) {

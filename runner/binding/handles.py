@@ -356,6 +356,11 @@ class Parser(Handle):
         )
         return deltas
 
+    @property
+    def work(self) -> int:
+        """Rules tried and bytes read so far: see ``rn_parser_work``."""
+        return int(self.library.rn_parser_work(self.pointer))
+
 
 def _json_dict(data: bytes) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(data)

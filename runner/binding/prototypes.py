@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 5
+ABI = 6
 
 
 class Buf(c.Structure):
@@ -139,6 +139,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_tmpl_apply": (_i32, [_handle, _text, _out]),
     "rn_parser_new": (_handle, [_text]),
     "rn_parser_feed": (_i32, [_handle, _text, _u64, _i32, _out]),
+    "rn_parser_work": (_u64, [_handle]),
     "rn_parser_free": (None, [_handle]),
     "rn_schema_to_grammar": (_i32, [_text, _out]),
     "rn_grammar_check": (_i32, [_handle, _text]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,10 +22,6 @@ from runner.wire.messages import (
 from runner.wire.pieces import join, join_calls
 
 LOG = logging.getLogger(__name__)
-
-# The parser begins anew with each piece. It may take this share of the time at most, so that its
-# cost grows with the answer's time and not with the square of its length.
-REST = 9.0  # times as long as the last parse took
 
 
 class Parser(Protocol):
@@ -52,11 +47,9 @@ class Answer:
     tokens: int = 0  # parsed and not told of yet
     logprobs: tuple[TokenLogprob, ...] = ()
     reasoning_tokens: int = 0
-    due_s: float = 0.0  # when to parse again
 
     def parse(self, id: RequestId, *, is_final: bool, is_cut: bool = False) -> Piece | None:
         """Parse what has gathered; return what is new, if anything is."""
-        began_s = time.monotonic()
         piece = join(self.unparsed) if self.unparsed else Piece(id, "", 0)
         self.unparsed = []
         deltas = self.parser.feed(piece.text, is_final=is_final, is_cut=is_cut)
@@ -69,8 +62,6 @@ class Answer:
             join_calls(_call(delta["tool_call"]) for delta in deltas if "tool_call" in delta),
         )
         self.reasoning_tokens += _reasoning_tokens(told)
-        ended_s = time.monotonic()
-        self.due_s = ended_s + REST * (ended_s - began_s)
         if told.text or told.reasoning or told.calls or (is_final and told.logprobs):
             self.tokens, self.logprobs = 0, ()
             return told
@@ -126,7 +117,7 @@ class Parsing:
         while True:
             events = self._wait()
             told = [told for event in events for told in self._handle(event)]
-            told += self._parse_due()
+            told += self._parse_new({event.id for event in events})
             if told:
                 self._emit(told)
             self._close({event.id for event in events if is_last(event)})
@@ -144,12 +135,10 @@ class Parsing:
                 self._changed.notify_all()
 
     def _wait(self) -> list[Event]:
-        """Return what has come; wait for it, or until an answer is due."""
+        """Return what has come; wait for it."""
         with self._changed:
             while not self._queue:
-                due = [answer.due_s for answer in self._answers.values() if answer.unparsed]
-                if not self._changed.wait(max(0.0, min(due) - time.monotonic()) if due else None):
-                    break
+                self._changed.wait()
             events, self._queue = self._queue, []
             return events
 
@@ -167,12 +156,11 @@ class Parsing:
         ended = msgspec.structs.replace(event, reasoning_tokens=answer.reasoning_tokens)
         return (ended,) if told is None else (told, ended)
 
-    def _parse_due(self) -> list[Event]:
-        now_s = time.monotonic()
+    def _parse_new(self, ids: set[RequestId]) -> list[Event]:
         told = [
-            self._parse(id, answer, is_final=False)
-            for id, answer in list(self._answers.items())
-            if answer.unparsed and answer.due_s <= now_s
+            self._parse(id, self._answers[id], is_final=False)
+            for id in ids
+            if self._answers[id].unparsed
         ]
         return [piece for piece in told if piece is not None]
 

@@ -12,7 +12,7 @@ from runner.binding import Library, Model, NativeError, Parser, Template
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
 
-QWEN = Path(__file__).parents[2] / "vendor/llama.cpp/models/templates/Qwen-Qwen3-0.6B.jinja"
+TEMPLATES = Path(__file__).parents[2] / "vendor/llama.cpp/models/templates"
 TOOL = {
     "type": "function",
     "function": {
@@ -26,9 +26,14 @@ PARSER_KEYS = ("format", "parser", "generation_prompt")
 @pytest.fixture
 def settings(model: Model) -> dict[str, Any]:
     """What a parser needs for a thinking model with one tool."""
-    if not QWEN.exists():
+    return settings_of(model, "Qwen-Qwen3-0.6B")
+
+
+def settings_of(model: Model, template_name: str) -> dict[str, Any]:
+    path = TEMPLATES / f"{template_name}.jinja"
+    if not path.exists():
         pytest.skip("llama.cpp's sources are not unpacked: python build_native.py")
-    with Template(model, QWEN.read_text()) as template:
+    with Template(model, path.read_text()) as template:
         rendered = template.apply({"messages": [{"role": "user", "content": "?"}], "tools": [TOOL]})
     return {key: rendered[key] for key in PARSER_KEYS}
 
@@ -92,6 +97,46 @@ def test_a_call_that_was_cut_off_is_told_as_far_as_it_came(
     assert (total["reasoning"].strip(), total["content"].strip()) == ("x", "")
     assert not total["unparsed"]
     assert total["calls"] == {0: {"name": "weather", "arguments": '{"city": "Ro'}}
+
+
+def test_arguments_nested_deeper_than_any_stack_are_text(
+    library: Library, settings: dict[str, Any]
+) -> None:
+    nested = "[" * 100_000
+    text = f'<think>\nx\n</think>\n\n<tool_call>\n{{"name": "weather", "arguments": {{"a": {nested}'
+    with Parser(library, settings) as parser:
+        total = run(parser, text, 10_000)
+    assert total["unparsed"]
+    assert total["content"].endswith(nested[:90_000])
+
+
+CODE = "for i in range(10):\n    print(i < 7, '</', {}, [])\n"
+TAGGED = "<tool_call>\n<function=weather>\n<parameter=city>\n"
+JSON = '<tool_call>\n{"name": "weather", "arguments": {"city": '
+
+
+@pytest.mark.parametrize(
+    ("template", "beginning", "more"),
+    [
+        ("Qwen-Qwen3-0.6B", "<think>\n", CODE),
+        ("Qwen-Qwen3-0.6B", "<think>\nx\n</think>\n\n", CODE),
+        ("Qwen-Qwen3-0.6B", JSON + '"', json.dumps(CODE)[1:-1]),
+        ("Qwen-Qwen3-0.6B", JSON + "[", '{"x": [7, "é", null]}, '),
+        ("Qwen3-Coder", TAGGED, CODE),
+        ("google-gemma-4-31B-it", '<|tool_call>call:weather{city:<|"|>', CODE),
+        ("openai-gpt-oss-120b", "<|channel|>analysis<|message|>", CODE),
+    ],
+)
+def test_a_text_in_small_pieces_costs_what_its_length_is(
+    library: Library, model: Model, template: str, beginning: str, more: str
+) -> None:
+    works = []
+    for times in (0, 200, 400):
+        with Parser(library, settings_of(model, template)) as parser:
+            run(parser, beginning + times * more, 4)
+            works.append(parser.work)
+    assert works[2] - works[1] == pytest.approx(works[1] - works[0], rel=0.02)
+    assert works[2] - works[0] < 60 * 400 * len(more)  # parsing it anew each time: 4000 and more
 
 
 def test_an_unknown_format_is_refused(library: Library) -> None:
