@@ -12,6 +12,7 @@ from runner.api.anthropic.models import Models as AnthropicModels
 from runner.api.call import Call, Handler
 from runner.api.gate import Policy
 from runner.api.keys import Scope
+from runner.api.llama.embeddings import LlamaEmbeddings
 from runner.api.llama.handlers import Llama
 from runner.api.management.configuring import Configure
 from runner.api.management.engines import Backend
@@ -34,10 +35,12 @@ from runner.api.openai.embeddings import Embeddings
 from runner.api.openai.legacy import Completions
 from runner.api.openai.models import Models as OpenAIModels
 from runner.api.openai.reranking import Reranking
+from runner.api.openai.scoring import Scoring
 from runner.api.recorder import Recorder
 from runner.api.remote_media import RemoteMedia
 from runner.api.responses.handlers import Responses
 from runner.api.routes import Route
+from runner.api.tei import Tei
 from runner.errors import Kind, RunnerError
 from runner.net import Exchange
 from runner.service import Catalogue, Configuring, Engines, ResponseStore, Tally, Transfers, Upkeep
@@ -86,7 +89,10 @@ class App:
             Messages(engines, patience_s=about.patience_s),
             AnthropicModels(catalogue),
             Embeddings(engines),
+            LlamaEmbeddings(engines),
+            Tei(engines),
             Reranking(engines),
+            Scoring(engines),
             OllamaText(engines, catalogue, patience_s=about.patience_s),
             OllamaEmbeddings(engines, catalogue),
             OllamaModels(catalogue, engines),

@@ -18,8 +18,13 @@ import msgspec
 
 from runner.wire.adapters import AdapterFacts as AdapterFacts
 from runner.wire.adapters import AdapterScale as AdapterScale
+from runner.wire.base import Message as Message
+from runner.wire.base import RequestId as RequestId
 from runner.wire.chat import CallDelta as CallDelta
 from runner.wire.chat import ChatPrompt as ChatPrompt
+from runner.wire.pooling import Embed as Embed
+from runner.wire.pooling import Pooled as Pooled
+from runner.wire.pooling import Rank as Rank
 from runner.wire.settings import EngineSettings as EngineSettings
 from runner.wire.settings import EngineWishes as EngineWishes
 from runner.wire.settings import MemoryNeed as MemoryNeed
@@ -32,14 +37,6 @@ from runner.wire.text import Tokenize as Tokenize
 from runner.wire.text import TokenPrompt as TokenPrompt
 
 WIRE_VERSION = 1
-
-RequestId = int
-
-
-class Message(
-    msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True, kw_only=True, gc=False
-):
-    """Base of every message."""
 
 
 # ---- load ---------------------------------------------------------------------------------------
@@ -180,26 +177,6 @@ class Ask(Message, frozen=True, tag="ask"):
     question: Tokenize | Detokenize | Prompt
 
 
-class Embed(Message, frozen=True, tag="embed"):
-    """Ask for the vector of each input. Answered by :class:`Pooled`."""
-
-    id: RequestId
-    inputs: tuple[str | tuple[int, ...], ...]  # text, or tokens that are taken as they are
-    dimensions: int | None = None  # the first so many of each vector; None: all
-    norm: int = 2  # -1: as the model gives it; 0: the largest is 32760; 1, 2, ...: of this p
-    truncate: bool = False  # cut a text that is too long, instead of refusing it
-    deadline_s: float | None = None  # seconds from arrival
-
-
-class Rank(Message, frozen=True, tag="rank"):
-    """Ask how well each document answers its query. Answered by :class:`Pooled`."""
-
-    id: RequestId
-    queries: tuple[str, ...]  # one for all documents, or one for each
-    documents: tuple[str, ...]
-    deadline_s: float | None = None  # seconds from arrival
-
-
 class Cancel(Message, frozen=True, tag="cancel"):
     """Stop working for an id before the next step. Answered by ``Failed(kind="cancelled")``.
 
@@ -309,15 +286,6 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag="answered"):
     text: str
     tokens: tuple[int, ...]
     pieces: tuple[bytes, ...] = ()  # when asked for; each perhaps part of a character
-
-
-class Pooled(msgspec.Struct, frozen=True, tag="pooled"):
-    """Last event of an :class:`Embed` or :class:`Rank`: a row of numbers for each input."""
-
-    id: RequestId
-    width: int  # numbers of a row
-    values: bytes  # all rows, in order: float32, little-endian, finite
-    tokens: tuple[int, ...]  # of each input
 
 
 Event = Begun | Piece | Ended | Failed | Answered | Pooled

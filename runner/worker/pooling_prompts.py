@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -96,12 +97,11 @@ class PoolingPrompter:
         if (self.pairing is None) is isinstance(request, Rank):
             done = "embeddings and no ranks" if self.pairing is None else "ranks and no embeddings"
             raise RunnerError(Kind.MODEL_NOT_SUPPORTED, f"this model makes {done}", param="model")
-        name = "input" if isinstance(request, Embed) else "documents"
         texts = tuple(
-            self._checked(tokens, f"{name}[{index}]", index)
+            self._checked(tokens, f"{request.param}[{index}]", index)
             for index, tokens in enumerate(self._tokenise(request))
         )
-        self._check_result(len(texts), name)
+        self._check_result(len(texts), request.param)
         if isinstance(request, Rank):
             return Texts(request.id, texts, None, -1, deadline_s)
         if request.dimensions is not None and request.dimensions > self.width:
@@ -124,7 +124,10 @@ class PoolingPrompter:
         for query, document in zip(
             queries if len(queries) > 1 else repeat(queries[0]), request.documents, strict=False
         ):
-            yield self._pair(self.pairing, query, document)
+            pair = self._pair(self.pairing, query, document)
+            if request.truncate and len(pair) > self.context_size:
+                pair = self._pair(self.pairing, query, self._fitting(query, document))
+            yield pair
 
     def _tokens(self, text: str, *, bare: bool = False) -> tuple[int, ...]:
         return tuple(self.tokenizer.tokenize(text, add_special=not bare, parse_special=not bare))
@@ -137,6 +140,23 @@ class PoolingPrompter:
         if tokens[-1:] != closing:
             return tokens[: self.context_size]
         return tokens[: self.context_size - 1] + closing
+
+    def _fitting(self, query: str, document: str) -> str:
+        """Return as much of a document as has room beside its query; empty where nothing has.
+
+        Looked for among texts, as a template may put words of its own behind the document.
+        """
+        assert self.pairing is not None
+        pairing, most = self.pairing, self.context_size
+
+        def size(characters: int) -> int:
+            return len(self._pair(pairing, query, document[:characters]))
+
+        above = most
+        while above < len(document) and size(above) <= most:
+            above *= 2
+        fitting = bisect_right(range(min(above, len(document))), most, key=size) - 1
+        return document[: max(fitting, 0)]
 
     def _pair(self, pairing: Pairing, query: str, document: str) -> tuple[int, ...]:
         if pairing.template:

@@ -121,6 +121,9 @@ OPENAI: dict[str, list[Place]] = {
         Place("/v1/rerank", {"model": "a", "query": "q", name: ["Hi"]}, answers=False)
         for name in ("documents", "texts")
     ],
+    "embedding of text-embeddings-inference": [
+        Place("/embed", {"model": "a", "inputs": "Hi"}, answers=False)
+    ],
     "scoring": [Place("/v1/score", {"model": "a", "text_1": "Hi", "text_2": "Hi"}, answers=False)],
 }
 

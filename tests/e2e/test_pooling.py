@@ -115,6 +115,45 @@ def test_scores_agree_with_the_ranking(pools: Daemon) -> None:
         assert scores[result["index"]] == pytest.approx(result["relevance_score"], abs=1e-3)
 
 
+@pytest.mark.parametrize("path", ["/embedding", "/embeddings", "/engines/embedding"])
+def test_llama_servers_routes_answer_in_its_shape(pools: Daemon, path: str) -> None:
+    body = {"model": EMBEDDER, "content": ["a b", "c d"]}
+    plain = pools.post("/v1/embeddings", {"model": EMBEDDER, "input": ["a b", "c d"]}).json()
+    told = pools.post(path, body).json()
+    assert [one["index"] for one in told] == [0, 1]
+    for one, other in zip(told, plain["data"], strict=True):
+        assert len(one["embedding"]) == 1
+        assert one["embedding"][0] == pytest.approx(other["embedding"], abs=1e-6)
+
+
+def test_text_embeddings_inferences_clients(pools: Daemon) -> None:
+    plain = pools.post("/v1/embeddings", {"model": EMBEDDER, "input": "a b"}).json()
+    texts = {"model": EMBEDDER, "inputs": ["a b", "a " * 500], "truncate": True}
+    vectors = pools.post("/embed", texts).json()
+    assert vectors[0] == pytest.approx(plain["data"][0]["embedding"], abs=1e-3)
+    assert len(vectors[1]) == WIDTH
+    refused = pools.post("/embed", {**texts, "truncate": False})
+    assert (refused.status_code, error(refused)["param"]) == (400, "inputs[1]")
+    texts = {"query": "a", "texts": ["b", "c " * 500], "truncate": True, "raw_scores": False}
+    pools.post("/rerank", {"model": RANKER} | texts)
+    # They name no model, as their server has one: the only one in memory that ranks is meant.
+    ranked = pools.post("/rerank", texts).json()
+    assert {one["index"] for one in ranked} == {0, 1}
+    assert all(0 < one["score"] < 1 for one in ranked)
+
+
+def test_a_model_that_makes_vectors_scores_by_their_cosine(pools: Daemon) -> None:
+    documents = ["a b", "c", "d e f"]
+    answer = pools.post("/v1/score", {"model": EMBEDDER, "text_1": "a b", "text_2": documents})
+    data = pools.post("/v1/embeddings", {"model": EMBEDDER, "input": documents}).json()["data"]
+    vectors = np.array([item["embedding"] for item in data])
+    scores = [item["score"] for item in answer.json()["data"]]
+    assert scores == pytest.approx((vectors @ vectors[0]).tolist(), abs=1e-3)
+    assert scores[0] == pytest.approx(1, abs=1e-3)
+    body = {"model": EMBEDDER, "text_1": "a " * 500, "text_2": "a"}
+    assert error(pools.post("/score", body))["param"] == "text_1[0]"
+
+
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/rerank", "/score", "/v1/completions"])
 def test_a_model_is_loaded_and_nothing_answered(pools: Daemon, path: str) -> None:
     answer = pools.post(path, {"model": EMBEDDER}, headers={"X-Preload-Only": "true"})

@@ -140,6 +140,26 @@ def test_documents_are_ranked_with_their_query(ranker: WorkerClient) -> None:
     assert abs(other[0] - ranks[0]) > 1e-3
 
 
+def test_a_document_that_is_too_long_is_cut_where_that_is_asked(ranker: WorkerClient) -> None:
+    room = CONTEXT - 6  # beside BOS a b EOS SEP and EOS
+    whole = ("c", "d " * room + "x " * 500)
+    cut = ask(ranker, Rank(id=1, queries=("a b",), documents=whole, truncate=True))
+    same = ask(ranker, Rank(id=1, queries=("a b",), documents=("c", "d " * room)))
+    assert isinstance(cut, Pooled) and isinstance(same, Pooled)
+    assert cut.tokens == same.tokens == (7, CONTEXT)
+    assert rows(cut)[:, 0] == pytest.approx(rows(same)[:, 0], abs=1e-3)
+    # A query that leaves no room is refused, as it is nobody's wish to rank nothing.
+    query = ("a " * CONTEXT,)
+    error = failure(ask(ranker, Rank(id=1, queries=query, documents=("c",), truncate=True)))
+    assert (error.kind, error.param) == (Kind.CONTEXT_LENGTH_EXCEEDED, "documents[0]")
+
+
+def test_errors_call_inputs_as_the_client_does(embedder: WorkerClient) -> None:
+    error = failure(ask(embedder, Embed(id=1, inputs=("a", "a " * CONTEXT), param="inputs")))
+    assert error.param == "inputs[1]"
+    assert error.message == f"inputs[1] has {CONTEXT + 2} tokens, and the model takes {CONTEXT}"
+
+
 @pytest.mark.parametrize(
     ("request_", "kind", "param"),
     [

@@ -144,6 +144,7 @@ _AGAIN = (
     "/lora-adapters",
     "/props",
     "/slots",
+    "/embedding",
     "/rerank",
     "/score",
 )

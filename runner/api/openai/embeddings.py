@@ -14,11 +14,13 @@ from runner.api import faults
 from runner.api.call import INLINE_BYTES, Call, Handler
 from runner.api.choosing import ignored_header
 from runner.api.fields import (
+    Field,
     Fields,
     Ignored,
     Shape,
     anything,
     as_integer,
+    boolean,
     integer,
     refuse,
     word,
@@ -76,19 +78,24 @@ class Embeddings:
         await call.reply(body, headers=headers)
 
 
-INPUT, CONTENT = (
-    anything(
+def inputs_field(name: str, more: str = "") -> Field[Any]:
+    """Declare the member that holds what vectors are made of; :func:`read_inputs` reads it."""
+    return anything(
         name,
         f"a text, tokens, or an array of either{more}",
         {"type": ["string", "array"], "minLength": 1, "minItems": 1},
     )
-    for name, more in (("input", ""), ("content", " (llama-server's name)"))
-)
+
+
+INPUT, CONTENT = inputs_field("input"), inputs_field("content", " (llama-server's name)")
 ENCODING = word("encoding_format", "how numbers are written", ("float", "base64"))
 DIMENSIONS = integer(
     "dimensions", "how many numbers a vector has, where the model allows fewer", 1, MAX_DIMENSIONS
 )
 NORM = integer("embd_normalize", "the norm that vectors get: 2 is Euclid's, -1 none", -1, MAX_NORM)
+TRUNCATE = boolean(
+    "truncate", "whether a text that is too long is cut; unless asked for, it is refused"
+)
 SHAPE = Shape(
     "embeddings",
     (
@@ -98,6 +105,7 @@ SHAPE = Shape(
         ENCODING,
         DIMENSIONS,
         NORM,
+        TRUNCATE,
         KEEP_ALIVE,
         Ignored("user", "clients are told apart by address and key"),
     ),
@@ -109,13 +117,16 @@ def parse(body: dict[str, Any]) -> EmbeddingsRequest:
     fields = Fields(body, shape=SHAPE)
     encoding = fields.take(ENCODING)
     norm = fields.take(NORM)
+    field = CONTENT if CONTENT.name in fields and INPUT.name not in fields else INPUT
     return EmbeddingsRequest(
         model=fields.take(generation.MODEL),
         embed=Embed(
             id=0,
-            inputs=_parse_inputs(fields),
+            inputs=read_inputs(fields.take(field), field.name),
             dimensions=fields.take(DIMENSIONS),
             norm=2 if norm is None else norm,
+            truncate=fields.take(TRUNCATE) or False,
+            param=field.name,
         ),
         is_base64=encoding == "base64",
         keep_alive_s=fields.take(KEEP_ALIVE),
@@ -147,10 +158,8 @@ def render(request: EmbeddingsRequest, pooled: Pooled) -> bytes:
     )
 
 
-def _parse_inputs(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
-    """Read a text, a list of tokens, or a list of either; ``content`` is llama-server's name."""
-    field = CONTENT if CONTENT.name in fields and INPUT.name not in fields else INPUT
-    name, value = field.name, fields.take(field)
+def read_inputs(value: Any, name: str) -> tuple[str | tuple[int, ...], ...]:
+    """Read a text, a list of tokens, or a list of either."""
     if isinstance(value, str):
         return (_parse_input(value, name),)
     expected = f"a string, tokens, or an array of at most {MAX_INPUTS} of them"

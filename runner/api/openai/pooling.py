@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from runner.api import faults
 from runner.api.call import Call, while_wanted
@@ -38,6 +39,19 @@ async def pool_on(lease: Lease, model: str, request: Embed | Rank) -> Pooled:
     raise RunnerError(Kind.INTERNAL, "the engine's events ended without a last one")
 
 
+def named(body: dict[str, Any], engines: Engines, *, reranks: bool) -> dict[str, Any]:
+    """Let a request that names no model mean the only one in memory that does what it asks.
+
+    llama-server and text-embeddings-inference have one model, so their clients name none.
+    """
+    fitting = [
+        {"model": one.name}
+        for one in engines.running()
+        if one.facts and one.facts.pooling and one.facts.reranks is reranks
+    ]
+    return fitting[0] | body if len(fitting) == 1 else body
+
+
 def check_kind(request: Embed | Rank, model: str, facts: ModelFacts) -> None:
     """Raise for a model that cannot do this."""
     wanted = "ranks" if isinstance(request, Rank) else "embeddings"
@@ -62,7 +76,7 @@ def rows(pooled: Pooled) -> list[tuple[float, ...]]:
     return [*struct.iter_unpack(f"<{pooled.width}f", pooled.values)]
 
 
-def usage(pooled: Pooled) -> dict[str, int]:
+def usage(*answers: Pooled) -> dict[str, int]:
     """Count the tokens of all inputs."""
-    total = sum(pooled.tokens)
+    total = sum(sum(pooled.tokens) for pooled in answers)
     return {"prompt_tokens": total, "total_tokens": total}

@@ -1,4 +1,4 @@
-"""Documents in order of how well they answer a query, and scores of pairs. Parse, render: pure.
+"""Documents in order of how well they answer a query. Parse and render are pure.
 
 A ranking is asked for in the shape of Jina, Cohere and llama-server, or in that of Hugging Face's
 text-embeddings-inference (``texts``), and answered in the same. Scores are the model's own
@@ -7,10 +7,9 @@ numbers, as llama-server gives them: higher is better, and many models' are not 
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 import msgspec
@@ -29,11 +28,11 @@ from runner.api.fields import (
     refuse,
     text,
 )
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
 from runner.api.openai.preloading import preloading
 from runner.api.routes import LLAMA_PREFIXES, OPENAI_PREFIXES, Route
-from runner.errors import Kind, RunnerError
 from runner.service import Engines
 from runner.wire.messages import Pooled, Rank
 
@@ -48,68 +47,62 @@ class RankingRequest:
     rank: Rank
     top: int  # so many of the best are told
     shows_text: bool
+    is_within_one: bool  # scores are brought into 0..1
     is_tei: bool  # in the shape of text-embeddings-inference
+    keep_alive_s: float | None
     ignored: tuple[str, ...]  # names of fields that had no effect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringRequest:
-    """One request for the scores of pairs, in their order."""
-
-    model: str
-    rank: Rank
-    ignored: tuple[str, ...]
-
-
 class Reranking:
-    """The handlers of rankings and scores."""
+    """The handler of rankings."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
 
     def routes(self) -> Iterator[Route[Handler]]:
-        """Give their routes; Docker Model Runner ranks without a version in the path."""
-        rerank, score = (preloading(self._engines, one) for one in (self.rerank, self.score))
+        """Give its routes; Docker Model Runner ranks without a version in the path."""
+        handler = preloading(self._engines, self)
         for prefix in (*LLAMA_PREFIXES, *OPENAI_PREFIXES):
-            yield Route("POST", f"{prefix}/rerank", Scope.INFER, rerank, "order documents", RANKING)
-            yield Route("POST", f"{prefix}/score", Scope.INFER, score, "score pairs", SCORING)
+            for name in ("rerank", "reranking"):
+                path = f"{prefix}/{name}"
+                yield Route("POST", path, Scope.INFER, handler, "order documents", RANKING)
         # Where Cohere's clients look for it.
-        yield Route("POST", "/v2/rerank", Scope.INFER, rerank, "order documents", RANKING)
+        yield Route("POST", "/v2/rerank", Scope.INFER, handler, "order documents", RANKING)
 
-    async def rerank(self, call: Call) -> None:
-        """Order documents."""
-        request = await call.read(parse_ranking)
-        pooled = await pooling.pool(self._engines, call, request.model, request.rank)
+    async def __call__(self, call: Call) -> None:
+        """Answer one request."""
+        request = await call.read(
+            lambda body: parse_ranking(pooling.named(body, self._engines, reranks=True))
+        )
+        pooled = await pooling.pool(
+            self._engines, call, request.model, request.rank, keep_alive_s=request.keep_alive_s
+        )
         headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
         await call.reply(render_ranking(request, pooled), headers=headers)
 
-    async def score(self, call: Call) -> None:
-        """Score pairs."""
-        request = await call.read(parse_scoring)
-        pooled = await pooling.pool(self._engines, call, request.model, request.rank)
-        id, now_s = f"score-{secrets.token_hex(16)}", int(time.time())
-        headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
-        await call.reply(render_scores(request, pooled, id=id, created_s=now_s), headers=headers)
 
-
-def _texts(name: str, about: str) -> Field[Any]:
+def texts_field(name: str, about: str) -> Field[Any]:
+    """Declare a member that holds texts; :func:`take_texts` takes it."""
     schema = {"type": ["array", "string"], "minItems": 1, "maxItems": MAX_DOCUMENTS}
     return anything(name, about, schema)
 
 
 QUERY = text("query", "what documents are ordered by")
-DOCUMENTS = _texts("documents", 'strings, or objects with a "text"')
-TEXTS = _texts("texts", "text-embeddings-inference's name of them, and its shape of answers")
+DOCUMENTS = texts_field("documents", 'strings, or objects with a "text"')
+TEXTS = texts_field("texts", "text-embeddings-inference's name of them, and its shape of answers")
 SHOWS_TEXT = (
     boolean("return_documents", "whether the answer repeats the documents"),
     boolean("return_text", "text-embeddings-inference's name of that"),
 )
 TOP = integer("top_n", "so many of the best are told", 1, MAX_DOCUMENTS)
-RANKING = Shape("ranking", (generation.MODEL, QUERY, DOCUMENTS, TEXTS, TOP, *SHOWS_TEXT))
-
-TEXT_1 = _texts("text_1", "one query, or one for each document")
-TEXT_2 = _texts("text_2", "the documents")
-SCORING = Shape("scoring", (generation.MODEL, TEXT_1, TEXT_2))
+TRUNCATE = boolean(
+    "truncate", "whether a document that is too long is cut; unless asked for, it is refused"
+)
+RAW = boolean("raw_scores", "false brings scores into 0..1, by the logistic function")
+RANKING = Shape(
+    "ranking",
+    (generation.MODEL, QUERY, DOCUMENTS, TEXTS, TOP, *SHOWS_TEXT, TRUNCATE, RAW, KEEP_ALIVE),
+)
 
 
 def parse_ranking(body: dict[str, Any]) -> RankingRequest:
@@ -120,44 +113,39 @@ def parse_ranking(body: dict[str, Any]) -> RankingRequest:
     if not query:
         refuse("query", "a string that is not empty", query)
     is_tei = TEXTS.name in fields and DOCUMENTS.name not in fields
-    documents = _parse_texts(fields, TEXTS if is_tei else DOCUMENTS)
+    field = TEXTS if is_tei else DOCUMENTS
+    documents = take_texts(fields, field)
     shows = [fields.take(name) for name in SHOWS_TEXT]
     top = fields.take(TOP)
     return RankingRequest(
         model=model,
-        rank=Rank(id=0, queries=(query,), documents=documents),
+        rank=Rank(
+            id=0,
+            queries=(query,),
+            documents=documents,
+            truncate=fields.take(TRUNCATE) or False,
+            param=field.name,
+        ),
         top=len(documents) if top is None else top,
         shows_text=any(shows),
+        is_within_one=fields.take(RAW) is False,
         is_tei=is_tei,
+        keep_alive_s=fields.take(KEEP_ALIVE),
         ignored=tuple(fields),
     )
 
 
-def parse_scoring(body: dict[str, Any]) -> ScoringRequest:
-    """Read a request of vLLM's: ``text_1`` is one query for all of ``text_2``, or one for each."""
-    fields = Fields(body, shape=SCORING)
-    model = fields.take(generation.MODEL)
-    queries, documents = _parse_texts(fields, TEXT_1), _parse_texts(fields, TEXT_2)
-    if len(queries) not in (1, len(documents)):
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            f"text_1: expected one text or as many as text_2 has, {len(documents)}, "
-            f"got {len(queries)}",
-            param="text_1",
-        )
-    rank = Rank(id=0, queries=queries, documents=documents)
-    return ScoringRequest(model=model, rank=rank, ignored=tuple(fields))
-
-
 def render_ranking(request: RankingRequest, pooled: Pooled) -> bytes:
     """Render the best documents, the best first; equal ones as they were sent."""
-    scores = _scores(pooled)
-    order = sorted(range(len(scores)), key=lambda index: -scores[index])[: request.top]
+    given = scores(pooled)
+    if request.is_within_one:
+        given = [_logistic(score) for score in given]
+    order = sorted(range(len(given)), key=lambda index: -given[index])[: request.top]
     documents = request.rank.documents
     if request.is_tei:
         return msgspec.json.encode(
             [
-                {"index": index, "score": scores[index]}
+                {"index": index, "score": given[index]}
                 | ({"text": documents[index]} if request.shows_text else {})
                 for index in order
             ]
@@ -168,7 +156,7 @@ def render_ranking(request: RankingRequest, pooled: Pooled) -> bytes:
             "object": "list",
             "usage": pooling.usage(pooled),
             "results": [
-                {"index": index, "relevance_score": scores[index]}
+                {"index": index, "relevance_score": given[index]}
                 | ({"document": {"text": documents[index]}} if request.shows_text else {})
                 for index in order
             ],
@@ -176,28 +164,17 @@ def render_ranking(request: RankingRequest, pooled: Pooled) -> bytes:
     )
 
 
-def render_scores(request: ScoringRequest, pooled: Pooled, *, id: str, created_s: int) -> bytes:
-    """Render every pair's score, in the order of the request."""
-    return msgspec.json.encode(
-        {
-            "id": id,
-            "object": "list",
-            "created": created_s,
-            "model": request.model,
-            "data": [
-                {"index": index, "object": "score", "score": score}
-                for index, score in enumerate(_scores(pooled))
-            ],
-            "usage": pooling.usage(pooled),
-        }
-    )
+def _logistic(score: float) -> float:
+    """Bring a score into 0..1; the two forms keep ``exp`` from overflowing."""
+    return 1 / (1 + exp(-score)) if score >= 0 else exp(score) / (1 + exp(score))
 
 
-def _scores(pooled: Pooled) -> Sequence[float]:
+def scores(pooled: Pooled) -> list[float]:
+    """Return what a model that ranks gives of each pair."""
     return [row[0] for row in pooling.rows(pooled)]
 
 
-def _parse_texts(fields: Fields, field: Field[Any]) -> tuple[str, ...]:
+def take_texts(fields: Fields, field: Field[Any]) -> tuple[str, ...]:
     """Read one text or several; each a string, or an object with a ``text``."""
     name, value = field.name, fields.take(field)
     if isinstance(value, str):

@@ -40,12 +40,19 @@ def test_every_shape_of_input(given: Any, inputs: Any) -> None:
 
 def test_llama_servers_name_for_the_input() -> None:
     body = {"model": "m", "content": ["a"]}
-    assert embeddings.parse(body).embed.inputs == ("a",)
+    assert embeddings.parse(body).embed == Embed(id=0, inputs=("a",), param="content")
 
 
 def test_all_fields() -> None:
-    request = parse(encoding_format="base64", dimensions=64, embd_normalize=-1, user="u", task=1)
-    assert request.embed == Embed(id=0, inputs=("a",), dimensions=64, norm=-1)
+    request = parse(
+        encoding_format="base64",
+        dimensions=64,
+        embd_normalize=-1,
+        truncate=True,
+        user="u",
+        task=1,
+    )
+    assert request.embed == Embed(id=0, inputs=("a",), dimensions=64, norm=-1, truncate=True)
     assert request.is_base64
     assert request.ignored == ("user", "task")
 

@@ -46,9 +46,9 @@ def test_so_many_of_the_best_with_their_texts() -> None:
 
 def test_the_shape_of_text_embeddings_inference() -> None:
     request = reranking.parse_ranking(
-        {"model": "m", "query": "q", "texts": DOCUMENTS, "return_text": True, "raw_scores": False}
+        {"model": "m", "query": "q", "texts": DOCUMENTS, "return_text": True, "raw_scores": True}
     )
-    assert request.ignored == ("raw_scores",)
+    assert request.rank.param == "texts"
     assert json.loads(reranking.render_ranking(request, POOLED))[:2] == [
         {"index": 1, "score": 2.0, "text": "b"},
         {"index": 3, "score": 2.0, "text": "d"},
@@ -58,15 +58,6 @@ def test_the_shape_of_text_embeddings_inference() -> None:
 def test_documents_may_be_objects_with_a_text() -> None:
     request = reranking.parse_ranking(BODY | {"documents": [{"text": "a", "id": 1}, "b"]})
     assert request.rank == Rank(id=0, queries=("q",), documents=("a", "b"))
-
-
-def test_scores_keep_the_order_of_their_pairs() -> None:
-    request = reranking.parse_scoring({"model": "m", "text_1": "q", "text_2": DOCUMENTS})
-    assert request.rank == Rank(id=0, queries=("q",), documents=tuple(DOCUMENTS))
-    answer = json.loads(reranking.render_scores(request, POOLED, id="score-1", created_s=7))
-    assert answer["data"][2] == {"index": 2, "object": "score", "score": -1.0}
-    assert (answer["id"], answer["object"], answer["created"]) == ("score-1", "list", 7)
-    assert answer["usage"] == {"prompt_tokens": 17, "total_tokens": 17}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +83,23 @@ def test_what_is_wrong_with_a_ranking_is_named(members: dict[str, Any], param: s
     assert (refused.value.kind, refused.value.param) == (Kind.INVALID_REQUEST, param)
 
 
-def test_pairs_need_as_many_queries_as_documents() -> None:
-    with pytest.raises(RunnerError, match="as many as text_2 has, 3, got 2") as refused:
-        reranking.parse_scoring({"model": "m", "text_1": ["a", "b"], "text_2": ["a", "b", "c"]})
-    assert refused.value.param == "text_1"
+def test_scores_are_brought_into_one_where_raw_ones_are_not_wanted() -> None:
+    results = ranked(raw_scores=False)["results"]
+    assert [result["relevance_score"] for result in results] == pytest.approx(
+        [0.880797, 0.880797, 0.622459, 0.268941], abs=1e-6
+    )
+
+
+def test_a_score_far_from_zero_stays_a_number() -> None:
+    request = reranking.parse_ranking(BODY | {"documents": ["a", "b"], "raw_scores": False})
+    pooled = Pooled(1, 1, struct.pack("<2f", 1e6, -1e6), (4, 4))
+    results = json.loads(reranking.render_ranking(request, pooled))["results"]
+    assert [result["relevance_score"] for result in results] == [1.0, 0.0]
+
+
+def test_what_else_is_asked_of_the_model() -> None:
+    request = reranking.parse_ranking(BODY | {"truncate": True, "keep_alive": "5m"})
+    assert request.rank == Rank(
+        id=0, queries=("q",), documents=tuple(DOCUMENTS), truncate=True, param="documents"
+    )
+    assert (request.keep_alive_s, request.ignored) == (300.0, ())
