@@ -163,5 +163,6 @@ class App:
 
 
 def _is_recorded(route: Route[Handler]) -> bool:
-    """Whether a route is a use of a model."""
-    return route.method == "POST" and route.scope is Scope.INFER and route.body is not None
+    """Whether a route is a use of a model; Ollama's ``show`` is a POST that only tells of one."""
+    is_use = route.method == "POST" and route.scope is Scope.INFER and route.body is not None
+    return is_use and route.template != "/api/show"

@@ -1,5 +1,6 @@
 // One answer of a model: asks, and tells what came so far. Knows nothing of the page.
 import { ask, events } from "./api.js";
+import { fieldsOf } from "./sampling.js";
 
 /** Ask a conversation's model to answer; `onChange(answer)` is called with every piece.
  *  `answer` is the message that is filled: {content, reasoning, calls, usage, timings, cut}. */
@@ -9,9 +10,8 @@ export async function stream(conversation, answer, { signal, onChange }) {
     messages: history(conversation, answer),
     stream: true,
     stream_options: { include_usage: true },
+    ...fieldsOf(conversation.settings),
   };
-  if (conversation.temperature !== "") body.temperature = Number(conversation.temperature);
-  if (conversation.maxTokens !== "") body.max_tokens = Number(conversation.maxTokens);
   const reply = await ask("POST", "/v1/chat/completions", { body, signal });
   for await (const event of events(reply)) {
     take(event, answer);
@@ -22,8 +22,14 @@ export async function stream(conversation, answer, { signal, onChange }) {
 function history(conversation, answer) {
   const said = conversation.messages
     .filter((message) => message !== answer && (message.content || message.role === "user"))
-    .map(({ role, content }) => ({ role, content }));
-  return conversation.system ? [{ role: "system", content: conversation.system }, ...said] : said;
+    .map(({ role, content, images }) => ({ role, content: images?.length ? parts(content, images) : content }));
+  const { system } = conversation.settings;
+  return system ? [{ role: "system", content: system }, ...said] : said;
+}
+
+function parts(content, images) {
+  const shown = images.map((url) => ({ type: "image_url", image_url: { url } }));
+  return content ? [...shown, { type: "text", text: content }] : shown;
 }
 
 function take(event, answer) {

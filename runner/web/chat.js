@@ -1,11 +1,12 @@
 // The Chat view: conversations at the side, one of them in the middle, the composer below.
 import { stream } from "./answering.js";
+import { Composer } from "./composer.js";
 import * as conversations from "./conversations.js";
 import { confirm } from "./dialogs.js";
 import { button, el } from "./dom.js";
-import { shortName } from "./format.js";
 import { Answer, userMessage } from "./message.js";
-import { refresh, runningRow, state, subscribe } from "./state.js";
+import { Sampling } from "./sampling.js";
+import { abilitiesOf, refresh, runningRow, state, subscribe } from "./state.js";
 
 const SAVED_EVERY_MS = 1000; // while an answer comes, so that a reload keeps what there is
 const NEAR_END_PX = 80;
@@ -17,23 +18,16 @@ export class Chat {
   #answer = null; // its Answer
   #list = el("ul", { className: "conversations" });
   #log = el("div", { className: "log", role: "log", "aria-label": "Conversation", "aria-live": "polite", tabIndex: 0 });
-  #model = el("select", { id: "model", "aria-label": "Model" });
-  #input = el("textarea", { rows: 1, "aria-label": "Message", placeholder: "Ask anything" });
-  #send = el("button", { className: "primary send" }, "Send");
-  #system = el("textarea", { id: "system", rows: 3, placeholder: "How the model should behave" });
-  #temperature = el("input", { id: "temperature", type: "number", min: "0", max: "2", step: "0.1", placeholder: "model's own" });
-  #maxTokens = el("input", { id: "max-tokens", type: "number", min: "1", step: "1", placeholder: "no limit" });
+  #composer = new Composer({
+    onSend: (content, images) => this.#say({ role: "user", content, images }),
+    onStop: () => this.#stopping?.abort(),
+    onModel: (name) => this.#set((conversation) => { conversation.model = name; }),
+  });
+  #sampling = new Sampling((name, value) => this.#set(({ settings }) => { settings[name] = value; }));
   #side = el("aside", { className: "side", "aria-label": "Conversations", id: "side" });
 
   constructor() {
-    const form = el("form", { className: "composer", on: { submit: (event) => this.#submit(event) } },
-      this.#input, el("div", { className: "row" }, this.#model, el("span", { className: "spring" }), this.#send));
-    const settings = el("details", { className: "settings" }, el("summary", {}, "Settings"),
-      el("div", { className: "fields" },
-        el("div", { className: "whole" }, el("label", { for: "system" }, "System prompt"), this.#system),
-        el("div", {}, el("label", { for: "temperature" }, "Temperature"), this.#temperature),
-        el("div", {}, el("label", { for: "max-tokens" }, "Most tokens of an answer"), this.#maxTokens)));
-    this.#side.append(button("New chat", () => this.open(conversations.fresh(this.#model.value)), { className: "primary" }), this.#list);
+    this.#side.append(button("New chat", () => this.open(conversations.fresh(this.#composer.model)), { className: "primary" }), this.#list);
     const toggle = button("Conversations", () => {
       const isOpen = this.#side.classList.toggle("open");
       toggle.setAttribute("aria-expanded", String(isOpen));
@@ -41,9 +35,10 @@ export class Chat {
     this.element = el("div", { className: "chat" }, this.#side,
       el("div", { className: "talk" },
         el("h1", { className: "hidden" }, "Chat"),
-        el("div", { className: "row top" }, toggle, settings),
-        this.#log, form));
+        el("div", { className: "row top" }, toggle, this.#sampling.element),
+        this.#log, this.#composer.element));
     this.#listen();
+    conversations.tidy();
     this.open(conversations.list()[0] ?? this.#conversation);
     subscribe(() => this.#stateChanged());
   }
@@ -51,7 +46,7 @@ export class Chat {
   /** Begin a conversation with a model. */
   begin(model) {
     this.open(conversations.fresh(model));
-    this.#input.focus();
+    this.#composer.focus();
   }
 
   /** Show a conversation. An answer that is coming to another one is stopped. */
@@ -62,9 +57,7 @@ export class Chat {
       if (message.pending) Object.assign(message, { pending: false, stopped: true }); // by a reload
     }
     this.#conversation = conversation;
-    this.#system.value = conversation.system;
-    this.#temperature.value = conversation.temperature;
-    this.#maxTokens.value = conversation.maxTokens;
+    this.#sampling.show(conversation.settings);
     this.#showModels();
     this.#showList();
     this.#showMessages();
@@ -76,12 +69,6 @@ export class Chat {
   }
 
   #listen() {
-    this.#input.addEventListener("input", () => this.#fit());
-    this.#input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      if (!this.#stopping) this.#send.click();
-    });
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.#stopping?.abort();
     });
@@ -89,18 +76,13 @@ export class Chat {
     for (const leaving of ["beforeunload", "pagehide"]) { // Safari on phones knows the second only
       addEventListener(leaving, () => this.#stopping?.abort());
     }
-    const settings = { system: this.#system, temperature: this.#temperature, maxTokens: this.#maxTokens, model: this.#model };
-    for (const [name, control] of Object.entries(settings)) {
-      control.addEventListener("change", () => {
-        this.#conversation[name] = control.validity.valid ? control.value : "";
-        if (this.#conversation.messages.length) conversations.keep(this.#conversation);
-      });
-    }
   }
 
-  #fit() {
-    this.#input.style.height = "auto";
-    this.#input.style.height = `${this.#input.scrollHeight}px`;
+  /** Change the conversation as the user wants. */
+  #set(change) {
+    change(this.#conversation);
+    if (this.#conversation.messages.length) conversations.keep(this.#conversation);
+    this.#showModels();
   }
 
   // ---- what is shown ----
@@ -112,16 +94,13 @@ export class Chat {
   }
 
   #showModels() {
-    const names = state.models.map((model) => model.id);
+    const names = state.models.map((model) => model.id).filter((name) => abilitiesOf(name)?.includes("completion") ?? true);
     this.#conversation.model ||= names[0] ?? "";
     const wanted = this.#conversation.model;
     if (wanted && !names.includes(wanted)) names.push(wanted); // removed since, or not yet known
-    const shown = [...this.#model.options].map((option) => option.value);
-    if (names.join("\n") !== shown.join("\n")) {
-      this.#model.replaceChildren(...names.map((name) => el("option", { value: name }, shortName(name))));
-    }
-    this.#model.value = wanted;
-    this.#model.hidden = names.length === 0;
+    const abilities = abilitiesOf(wanted) ?? [];
+    this.#composer.offer(names, wanted, abilities.includes("vision"));
+    this.#sampling.offer(abilities.includes("thinking"));
     if (!this.#conversation.messages.length) this.#showWelcome();
   }
 
@@ -137,7 +116,7 @@ export class Chat {
     const isEmpty = state.online && !state.error && state.models.length === 0;
     const key = isEmpty ? "empty" : "ready";
     if (this.#log.firstChild?.dataset?.key === key) return;
-    const ideas = IDEAS.map((idea) => button(idea, () => { this.#input.value = idea; this.#send.click(); }));
+    const ideas = IDEAS.map((idea) => button(idea, () => this.#say({ role: "user", content: idea })));
     this.#log.replaceChildren(el("div", { className: "welcome", "data-key": key },
       el("h2", {}, isEmpty ? "No models yet" : "What shall we talk about?"),
       isEmpty
@@ -163,27 +142,18 @@ export class Chat {
 
   // ---- what is done ----
 
-  #submit(event) {
-    event.preventDefault();
-    if (this.#stopping) {
-      this.#stopping.abort();
-      return;
-    }
-    const content = this.#input.value.trim();
-    if (!content || !this.#conversation.model) return;
-    this.#input.value = "";
-    this.#fit();
-    this.#conversation.messages.push({ role: "user", content });
+  #say(message) {
+    if (!this.#conversation.model) return; // none is known yet
+    this.#conversation.messages.push(message);
     this.#respond(this.#conversation.messages.length);
   }
 
   #edit(index) {
     this.#stopping?.abort();
-    this.#input.value = this.#conversation.messages[index].content;
+    this.#composer.write(this.#conversation.messages[index]);
     this.#conversation.messages.length = index;
     this.#showMessages();
-    this.#fit();
-    this.#input.focus();
+    this.#composer.focus();
   }
 
   async #forget(one) {
@@ -204,7 +174,7 @@ export class Chat {
     this.#showList();
     const stopping = new AbortController();
     this.#stopping = stopping;
-    this.#send.textContent = "Stop";
+    this.#composer.busy(true);
     this.#showMessages();
     const answer = this.#answer;
     answer.wait("Waiting for the first word\u2026");
@@ -233,7 +203,7 @@ export class Chat {
   #finish() {
     this.#stopping = null;
     this.#answer = null;
-    this.#send.textContent = "Send";
+    this.#composer.busy(false);
     this.#showList();
     refresh();
   }

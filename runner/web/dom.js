@@ -1,7 +1,7 @@
 // Builds nodes. Text only ever becomes text: nothing in this page parses HTML.
 
 /** Make an element. Properties: `on` holds listeners, `data-*`, `aria-*` and `role` are attributes,
- *  the rest are set as properties. Children are nodes or strings; null and false are left out. */
+ *  the rest are set as properties. Children are nodes or strings; null, false and "" are left out. */
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -14,7 +14,7 @@ export function el(tag, properties = {}, ...children) {
       node[name] = value;
     }
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
+  node.append(...children.flat().filter((child) => child !== null && child !== false && child !== undefined && child !== ""));
   return node;
 }
 
@@ -35,11 +35,14 @@ export function select(properties, options) {
   return el("select", properties, options.map(([value, label]) => el("option", { value }, label)));
 }
 
-/** Put other nodes in a place; what has the keyboard's focus keeps it, if it has a `data-does`. */
+/** Put other nodes in a place; what has the keyboard's focus keeps it, if it has a `data-does`.
+ *  Not while something there is pressed, whose click would be lost: false then. */
 export function redraw(place, nodes) {
+  if (place.matches(":active")) return false;
   const focused = place.contains(document.activeElement) && document.activeElement.dataset.does;
   place.replaceChildren(...nodes);
   if (focused) place.querySelector(`[data-does="${CSS.escape(focused)}"]`)?.focus();
+  return true;
 }
 
 /** Copy text, and say so on the button for a moment. */

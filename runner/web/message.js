@@ -6,9 +6,11 @@ import { Markdown } from "./markdown.js";
 /** What the user said; `onEdit` puts it back into the composer. */
 export function userMessage(message, onEdit) {
   return el("article", { className: "message user", "aria-label": "You" },
-    el("div", { className: "said" }, message.content),
+    message.images?.length > 0 && el("div", { className: "pictures" },
+      message.images.map((source, index) => el("img", { src: source, alt: `Picture ${index + 1}` }))),
+    message.content && el("div", { className: "said" }, message.content),
     el("div", { className: "tools" },
-      button("Copy", (event) => copy(message.content, event.currentTarget), { className: "quiet" }),
+      message.content && button("Copy", (event) => copy(message.content, event.currentTarget), { className: "quiet" }),
       button("Edit", onEdit, { className: "quiet" })));
 }
 

@@ -3,13 +3,15 @@ import { ask, askJson } from "./api.js";
 import { confirm, tell } from "./dialogs.js";
 import { button, el, redraw } from "./dom.js";
 import { bytes, count, shortName } from "./format.js";
+import { importing } from "./importing.js";
 import { badge, change, unload } from "./loaded.js";
 import { notify, report } from "./notices.js";
 import { Pulls } from "./pulls.js";
 import { Search } from "./search.js";
 import { ORIGINS } from "./settings.js";
-import { refresh, runningRow, subscribe } from "./state.js";
+import { abilitiesOf, refresh, runningRow, subscribe } from "./state.js";
 
+const ABILITIES = { vision: "sees pictures", tools: "calls tools", thinking: "thinks", embedding: "makes vectors" };
 const EXAMPLES = ["ai/smollm2", "ai/gemma3", "ai/qwen3"];
 
 export class Models {
@@ -26,7 +28,7 @@ export class Models {
       el("label", { for: "pull-name" }, "Pull a model"),
       el("div", { className: "row" }, this.#input, el("button", { className: "primary" }, "Pull")));
     this.element = el("div", { className: "page" },
-      el("h1", {}, "Models"), form, this.#pulls.element,
+      el("h1", {}, "Models"), form, importing((job) => this.#pulls.begin(job)), this.#pulls.element,
       el("section", { "aria-labelledby": "here" },
         el("div", { className: "row heading" }, el("h2", { id: "here" }, "On this machine"), this.#sum), this.#list),
       new Search((name) => this.#pulls.start(name)).element);
@@ -41,12 +43,12 @@ export class Models {
 
   #show({ models, running, online, error }) {
     const rows = models.map((model) => ({ model, row: runningRow(model.id) }));
-    const key = JSON.stringify([rows.map(({ model, row }) => [model.id, badge(row).textContent]), online && !error]);
+    const key = JSON.stringify([rows.map(({ model, row }) => [model.id, badge(row).textContent, abilitiesOf(model.id)]), online && !error]);
     if (key === this.#shown) return;
-    this.#shown = key;
     this.#sum.textContent = models.length ? `${count(models.length)} ${models.length === 1 ? "model" : "models"}, ${bytes(models.reduce((sum, one) => sum + one.meta.size, 0))}` : "";
-    redraw(this.#list, rows.map(({ model, row }) => this.#card(model, row)));
-    if (!models.length && online && !error) this.#list.append(this.#empty());
+    const isEmpty = !models.length && online && !error;
+    const cards = isEmpty ? [this.#empty()] : rows.map(({ model, row }) => this.#card(model, row));
+    if (redraw(this.#list, cards)) this.#shown = key;
   }
 
   #empty() {
@@ -56,8 +58,10 @@ export class Models {
 
   #card(model, row) {
     const { dmr, meta, id } = model;
+    const abilities = abilitiesOf(id) ?? ["completion"];
     const facts = [dmr.parameters && `${dmr.parameters} parameters`, dmr.quantization, bytes(meta.size),
-      dmr.context_window && `${count(dmr.context_window)} tokens of context`, dmr.architecture].filter(Boolean);
+      dmr.context_window && `${count(dmr.context_window)} tokens of context`, dmr.architecture,
+      ...abilities.map((one) => ABILITIES[one])].filter(Boolean);
     const does = (label, action, properties = {}) => button(label, () => action().catch(report), {
       ...properties, "data-does": `${label} ${id}`, "aria-label": `${label} ${shortName(id)}`,
     });
@@ -65,7 +69,7 @@ export class Models {
       el("div", { className: "row" }, el("h3", { className: "name" }, shortName(id)), badge(row)),
       el("p", { className: "facts" }, facts.join(" \u00b7 ")),
       el("div", { className: "row actions" },
-        does("Run", () => this.#run(id), { className: "primary" }),
+        abilities.includes("completion") && does("Run", () => this.#run(id), { className: "primary" }),
         row && does("Unload", () => unload(id)),
         does("Settings", () => change(id)),
         does("Inspect", () => this.#inspect(id)),

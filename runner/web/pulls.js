@@ -1,5 +1,5 @@
-// Pulls and their progress. Leaving ends a pull on the server, which keeps what it has:
-// what was not finished stays listed, in this browser, to be resumed.
+// Models that come, and their progress. Leaving ends a pull on the server, which keeps what it has:
+// what was not finished stays listed, in this browser, to be resumed. A job is {name, path, body, isPull}.
 import { ask, jsonLines } from "./api.js";
 import { button, el } from "./dom.js";
 import { bytes, duration, shortName } from "./format.js";
@@ -15,19 +15,24 @@ export class Pulls {
 
   constructor() {
     this.element = this.#list;
-    for (const name of unfinished()) this.#add(new Pull(name, () => this.#drop(name)));
+    for (const name of unfinished()) this.#add(pullOf(name));
   }
 
   /** Begin to pull a model, or go on. */
   start(name) {
-    const pull = this.#rows.get(name) ?? this.#add(new Pull(name, () => this.#drop(name)));
-    pull.start();
+    this.begin(pullOf(name));
   }
 
-  #add(pull) {
-    this.#rows.set(pull.name, pull);
-    this.#list.prepend(pull.element);
-    return pull;
+  /** Begin a job that tells its progress as a pull does. */
+  begin(job) {
+    (this.#rows.get(job.name) ?? this.#add(job)).start();
+  }
+
+  #add(job) {
+    const row = new Arrival(job, () => this.#drop(job.name));
+    this.#rows.set(job.name, row);
+    this.#list.prepend(row.element);
+    return row;
   }
 
   #drop(name) {
@@ -37,7 +42,12 @@ export class Pulls {
   }
 }
 
-class Pull {
+function pullOf(name) {
+  return { name, path: "/models/create", body: { from: name }, isPull: true };
+}
+
+class Arrival {
+  #job;
   #stopping = null;
   #layers = new Map();
   #total = 0;
@@ -49,10 +59,11 @@ class Pull {
   #toggle = button("Resume", () => (this.#stopping ? this.#stopping.abort() : this.start()));
   #forget = button("Forget", () => this.#onGone(), { className: "quiet" });
 
-  constructor(name, onGone) {
-    this.name = name;
+  constructor(job, onGone) {
+    const { name } = job;
+    this.#job = job;
     this.#onGone = onGone;
-    this.#bar.setAttribute("aria-label", `Pull of ${name}`);
+    this.#bar.setAttribute("aria-label", `Progress of ${name}`);
     this.element = el("li", { className: "card pull" },
       el("div", { className: "row" },
         el("strong", { className: "name" }, shortName(name)), el("span", { className: "spring" }), this.#toggle, this.#forget),
@@ -63,21 +74,22 @@ class Pull {
   async start() {
     if (this.#stopping) return;
     this.#stopping = new AbortController();
-    remember([this.name, ...unfinished().filter((one) => one !== this.name)]);
+    const { name, isPull } = this.#job;
+    if (isPull) remember([name, ...unfinished().filter((one) => one !== name)]);
     this.#seen = [];
     this.#toggle.textContent = "Cancel";
     this.#forget.hidden = true;
     this.element.classList.remove("failed");
-    this.#say("Asking the registry\u2026");
+    this.#say(isPull ? "Asking the registry\u2026" : "Reading the file\u2026");
     try {
       await this.#follow(this.#stopping.signal);
-      notify(`${shortName(this.name)} is ready.`);
+      notify(`${shortName(name)} is ready.`);
       this.#onGone();
     } catch (error) {
       const isStopped = error.name === "AbortError";
       this.element.classList.toggle("failed", !isStopped);
-      this.#say(isStopped ? "Cancelled. What came so far is kept." : error.message);
-      this.#toggle.textContent = "Resume";
+      this.#say(!isStopped ? error.message : isPull ? "Cancelled. What came so far is kept." : "Cancelled.");
+      this.#toggle.textContent = isPull ? "Resume" : "Try again";
       this.#forget.hidden = false;
     } finally {
       this.#stopping = null;
@@ -86,7 +98,8 @@ class Pull {
   }
 
   async #follow(signal) {
-    const answer = await ask("POST", "/models/create", { body: { from: this.name }, signal });
+    const { path, body } = this.#job;
+    const answer = await ask("POST", path, { body, signal });
     for await (const line of jsonLines(answer)) {
       if (line.type === "error") throw new Error(line.message.replace(/^Error: /, ""));
       if (line.type === "success") return;

@@ -4,6 +4,7 @@ import { ApiError, askJson } from "./api.js";
 const PERIOD_MS = 5000;
 const LOADING_PERIOD_MS = 500; // so that progress moves
 const listeners = new Set();
+const abilities = new Map(); // by id and time of creation: a name may become another model's
 let timer = 0;
 
 /** `online` is null until the first answer; `error` is the last refusal, null when there is none. */
@@ -29,6 +30,7 @@ export async function refresh() {
   } finally {
     for (const listener of listeners) listener(state);
     const isLoading = state.running.some((row) => row.loading);
+    learn();
     if (!document.hidden) timer = setTimeout(refresh, isLoading ? LOADING_PERIOD_MS : PERIOD_MS);
   }
 }
@@ -36,6 +38,34 @@ export async function refresh() {
 /** The row of `/engines/ps` of a model, by any of its names. */
 export function runningRow(name) {
   return state.running.find((row) => row.model_name === name || row.tags.includes(name));
+}
+
+/** What a model can do, in the words of `/api/show`: "completion", "embedding", "vision", "tools",
+ *  "thinking"; null while it is not known. */
+export function abilitiesOf(name) {
+  const model = state.models.find((one) => one.id === name);
+  return (model && abilities.get(versionOf(model))) ?? null;
+}
+
+/** Ask once of each model. */
+async function learn() {
+  for (const model of state.models) {
+    if (abilities.has(versionOf(model))) continue;
+    abilities.set(versionOf(model), null);
+    try {
+      const { capabilities } = await askJson("POST", "/api/show", { body: { model: model.id } });
+      abilities.set(versionOf(model), capabilities);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      abilities.delete(versionOf(model)); // asked again with the next refresh
+      return;
+    }
+    for (const listener of listeners) listener(state);
+  }
+}
+
+function versionOf(model) {
+  return `${model.id} ${model.created}`;
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });

@@ -124,6 +124,7 @@ def test_the_newest_of_each_model_are_kept() -> None:
 def test_other_dialects_name_their_origin() -> None:
     async def test(site: Site) -> None:
         message = [{"role": "user", "content": "say x"}]
+        assert (await site.post("/api/show", {"model": "a"})).status == 200  # is no use: not kept
         await site.post("/api/chat", {"model": "a", "messages": message, "stream": False})
         body = {"model": "a", "messages": message, "max_tokens": 5}
         await site.post("/anthropic/v1/messages", body, "anthropic-version: 2023-06-01")

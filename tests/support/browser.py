@@ -82,7 +82,13 @@ class Browser:
         self.until(code, selector, text)
 
     def click(self, selector: str, *, text: str | None = None) -> None:
-        self._ask("POST", f"/element/{self.find(selector, text=text)}/click", {})
+        """Click; again where the page drew the element anew between finding and clicking."""
+        for is_last in (False, False, True):
+            answer = self._try("POST", f"/element/{self.find(selector, text=text)}/click", {})
+            error = None if answer.ok else answer.json()["value"]["error"]
+            if error != "stale element reference" or is_last:
+                break
+        assert answer.ok, answer.text
 
     def type(self, selector: str, text: str) -> None:
         self._ask("POST", f"/element/{self.find(selector)}/value", {"text": text})
@@ -130,10 +136,13 @@ class Browser:
         self._ask("DELETE", "")
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = requests.request(method, self.session + path, json=body, timeout=60)
+        answer = self._try(method, path, body)
         value = answer.json()["value"]
         assert answer.ok, value
         return value
+
+    def _try(self, method: str, path: str, body: dict[str, Any] | None) -> requests.Response:
+        return requests.request(method, self.session + path, json=body, timeout=60)
 
 
 def require_chromium() -> tuple[str, str]:
