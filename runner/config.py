@@ -20,6 +20,7 @@ from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT, clean, parse_key, parse_port
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 # What Docker and Podman call the bridge that containers reach their host by.
 CONTAINER_BRIDGES = ("docker0", "podman0", "cni-podman0")
 KV_LAYOUTS = ("unified", "streams")
@@ -43,6 +44,7 @@ class Settings(NamedTuple):
     allowed_hosts: tuple[str, ...] = ()  # added to the loopback names; "*" allows all
     allowed_origins: tuple[str, ...] = ()  # added to the loopback origins; "*" allows all
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"  # of stderr; the file is text
     keep_alive_s: float | None = None  # idle time before a model is unloaded; math.inf: never
     max_loaded_models: int | None = None
     model_aliases: tuple[tuple[str, str], ...] = ()  # (pattern, name of the model it stands for)
@@ -354,6 +356,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("allowed_hosts", ("RUNNER_ALLOWED_HOSTS",), _parse_list),
     Option("allowed_origins", ("RUNNER_ORIGINS", "DMR_ORIGINS"), _parse_list),
     Option("log_level", ("RUNNER_LOG_LEVEL", "LOG_LEVEL"), _parse_level),
+    Option("log_format", ("RUNNER_LOG_FORMAT",), _one_of(*LOG_FORMATS)),
     Option("keep_alive_s", ("RUNNER_KEEP_ALIVE",), parse_keep_alive),
     Option("max_loaded_models", ("RUNNER_MAX_LOADED_MODELS",), _count(1)),
     Option("model_aliases", ("RUNNER_MODEL_ALIASES",), _parse_aliases),

@@ -247,6 +247,7 @@ def log_access(record: AccessRecord) -> None:
         record.duration_s,
         record.request_id,
         record.user_agent,
+        extra={"facts": record._asdict()},
     )
 
 

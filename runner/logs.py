@@ -1,13 +1,14 @@
 """Logging of the daemon: one line a record, to a bounded file and, in the foreground, to stderr.
 
 A line is ``[2026-07-22T10:00:00.123Z] level logger message``: the time leads in brackets, as Docker
-Model Runner's logs have it. Control characters are escaped, so that nothing a client sends can
-start a line of its own or reach a terminal. Nothing is set up on import; a library that logs uses
-``logging.getLogger`` as usual.
+Model Runner's logs have it. What stderr gets may be JSON, for those who collect logs. Control
+characters are escaped, so that nothing a client sends can start a line of its own or reach a
+terminal. Nothing is set up on import; a library that logs uses ``logging.getLogger`` as usual.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 KEPT_FILES = 2  # rotated ones, beside the one being written
@@ -33,13 +35,13 @@ def open_file(path: Path) -> logging.Handler:
 def open_logs(level: str, handlers: Sequence[logging.Handler]) -> Iterator[None]:
     """Send records to ``handlers`` until the context ends, which closes them.
 
-    ``level`` (debug, info, warning, error) rules our own loggers; other libraries speak from
-    warning on.
+    A handler without a formatter writes lines of text. ``level`` (debug, info, warning, error)
+    rules our own loggers; other libraries speak from warning on.
     """
     root, ours = logging.getLogger(), logging.getLogger(ROOT)
-    formatter = LineFormatter()
     for handler in handlers:
-        handler.setFormatter(formatter)
+        if handler.formatter is None:
+            handler.setFormatter(LineFormatter())
         root.addHandler(handler)
     before = ours.level
     ours.setLevel(level.upper())
@@ -60,9 +62,33 @@ class LineFormatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        stamp = f"[{when}.{int(record.msecs):03d}Z]"
-        return escape(f"{stamp} {record.levelname.lower()} {record.name} {text}")
+        return escape(f"[{_stamp(record)}] {record.levelname.lower()} {record.name} {text}")
+
+
+class JsonFormatter(logging.Formatter):
+    """Format a record as one JSON object in a line of ASCII.
+
+    Its members are ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, where
+    something was raised ``exception`` (its traceback), and those of the mapping that whoever logs
+    gave as ``extra={"facts": ...}``: JSON values by names that are none of the former.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object's text."""
+        members: dict[str, Any] = {
+            "time": _stamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            members["exception"] = self.formatException(record.exc_info)
+        return json.dumps(members | getattr(record, "facts", {}))
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{when}.{int(record.msecs):03d}Z"
 
 
 def escape(text: str) -> str:

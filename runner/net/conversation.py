@@ -104,11 +104,17 @@ async def _handle(exchange: Exchange, site: Site) -> None:
     except http.ProtocolError as fault:
         await _answer_fault(exchange, fault)
     except Exception:
-        _log.exception("request %s: the handler failed", exchange.request_id)
+        _log.exception(
+            "request %s: the handler failed", exchange.request_id, extra=_facts(exchange)
+        )
         await _answer_error(exchange, site, _internal_error(exchange))
     else:
         if not exchange.is_answered:
-            _log.error("request %s: the handler gave no answer", exchange.request_id)
+            _log.error(
+                "request %s: the handler gave no answer",
+                exchange.request_id,
+                extra=_facts(exchange),
+            )
             await _answer_error(exchange, site, _internal_error(exchange))
 
 
@@ -124,16 +130,25 @@ async def _answer_fault(exchange: Exchange, fault: http.ProtocolError) -> None:
 async def _answer_error(exchange: Exchange, site: Site, error: RunnerError) -> None:
     if exchange.is_answered:
         if error.kind not in _QUIET:
-            _log.warning("request %s: cut off: %s", exchange.request_id, error)
+            _log.warning(
+                "request %s: cut off: %s", exchange.request_id, error, extra=_facts(exchange)
+            )
         return
     try:
         await site.on_error(exchange, error)
     except RunnerError:
         return  # nobody is there to hear it
     except Exception:
-        _log.exception("request %s: the error could not be told", exchange.request_id)
+        _log.exception(
+            "request %s: the error could not be told", exchange.request_id, extra=_facts(exchange)
+        )
         if not exchange.is_answered:
             await _answer_fault(exchange, http.ProtocolError(500, "internal error"))
+
+
+def _facts(exchange: Exchange) -> dict[str, dict[str, str]]:
+    """Return what a structured log (``runner.logs``) finds a record by."""
+    return {"facts": {"request_id": exchange.request_id}}
 
 
 def _internal_error(exchange: Exchange) -> RunnerError:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +70,25 @@ def serving(*arguments: str, env: dict[str, str]) -> Iterator[tuple[subprocess.P
         process.terminate()
         process.wait(timeout=30)
         process.stderr.close()
+
+
+def test_in_json_stderr_is_one_object_a_line_and_a_request_is_found_by_its_id(
+    env: dict[str, str],
+) -> None:
+    port = env["MODEL_RUNNER_PORT"]
+    with serving("--log-format", "json", "--log-level", "info", env=env) as (process, said):
+        assert json.loads(said)["message"].startswith(f"Listening on http://127.0.0.1:{port} ")
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/models/none", headers={"X-Request-Id": "find-me"}
+        )
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request, timeout=30)
+        process.terminate()
+        assert process.stderr is not None
+        records = [json.loads(line) for line in process.stderr]
+    [answered] = [record for record in records if record["logger"] == "runner.access"]
+    assert (answered["request_id"], answered["status"]) == ("find-me", 404)
+    assert (answered["method"], answered["target"]) == ("GET", "/models/none")
 
 
 def test_serve_says_where_it_listens_and_leaves_nothing(env: dict[str, str], home: Path) -> None:

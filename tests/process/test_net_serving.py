@@ -291,6 +291,8 @@ def test_a_bug_of_a_handler_is_a_500_with_the_request_id(
             assert (status, body) == (500, b"internal_error: an internal error")
             assert headers.get("x-request-id", "?") in caplog.text
             assert ("ZeroDivisionError" in caplog.text) is fails
+            [record] = caplog.records
+            assert vars(record)["facts"] == {"request_id": headers.get("x-request-id")}
 
     asyncio.run(scenario())
 

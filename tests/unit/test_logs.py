@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import stat
@@ -51,6 +52,41 @@ def test_a_traceback_is_part_of_its_line() -> None:
     assert stream.getvalue().count("\n") == 1
     assert "it failed\\nTraceback" in stream.getvalue()
     assert stream.getvalue().endswith("ValueError: no\n")
+
+
+def test_json_is_one_object_a_line_with_what_the_record_is_found_by() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    facts = {"request_id": "r-1", "status": 200}
+    with logs.open_logs("info", [handler]):
+        logging.getLogger("runner.access").info("a\n%s\u2028\udcff", "b", extra={"facts": facts})
+    [line] = stream.getvalue().splitlines()
+    assert line.isascii()
+    said = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said.pop("time"))
+    assert said == {
+        "level": "info",
+        "logger": "runner.access",
+        "message": "a\nb\u2028\udcff",
+        "request_id": "r-1",
+        "status": 200,
+    }
+
+
+def test_json_has_a_traceback_as_a_member_of_its_own() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    with logs.open_logs("info", [handler]):
+        try:
+            raise ValueError("no")
+        except ValueError:
+            logging.getLogger("runner").exception("it failed")
+    said = json.loads(stream.getvalue())
+    assert said["message"] == "it failed"
+    assert said["exception"].startswith("Traceback")
+    assert said["exception"].endswith("ValueError: no")
 
 
 def test_e10_the_file_is_private_and_bounded(tmp_path: Path) -> None:

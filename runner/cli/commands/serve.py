@@ -14,7 +14,7 @@ from runner import daemon, logs
 from runner.cli.console import Console
 from runner.cli.endpoint import State, parse_state, render_state
 from runner.cli.settings import read_settings
-from runner.config import KV_LAYOUTS, LOG_LEVELS, Settings
+from runner.config import KV_LAYOUTS, LOG_FORMATS, LOG_LEVELS, Settings
 from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT
 
@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--models-path-ro", "shared_paths", "DIRS", "stores that are only read, with commas"),
         ("--api-key-file", "api_keys_file", "FILE", "keys that clients must show"),
         ("--log-level", "log_level", "LEVEL", ", ".join(LOG_LEVELS)),
+        ("--log-format", "log_format", "FORMAT", f"of stderr: {' or '.join(LOG_FORMATS)}"),
         ("--keep-alive", "keep_alive_s", "TIME", "idle time until a model is unloaded: 5m, -1"),
         (
             "--model-alias",
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     settings = read_settings(console.env, vars(args))
     settings = settings._replace(models_path=settings.models_path.absolute())
     handlers = list(_open_handlers(settings, console, in_background=args.background))
-    say = LOG.info if args.background else console.say
+    # Whoever reads JSON from stderr must find nothing else there.
+    say = LOG.info if args.background or settings.log_format == "json" else console.say
     with logs.open_logs(settings.log_level, handlers):
         try:
             daemon.serve(settings, partial(_announce, settings, say))
@@ -100,7 +102,9 @@ def _open_handlers(
 ) -> Iterator[logging.Handler]:
     """Log to the file, and in the foreground to stderr: there, a lost file is no reason to stop."""
     if not in_background:
-        yield logging.StreamHandler(console.err)
+        stderr = logging.StreamHandler(console.err)
+        stderr.setFormatter(_FORMATTERS[settings.log_format]())
+        yield stderr
     try:
         yield logs.open_file(settings.log_path)
     except OSError as error:
@@ -108,6 +112,9 @@ def _open_handlers(
         if in_background:
             raise RunnerError(Kind.USAGE, problem) from None
         console.say(f"{problem}; it goes to stderr alone")
+
+
+_FORMATTERS = {"text": logs.LineFormatter, "json": logs.JsonFormatter}
 
 
 def _announce(settings: Settings, say: Callable[[str], None], addresses: daemon.Addresses) -> None:
