@@ -128,7 +128,7 @@ class App:
         call = Call(
             exchange,
             name=match.name,
-            headers=gate.cors_headers(request, self._policy),
+            headers=self._headers(exchange),
             max_body_bytes=self._max_body_bytes,
             allowed=allowed,
             remote_media=self._remote_media,
@@ -143,9 +143,15 @@ class App:
 
     async def on_error(self, exchange: Exchange, error: RunnerError) -> None:
         """Answer with an error: from here, or from net for what a handler did not foresee."""
+        path = exchange.request.raw_path
+        headers = [*faults.headers(error), *self._headers(exchange)]
+        await exchange.respond(error.row.status, headers, faults.body(error, path))
+
+    def _headers(self, exchange: Exchange) -> list[faults.Header]:
+        """Return what every answer to a request has."""
         request = exchange.request
-        headers = [*faults.headers(error), *gate.cors_headers(request, self._policy)]
-        await exchange.respond(error.row.status, headers, faults.body(error, request.raw_path))
+        cors = gate.cors_headers(request, self._policy)
+        return [*cors, *faults.identify(request.raw_path, exchange.request_id)]
 
     async def _answer_options(self, exchange: Exchange) -> None:
         """Answer a browser's preflight, or tell what a path can do."""

@@ -46,8 +46,16 @@ _BODIES: tuple[tuple[re.Pattern[str], Render], ...] = (
 
 def body(error: RunnerError, path: str) -> bytes:
     """Render an error as the clients of a path read it."""
-    found = (render for pattern, render in _BODIES if pattern.match(path))
-    return next(found, render)(error)
+    return _render_of(path)(error)
+
+
+def identify(path: str, request_id: str) -> list[Header]:
+    """Return what names a request to the clients of a path, where X-Request-Id does not."""
+    return [("Request-Id", request_id)] if _render_of(path) is anthropic.render else []
+
+
+def _render_of(path: str) -> Render:
+    return next((render for pattern, render in _BODIES if pattern.match(path)), render)
 
 
 def headers(error: RunnerError) -> list[Header]:

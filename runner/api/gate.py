@@ -87,7 +87,10 @@ def cors_headers(request: http.Request, policy: Policy) -> list[Header]:
     return [
         ("Access-Control-Allow-Origin", origins[0]),
         ("Access-Control-Allow-Credentials", "true"),
-        ("Access-Control-Expose-Headers", "X-Request-Id, X-Ignored-Fields, Retry-After"),
+        (
+            "Access-Control-Expose-Headers",
+            "X-Request-Id, Request-Id, X-Ignored-Fields, Retry-After",
+        ),
         vary,
     ]
 

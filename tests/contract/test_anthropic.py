@@ -47,6 +47,30 @@ def test_a_whole_message_under_every_prefix(prefix: str) -> None:
     run(test)
 
 
+def test_the_sdk_knows_every_answer_by_its_request_id() -> None:
+    async def test(site: Site) -> None:
+        async with sdk(site, default_headers={"X-Request-Id": "mine"}) as client:
+            members: Any = body("say Hello world")
+            assert (await client.messages.create(**members))._request_id == "mine"
+            async with client.messages.stream(**members) as stream:
+                assert stream.response.headers["request-id"] == "mine"
+            with pytest.raises(anthropic.BadRequestError) as caught:
+                await client.messages.create(**members | {"max_tokens": 0})
+        assert caught.value.request_id == "mine"
+
+    run(test)
+
+
+def test_a_thread_is_refused_so_that_the_sdk_goes_on_without_one() -> None:
+    async def test(site: Site) -> None:
+        answer = await ask(site, "say Hello world", thread={"type": "create"})
+        assert answer.status == 400
+        assert answer.error["details"]["error_code"] == "thread_unsupported_request"
+        assert answer.error["details"]["param"] == "thread"
+
+    run(test)
+
+
 def test_a_stream() -> None:
     async def test(site: Site) -> None:
         answer = await ask(site, "say Hello world", stream=True, metadata={"user_id": "u"})

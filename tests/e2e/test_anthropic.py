@@ -101,6 +101,22 @@ def test_a_tool_loop_comes_to_an_answer(daemon: Daemon) -> None:
     assert answered.stop_reason in ("end_turn", "max_tokens")
 
 
+def test_the_sdks_tool_runner_calls_and_comes_back(daemon: Daemon) -> None:
+    heard = []
+
+    @anthropic.beta_tool
+    def weather(city: str) -> str:
+        """Tells the weather."""
+        heard.append(city)
+        return "sunny"
+
+    with sdk(daemon) as client:
+        members: Any = greedy(QUESTION, tools=[weather], tool_choice=NAMED, max_iterations=2)
+        answers = list(client.beta.messages.tool_runner(**members | {"max_tokens": 100}))
+    assert [answer.stop_reason for answer in answers] == ["tool_use", "tool_use"]
+    assert len(heard) >= 2
+
+
 def test_a_streamed_call_adds_up_to_the_whole_one(daemon: Daemon) -> None:
     members: Any = {"tools": TOOLS, "tool_choice": NAMED, "max_tokens": 100}
     with sdk(daemon) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from runner.api.fields import RefusedMember
 from runner.api.jsontext import encode
 from runner.errors import Kind, RunnerError
 
@@ -32,7 +33,7 @@ def render(error: RunnerError) -> bytes:
     """
     message = str(error)
     details = {name: fact for name, fact in error.details.items() if name != "stderr"}
-    details["error_code"] = error.kind.value
+    details["error_code"] = _code(error)
     if error.param is not None:
         details["param"] = _renamed(error.param)
         message = message.replace(error.param, details["param"], 1)
@@ -50,6 +51,12 @@ def error_type(error: RunnerError) -> str:
     status = error.row.status
     other = "api_error" if status >= 500 else "invalid_request_error"
     return _TYPES_OF_KINDS.get(error.kind) or _TYPES.get(status, other)
+
+
+def _code(error: RunnerError) -> str:
+    """Return the stable code; the SDKs go on without a thread where they read theirs."""
+    is_thread = isinstance(error, RefusedMember) and error.param == "thread"
+    return "thread_unsupported_request" if is_thread else error.kind.value
 
 
 def _renamed(param: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.fields import Field, Fields, Ignored, Refused, Shape, integer, nested
+from runner.api.fields import Field, Fields, Ignored, Shape, integer, nested
 from runner.api.openai import sampling
 from runner.api.openai.generation import STOP
 from runner.errors import Kind, RunnerError
@@ -100,7 +100,7 @@ SHAPE = Shape(
         ),
         Ignored("logits_all", "logprobs asks for what it was needed for"),
         Ignored("embedding_only", "the model's file tells whether it makes embeddings"),
-        Refused("vocab_only", "would load no weights, so nothing could be answered"),
+        Ignored("vocab_only", _GONE),
         Ignored("tfs_z", _GONE),
         Ignored("penalize_newline", _GONE),
     ),

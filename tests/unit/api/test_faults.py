@@ -42,6 +42,21 @@ def test_some_errors_need_a_header(error: RunnerError, header: tuple[str, str]) 
     assert faults.headers(error) == [("Content-Type", "application/json"), header]
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/messages", [("Request-Id", "r1")]),
+        ("/anthropic/v1/models", [("Request-Id", "r1")]),
+        ("/v1/chat/completions", []),
+        ("/api/chat", []),
+    ],
+)
+def test_anthropics_clients_find_the_request_id_where_they_look(
+    path: str, fields: list[tuple[str, str]]
+) -> None:
+    assert faults.identify(path, "r1") == fields
+
+
 def test_a_workers_failure_keeps_everything() -> None:
     failed = Failed(
         id=1,
