@@ -27,6 +27,7 @@ class ChatRequest:
     cache_prompt: bool
     adapters: tuple[AdapterScale, ...] | None = None  # None: all that the model has
     keep_alive_s: float | None = None  # None: as it is set for the model
+    custom_tools: frozenset[str] = frozenset()  # functions that the client knows as custom tools
     remote: tuple[RemoteFile, ...] = ()  # of the prompt, and not in it yet
     ignored: tuple[str, ...]  # names of fields that had no effect
 

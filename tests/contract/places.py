@@ -39,6 +39,7 @@ CHAT = "/v1/chat/completions"
 WAV = "UklGRgAAAABXQVZF"  # the head of one
 FORM = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}
 FUNCTION = {"name": "f", "arguments": "{}"}
+WRITTEN = {"name": "c", "input": "a text"}
 
 
 def calling(call: Json) -> Json:
@@ -79,11 +80,21 @@ OPENAI: dict[str, list[Place]] = {
     ],
     "tool call": [Place(CHAT, {"function": FUNCTION}, calling)],
     "called function": [Place(CHAT, FUNCTION, lambda one: calling({"function": one}))],
+    "custom tool call": [Place(CHAT, {"type": "custom", "custom": WRITTEN}, calling)],
+    "called custom tool": [
+        Place(CHAT, WRITTEN, lambda one: calling({"type": "custom", "custom": one}))
+    ],
     "tool": [
         Place(CHAT, {"type": "function", "function": {"name": "f"}}, lambda one: chat(tools=[one]))
     ],
     "function": [
         Place(CHAT, {"name": "f"}, lambda one: chat(tools=[{"type": "function", "function": one}]))
+    ],
+    "custom tool": [
+        Place(CHAT, {"type": "custom", "custom": {"name": "c"}}, lambda one: chat(tools=[one]))
+    ],
+    "custom": [
+        Place(CHAT, {"name": "c"}, lambda one: chat(tools=[{"type": "custom", "custom": one}]))
     ],
     "response format": [
         Place(CHAT, FORM, lambda form: chat(response_format=form)),

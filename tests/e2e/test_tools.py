@@ -99,3 +99,29 @@ def test_b8_a_bad_tool_schema_is_refused_by_name_and_the_worker_lives(daemon: Da
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "tools[1].function.parameters"
     assert daemon.chat("Hi", max_tokens=2).status_code == 200
+
+
+def test_a_custom_tool_gets_text(daemon: Daemon) -> None:
+    members: Any = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Write a note that says hello."}],
+        "tools": [{"type": "custom", "custom": {"name": "note", "description": "write a note"}}],
+        "tool_choice": {"type": "custom", "custom": {"name": "note"}},
+        "parallel_tool_calls": False,
+        "max_tokens": 200,
+        "temperature": 0,
+    }
+    with daemon.sdk() as client:
+        whole = client.chat.completions.create(**members).choices[0]
+        chunks = list(client.chat.completions.create(**members, stream=True))
+        [call] = whole.message.tool_calls or []
+        assert call.type == "custom"
+        assert (call.custom.name, whole.finish_reason) == ("note", "tool_calls")
+        result: Any = {"role": "tool", "tool_call_id": call.id, "content": "written"}
+        turns = [*members["messages"], whole.message.model_dump(exclude_none=True), result]
+        more = client.chat.completions.create(model=MODEL, messages=turns, max_tokens=8)
+    assert more.choices[0].message.content
+    parts = [part for chunk in chunks for part in chunk.choices[0].delta.tool_calls or []]
+    told = [part.model_dump()["custom"] for part in parts]  # the SDK has no type for it
+    assert told == [{"name": "note", "input": ""}, {"input": call.custom.input}]
+    assert [part.index for part in parts] == [0, 0]

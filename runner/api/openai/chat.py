@@ -46,6 +46,7 @@ class Chat:
                 identity,
                 include_usage=request.include_usage,
                 wants_logprobs=request.sampling.top_logprobs is not None,
+                custom_tools=request.custom_tools,
             )
 
         await self._answering.give(call, request, begin)

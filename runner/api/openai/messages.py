@@ -15,6 +15,7 @@ from runner.api.fields import (
     Shape,
     anything,
     array,
+    as_object,
     describe,
     nested,
     refuse,
@@ -22,7 +23,7 @@ from runner.api.fields import (
     text,
     word,
 )
-from runner.api.openai import media
+from runner.api.openai import custom, media
 from runner.errors import Kind, RunnerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -41,12 +42,15 @@ ARGUMENTS = text("arguments", "its arguments: a JSON object, as text")
 CALL_FUNCTION = required(
     nested("function", "what is called", Shape("called function", (CALL_NAME, ARGUMENTS)))
 )
-CALL_TYPE = word("type", "what is called", ("function",))
+CALL_TYPE = word("type", "what is called", ("function", "custom"))
 CALL_ID = text("id", "what the call's result names it by")
-TOOL_CALL = Shape(
-    "tool call",
-    (CALL_ID, CALL_TYPE, CALL_FUNCTION, Ignored("index", "calls are in their order")),
+_INDEX = Ignored("index", "calls are in their order")
+TOOL_CALL = Shape("tool call", (CALL_ID, CALL_TYPE, CALL_FUNCTION, _INDEX))
+CALL_INPUT = required(text("input", "the text that it is called with"))
+CALL_CUSTOM = required(
+    nested("custom", "what is called", Shape("called custom tool", (CALL_NAME, CALL_INPUT)))
 )
+CUSTOM_CALL = Shape("custom tool call", (CALL_ID, CALL_TYPE, CALL_CUSTOM, _INDEX))
 
 PART_TYPE = required(text("type", '"text", "refusal" (of the assistant), or what media it is'))
 PART_TEXT = text("text", "the text")
@@ -63,7 +67,7 @@ REFUSAL = text("refusal", "the words of a refusal; only of the assistant")
 TOOL_CALLS = array(
     "tool_calls",
     "the calls of the assistant",
-    {"items": TOOL_CALL, "maxItems": MAX_TOOL_CALLS},
+    {"items": {"anyOf": [TOOL_CALL, CUSTOM_CALL]}, "maxItems": MAX_TOOL_CALLS},
 )
 NAME = text("name", "what the speaker is called")
 REASONING = text("reasoning_content", "what the assistant thought before")
@@ -207,29 +211,34 @@ def _parse_tool_calls(fields: Fields, param: str, ignored: dict[str, None]) -> l
 
 
 def _parse_tool_call(value: Any, param: str, ignored: dict[str, None]) -> Message:
-    fields = TOOL_CALL.open(value, param)
+    is_custom = as_object(value, param).get("type") == "custom"
+    fields = (CUSTOM_CALL if is_custom else TOOL_CALL).open(value, param)
     fields.take(CALL_TYPE)
-    function = fields.take(CALL_FUNCTION)
-    name = function.take(CALL_NAME)
+    called = fields.take(CALL_CUSTOM if is_custom else CALL_FUNCTION)
+    name = called.take(CALL_NAME)
     if not name:
-        refuse(f"{param}.function.name", "a function's name", name)
-    arguments = function.take(ARGUMENTS)
-    if arguments == "":
-        arguments = "{}"  # how several servers write a call without arguments
-    _check_arguments(arguments, f"{param}.function.arguments")
+        refuse(called.param(CALL_NAME.name), "a tool's name", name)
+    if is_custom:
+        arguments = custom.arguments_of(called.take(CALL_INPUT))
+    else:
+        arguments = _parse_arguments(called)
     call: Message = {"type": "function", "function": {"name": name, "arguments": arguments}}
     if (identity := fields.take(CALL_ID)) is not None:
         call["id"] = identity
-    for place, left in (("", fields), (".function", function)):
+    for place, left in (("", fields), (".custom" if is_custom else ".function", called)):
         ignored.update(dict.fromkeys(f"messages[].tool_calls[]{place}.{name}" for name in left))
     return call
 
 
-def _check_arguments(arguments: str | None, param: str) -> None:
+def _parse_arguments(function: Fields) -> str:
     """Templates parse the arguments again: text that is no JSON object fails deep inside them."""
-    if arguments is None:
-        refuse(param, "a string that holds a JSON object", None)
+    arguments = function.take(ARGUMENTS)
+    if arguments == "":
+        return "{}"  # how several servers write a call without arguments
     try:
-        jsonbody.decode_object(arguments.encode())
+        if arguments is not None:
+            jsonbody.decode_object(arguments.encode())
+            return arguments
     except RunnerError:
-        refuse(param, "a string that holds a JSON object", arguments)
+        pass
+    refuse(function.param(ARGUMENTS.name), "a string that holds a JSON object", arguments)

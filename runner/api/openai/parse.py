@@ -174,6 +174,7 @@ def parse(body: dict[str, Any]) -> ChatRequest:
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
         adapters=fields.take(adapters.LORA),
         keep_alive_s=fields.take(KEEP_ALIVE),
+        custom_tools=asked_tools.custom,
         remote=media.remote_files(conversation),
         ignored=(*ignored, *fields),  # evaluated last: what nobody took
     )

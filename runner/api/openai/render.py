@@ -15,6 +15,7 @@ import msgspec
 
 from runner.api import faults
 from runner.api.jsontext import encode
+from runner.api.openai import custom
 from runner.errors import RunnerError
 from runner.wire.messages import Begun, CallDelta, Ended, Piece, Ready, Timings, TokenLogprob
 from runner.wire.pieces import Gathered
@@ -23,6 +24,8 @@ DONE = b"data: [DONE]\n\n"
 
 # JSON has no minus infinity; OpenAI's API says "very unlikely" this way.
 LEAST_LOGPROB = -9999.0
+
+NONE: frozenset[str] = frozenset()
 
 FINISH_REASONS = {"eos": "stop", "stop": "stop", "length": "length", "context": "length"}
 
@@ -60,10 +63,11 @@ class Answer:
     identity: Identity
     include_usage: bool
     wants_logprobs: bool
+    custom_tools: frozenset[str] = NONE  # their calls are told as text
 
     def choice(self) -> Choice:
         """Return an empty choice, for an answer that is told whole."""
-        return Choice()
+        return Choice(self.custom_tools)
 
     def whole(self, made: Sequence[tuple[Choice, Ended]]) -> bytes:
         """Render the whole answer."""
@@ -71,7 +75,12 @@ class Answer:
 
     def chunks(self, index: int) -> Chunks:
         """Return what renders one choice of a stream."""
-        return Chunks(self.identity, index, include_usage=self.include_usage)
+        return Chunks(
+            self.identity,
+            index,
+            include_usage=self.include_usage,
+            custom_tools=self.custom_tools,
+        )
 
     def tail(self, ended: Sequence[Ended]) -> bytes:
         """Render what follows the last chunks of all choices."""
@@ -84,7 +93,14 @@ class Answer:
 class Chunks:
     """Renders the chunks of one choice."""
 
-    def __init__(self, identity: Identity, index: int, *, include_usage: bool) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        index: int,
+        *,
+        include_usage: bool,
+        custom_tools: frozenset[str] = NONE,
+    ) -> None:
         # OpenAI: with include_usage every chunk has the member, null in all but the last.
         usage = b',"usage":null' if include_usage else b""
         head = encode(identity.members("chat.completion.chunk"))[:-1]
@@ -92,7 +108,7 @@ class Chunks:
         self._content = self._head + b'{"content":'
         self._tail = b',"logprobs":null,"finish_reason":null}]%b}\n\n' % usage
         self._usage = usage
-        self._has_calls = False
+        self._calls = CallParts(custom_tools)
 
     def first(self, _: Begun) -> bytes:
         """Render the chunk that opens a choice."""
@@ -110,13 +126,15 @@ class Chunks:
 
     def last(self, ended: Ended) -> bytes:
         """Render the chunk that closes a choice, with llama-server's timings."""
-        reason = finish_reason(ended, has_calls=self._has_calls).encode()
+        held = b"".join(self._delta(_calling(part), ()) for part in self._calls.finish())
+        reason = finish_reason(ended, has_calls=self._calls.has_any).encode()
         timings = encode(render_timings(ended.timings))
-        return self._head + b'{},"logprobs":null,"finish_reason":"%b"}],"timings":%b%b}\n\n' % (
+        tail = b'{},"logprobs":null,"finish_reason":"%b"}],"timings":%b%b}\n\n' % (
             reason,
             timings,
             self._usage,
         )
+        return held + self._head + tail
 
     def _channels(self, piece: Piece) -> bytes:
         """Render a chunk for each channel; the logprobs go with the first."""
@@ -126,8 +144,9 @@ class Chunks:
         if piece.text:
             deltas.append(b'{"content":%b}' % encode(piece.text))
         for call in piece.calls:
-            self._has_calls = True
-            deltas += [b'{"tool_calls":[%b]}' % encode(part) for part in _call_parts(call)]
+            deltas += [_calling(part) for part in self._calls.take(call)]
+        if not deltas:  # what came is held back
+            return self._delta(b"{}", piece.logprobs) if piece.logprobs else b""
         first, *rest = deltas
         chunks = [self._delta(first, piece.logprobs), *(self._delta(one, ()) for one in rest)]
         return b"".join(chunks)
@@ -140,13 +159,49 @@ class Chunks:
         return self._head + delta + tail
 
 
-def _call_parts(call: CallDelta) -> Iterator[dict[str, Any]]:
-    """OpenAI opens a call with its name and no arguments yet."""
-    if call.name:
-        function = {"name": call.name, "arguments": ""}
-        yield {"index": call.index, "id": call.id, "type": "function", "function": function}
-    if call.arguments:
-        yield {"index": call.index, "function": {"arguments": call.arguments}}
+class CallParts:
+    """The calls of one choice as members of ``tool_calls``, part by part.
+
+    OpenAI opens a call with its name and no arguments yet. The text of a custom tool is told at
+    once, when the JSON around it is complete: calls come one after the other.
+    """
+
+    def __init__(self, custom_tools: frozenset[str]) -> None:
+        self.has_any = False
+        self._custom_tools = custom_tools
+        self._held: list[str] | None = None  # arguments of a custom tool's call that is open
+        self._index = 0  # of that call
+
+    def take(self, call: CallDelta) -> Iterator[dict[str, Any]]:
+        """Give the parts that tell what is new of a call."""
+        self.has_any = True
+        if call.name:
+            yield from self.finish()
+            yield self._open(call)
+        if self._held is not None:
+            self._held.append(call.arguments)
+        elif call.arguments:
+            yield {"index": call.index, "function": {"arguments": call.arguments}}
+
+    def finish(self) -> Iterator[dict[str, Any]]:
+        """Give what was held back of the last call."""
+        if self._held is not None:
+            said = custom.text_of("".join(self._held))
+            yield {"index": self._index, "custom": {"input": said}}
+            self._held = None
+
+    def _open(self, call: CallDelta) -> dict[str, Any]:
+        head: dict[str, Any] = {"index": call.index, "id": call.id}
+        if call.name not in self._custom_tools:
+            function = {"name": call.name, "arguments": ""}
+            return {**head, "type": "function", "function": function}
+        self._held, self._index = [], call.index
+        return {**head, "type": "custom", "custom": {"name": call.name, "input": ""}}
+
+
+def _calling(part: dict[str, Any]) -> bytes:
+    """Render a delta that tells a part of a call."""
+    return b'{"tool_calls":[%b]}' % encode(part)
 
 
 def finish_reason(ended: Ended, *, has_calls: bool) -> str:
@@ -172,18 +227,22 @@ def error_event(error: RunnerError) -> bytes:
 class Choice(Gathered):
     """One choice being put together from its events."""
 
+    def __init__(self, custom_tools: frozenset[str] = NONE) -> None:
+        super().__init__()
+        self._custom_tools = custom_tools
+
     def render(self, index: int, ended: Ended, *, wants_logprobs: bool) -> dict[str, Any]:
         """Return the member of ``choices``."""
         whole = self.whole()
         return {
             "index": index,
-            "message": _message(whole),
+            "message": _message(whole, self._custom_tools),
             "logprobs": {"content": render_logprobs(whole.logprobs)} if wants_logprobs else None,
             "finish_reason": finish_reason(ended, has_calls=bool(whole.calls)),
         }
 
 
-def _message(whole: Piece) -> dict[str, Any]:
+def _message(whole: Piece, custom_tools: frozenset[str]) -> dict[str, Any]:
     """Render what an answer says; content is null in one that only calls."""
     content = None if whole.calls and not whole.text else whole.text
     message: dict[str, Any] = {"role": "assistant", "content": content}
@@ -191,14 +250,17 @@ def _message(whole: Piece) -> dict[str, Any]:
         message["reasoning_content"] = whole.reasoning
     if whole.calls:
         message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in whole.calls
+            _call(call, is_custom=call.name in custom_tools) for call in whole.calls
         ]
     return message
+
+
+def _call(call: CallDelta, *, is_custom: bool) -> dict[str, Any]:
+    if is_custom:
+        told = {"name": call.name, "input": custom.text_of(call.arguments)}
+        return {"id": call.id, "type": "custom", "custom": told}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def completion(

@@ -1,9 +1,10 @@
-"""The functions a model may call, and whether it must: ``tools``, ``tool_choice``. Pure."""
+"""The tools a model may call, and whether it must: ``tools``, ``tool_choice``. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,7 @@ from runner.api.fields import (
     Shape,
     anything,
     array,
+    as_object,
     boolean,
     members,
     nested,
@@ -22,6 +24,7 @@ from runner.api.fields import (
     text,
     word,
 )
+from runner.api.openai import custom
 from runner.api.openai import schema as schemas
 from runner.errors import Kind, RunnerError
 
@@ -41,9 +44,11 @@ class Tools:
     name: str | None = None
     parallel: bool | None = None
     allowed: tuple[str, ...] = ()
+    custom: frozenset[str] = frozenset()  # functions that the client knows as custom tools
 
 
-TYPE = required(word("type", "what it is", ("function",)))
+Type = Literal["function", "custom"]
+TYPE: Required[Type] = required(word("type", "what it is", get_args(Type)))
 NAME = text("name", "what the model calls it by")
 DESCRIPTION = text("description", "what it does; the model reads this")
 STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
@@ -52,17 +57,27 @@ FUNCTION = required(
     nested("function", "the function", Shape("function", (NAME, DESCRIPTION, PARAMETERS, STRICT)))
 )
 TOOL = Shape("tool", (TYPE, FUNCTION))
-TOOLS = array("tools", "functions that the model may call", {"items": TOOL, "maxItems": MAX_TOOLS})
+CUSTOM = required(nested("custom", "the tool", Shape("custom", (NAME, DESCRIPTION, custom.FORMAT))))
+CUSTOM_TOOL = Shape("custom tool", (TYPE, CUSTOM))
+TOOLS = array(
+    "tools",
+    "what the model may call",
+    {"items": {"anyOf": [TOOL, CUSTOM_TOOL]}, "maxItems": MAX_TOOLS},
+)
 ALLOWED_NAME = required(NAME)
-ALLOWED_FUNCTION = required(nested("function", "the function", Shape("named", (ALLOWED_NAME,))))
+_NAMED = Shape("named", (ALLOWED_NAME,))
+ALLOWED_FUNCTION = required(nested("function", "the function", _NAMED))
 ALLOWED_TOOL = Shape("allowed tool", (TYPE, ALLOWED_FUNCTION))
+ALLOWED_CUSTOM = required(nested("custom", "the custom tool", _NAMED))
+ALLOWED_CUSTOM_TOOL = Shape("allowed custom tool", (TYPE, ALLOWED_CUSTOM))
 Mode = Literal["auto", "required"]
 MODE: Required[Mode] = required(word("mode", "whether one must be called", get_args(Mode)))
-ALLOWED_TOOLS = required(array("tools", "those that may be called", {"items": ALLOWED_TOOL}))
+_ALLOWED_ITEMS = {"items": {"anyOf": [ALLOWED_TOOL, ALLOWED_CUSTOM_TOOL]}}
+ALLOWED_TOOLS = required(array("tools", "those that may be called", _ALLOWED_ITEMS))
 ALLOWED = Shape("allowed tools", (MODE, ALLOWED_TOOLS))
 TOOL_CHOICE = anything(
     "tool_choice",
-    'whether it must: "auto", "none", "required", the function that it must call, or those that it '
+    'whether it must: "auto", "none", "required", the tool that it must call, or those that it '
     "may call",
     {"type": ["string", "object"]},
 )
@@ -77,15 +92,23 @@ FIELDS: tuple[Field[Any], ...] = (TOOLS, TOOL_CHOICE, PARALLEL, FUNCTIONS, FUNCT
 def parse(fields: Fields, ignored: dict[str, None]) -> Tools:
     """Take all of a request's fields about tools."""
     _refuse_functions(fields, ignored)
-    tools = [
-        _parse_tool(value, f"tools[{index}]", ignored)
-        for index, value in enumerate(fields.take(TOOLS) or [])
-    ]
-    names = [tool["function"]["name"] for tool in tools]
-    _check(tools, names)
-    choice = _parse_choice(fields.take(TOOL_CHOICE), names)
+    kinds: dict[str, Type] = {}
+    tools: list[Tool] = []
+    for index, value in enumerate(fields.take(TOOLS) or []):
+        kind, described = _parse_tool(value, f"tools[{index}]", ignored)
+        name = described["name"]
+        if name in kinds:
+            refuse(f"tools[{index}].{kind}.name", "a name that no other tool has", name)
+        kinds[name] = kind
+        tools.append({"type": "function", "function": described})
+    if len(tools) > MAX_TOOLS:
+        refuse("tools", f"at most {MAX_TOOLS} tools", tools)
+    choice = _parse_choice(fields.take(TOOL_CHOICE), kinds)
     parallel = fields.take(PARALLEL)
-    return replace(choice, tools_json=write(tools), parallel=parallel) if tools else Tools()
+    if not tools:
+        return Tools()
+    texts = frozenset(name for name, kind in kinds.items() if kind == "custom")
+    return replace(choice, tools_json=write(tools), parallel=parallel, custom=texts)
 
 
 def write(tools: list[Tool]) -> str:
@@ -113,29 +136,29 @@ def _refuse_functions(fields: Fields, ignored: dict[str, None]) -> None:
         ignored["functions"] = None
 
 
-def _check(tools: list[Tool], names: list[str]) -> None:
-    if len(tools) > MAX_TOOLS:
-        refuse("tools", f"at most {MAX_TOOLS} tools", tools)
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            refuse(f"tools[{index}].function.name", "a name that no other tool has", name)
-
-
-def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> Tool:
-    fields = TOOL.open(value, param)
-    fields.take(TYPE)
-    function = fields.take(FUNCTION)
-    described: Tool = {"name": check_name(function.take(NAME), f"{param}.function.name")}
-    if (description := function.take(DESCRIPTION)) is not None:
+def _parse_tool(value: Any, param: str, ignored: dict[str, None]) -> tuple[Type, Tool]:
+    """Read what a tool is, and what the model is told of it as a function."""
+    is_custom = as_object(value, param).get("type") == "custom"
+    fields = (CUSTOM_TOOL if is_custom else TOOL).open(value, param)
+    kind = fields.take(TYPE)
+    told = fields.take(CUSTOM if is_custom else FUNCTION)
+    described: Tool = {"name": check_name(told.take(NAME), told.param(NAME.name))}
+    if (description := told.take(DESCRIPTION)) is not None:
         described["description"] = description
-    is_strict = function.take(STRICT) or False
-    parameters = function.take(PARAMETERS)
-    described["parameters"] = parse_parameters(
-        parameters, f"{param}.function.parameters", is_strict=is_strict, ignored=ignored
-    )
+    if is_custom:
+        described |= custom.describe(description, told.take(custom.FORMAT))
+        described["parameters"] = custom.PARAMETERS
+    else:
+        described["parameters"] = _read_parameters(told, ignored)
     ignored.update(dict.fromkeys(f"tools[].{name}" for name in fields))
-    ignored.update(dict.fromkeys(f"tools[].function.{name}" for name in function))
-    return {"type": "function", "function": described}
+    ignored.update(dict.fromkeys(f"tools[].{kind}.{name}" for name in told))
+    return kind, described
+
+
+def _read_parameters(function: Fields, ignored: dict[str, None]) -> dict[str, Any]:
+    is_strict = function.take(STRICT) or False
+    given, param = function.take(PARAMETERS), function.param(PARAMETERS.name)
+    return parse_parameters(given, param, is_strict=is_strict, ignored=ignored)
 
 
 def check_name(name: str | None, param: str) -> str:
@@ -164,7 +187,7 @@ def parse_parameters(
     return {"type": "object", **parameters}
 
 
-def _parse_choice(value: Any, names: list[str]) -> Tools:
+def _parse_choice(value: Any, kinds: Mapping[str, Type]) -> Tools:
     """Return what is said of calls: all of ``Tools`` but the tools."""
     match value:
         case None | "auto":
@@ -172,24 +195,23 @@ def _parse_choice(value: Any, names: list[str]) -> Tools:
         case "none":
             return Tools(choice="none")
         case "required":
-            if not names:
+            if not kinds:
                 refuse("tool_choice", '"auto" or "none", as there are no tools', value)
             return Tools(choice="required")
-        case {"type": "function", "function": {"name": str(name)}}:
-            if name not in names:
-                refuse("tool_choice.function.name", "the name of one of the tools", name)
-            return Tools(choice="required", name=name)
+        case {"type": "function" | "custom" as kind} if isinstance(value.get(kind), dict):
+            return Tools(choice="required", name=_read_name(value, "tool_choice", kinds))
         case {"type": "allowed_tools"}:
-            return _parse_allowed(value.get("allowed_tools"), names)
+            return _parse_allowed(value.get("allowed_tools"), kinds)
     refuse(
         "tool_choice",
-        '"auto", "none", "required", {"type": "function", "function": {"name": ...}} '
+        '"auto", "none", "required", {"type": "function", "function": {"name": ...}}, '
+        '{"type": "custom", "custom": {"name": ...}} '
         'or {"type": "allowed_tools", "allowed_tools": {"mode": ..., "tools": [...]}}',
         value,
     )
 
 
-def _parse_allowed(value: Any, names: list[str]) -> Tools:
+def _parse_allowed(value: Any, kinds: Mapping[str, Type]) -> Tools:
     """Read which of the tools may be called. The model is told of all, or no prefix would last."""
     param = "tool_choice.allowed_tools"
     fields = ALLOWED.open(value, param)
@@ -197,12 +219,17 @@ def _parse_allowed(value: Any, names: list[str]) -> Tools:
     items = fields.take(ALLOWED_TOOLS)
     if not 1 <= len(items) <= MAX_TOOLS:
         refuse(f"{param}.tools", f"1 to {MAX_TOOLS} tools", items)
-    allowed: dict[str, None] = {}
-    for index, item in enumerate(items):
-        tool = ALLOWED_TOOL.open(item, f"{param}.tools[{index}]")
-        tool.take(TYPE)
-        name = tool.take(ALLOWED_FUNCTION).take(ALLOWED_NAME)
-        if name not in names:
-            refuse(f"{param}.tools[{index}].function.name", "the name of one of the tools", name)
-        allowed[name] = None
-    return Tools(choice=mode, allowed=tuple(allowed))
+    names = [_read_name(item, f"{param}.tools[{at}]", kinds) for at, item in enumerate(items)]
+    return Tools(choice=mode, allowed=tuple(dict.fromkeys(names)))
+
+
+def _read_name(value: Any, param: str, kinds: Mapping[str, Type]) -> str:
+    """Return the name of the tool that a choice is about."""
+    is_custom = as_object(value, param).get("type") == "custom"
+    fields = (ALLOWED_CUSTOM_TOOL if is_custom else ALLOWED_TOOL).open(value, param)
+    kind = fields.take(TYPE)
+    named = fields.take(ALLOWED_CUSTOM if is_custom else ALLOWED_FUNCTION)
+    name = named.take(ALLOWED_NAME)
+    if kinds.get(name) != kind:
+        refuse(named.param(ALLOWED_NAME.name), "the name of one of the tools", name)
+    return name

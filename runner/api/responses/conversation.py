@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from runner.api.openai import custom
 from runner.api.responses.thoughts import unseal
-from runner.api.responses.tools import CUSTOM_ARGUMENT, known_name
+from runner.api.responses.tools import known_name
 
 Item = dict[str, Any]
 Message = dict[str, Any]
@@ -145,7 +145,7 @@ def _part(part: Item, param: str) -> Message:
 def _call(item: Item) -> Message:
     arguments = item.get("arguments")
     if item["type"] == "custom_tool_call":
-        arguments = json.dumps({CUSTOM_ARGUMENT: item["input"]}, ensure_ascii=False)
+        arguments = custom.arguments_of(item["input"])
     function = {"name": known_name(item["name"], item.get("namespace")), "arguments": arguments}
     return {"type": "function", "id": item["call_id"], "function": function}
 

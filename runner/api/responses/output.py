@@ -6,15 +6,15 @@ part is done, the item is done.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from runner.api.openai import custom
 from runner.api.openai.render import render_logprobs
 from runner.api.responses.thoughts import seal
-from runner.api.responses.tools import CUSTOM_ARGUMENT, Tool
+from runner.api.responses.tools import Tool
 from runner.wire.messages import TokenLogprob
 
 Event = dict[str, Any]
@@ -190,7 +190,7 @@ class CustomCall(OpenItem):
     def finish(self, status: Status) -> Iterator[Event]:
         """Give the events that close it."""
         kind = "response.custom_tool_call_input"
-        text = self._input
+        text = custom.text_of(self.text)
         yield {"type": f"{kind}.delta", "item_id": self.id, "delta": text}
         yield {"type": f"{kind}.done", "item_id": self.id, "input": text}
         yield from OpenItem.finish(self, status)
@@ -198,13 +198,5 @@ class CustomCall(OpenItem):
     def render(self, status: Status) -> Item:
         """Return the item as it is now."""
         item = {"id": self.id, "type": "custom_tool_call", "status": status}
-        text = "" if status == "in_progress" else self._input
+        text = "" if status == "in_progress" else custom.text_of(self.text)
         return {**item, "call_id": self.call_id, **self.tool.names, "input": text}
-
-    @property
-    def _input(self) -> str:
-        """The text; of a call that was cut, the JSON as far as it came."""
-        try:
-            return str(json.loads(self.text)[CUSTOM_ARGUMENT])
-        except (ValueError, TypeError, KeyError):
-            return self.text

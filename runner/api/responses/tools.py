@@ -7,7 +7,6 @@ out and reported, and the others are refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,15 +25,9 @@ from runner.api.fields import (
     required,
     text,
 )
+from runner.api.openai import custom
 from runner.api.openai import tools as chat
 
-CUSTOM_ARGUMENT = "input"
-CUSTOM_PARAMETERS = {
-    "type": "object",
-    "properties": {CUSTOM_ARGUMENT: {"type": "string"}},
-    "required": [CUSTOM_ARGUMENT],
-    "additionalProperties": False,
-}
 HOSTED = ("image_generation", "tool_search", "web_search")
 
 Function = dict[str, Any]
@@ -45,7 +38,6 @@ DESCRIPTION = text("description", "what it does; the model reads this")
 PARAMETERS = members("parameters", "the JSON schema of its arguments, which are an object")
 STRICT = boolean("strict", "whether a schema that cannot be enforced whole is refused")
 NESTED = members("function", "all of it, where it is written as in chat completions")
-FORMAT = members("format", "what its text must be: the model reads this, nothing enforces it")
 _UNUSED = (
     Ignored("allowed_callers", "calls come from the model alone"),
     Ignored("async", "the client runs its tools as it likes"),
@@ -64,7 +56,7 @@ FUNCTION_TOOL = Shape(
         Ignored("output_schema", "what a tool answers is not checked"),
     ),
 )
-CUSTOM_TOOL = Shape("response custom tool", (TYPE, NAME, DESCRIPTION, FORMAT, *_UNUSED))
+CUSTOM_TOOL = Shape("response custom tool", (TYPE, NAME, DESCRIPTION, custom.FORMAT, *_UNUSED))
 INNER = required(
     array("tools", "the tools of the namespace", {"items": {"anyOf": [FUNCTION_TOOL, CUSTOM_TOOL]}})
 )
@@ -182,13 +174,9 @@ def _read_custom(value: Any, param: str, namespace: str | None, ignored: dict[st
     fields = CUSTOM_TOOL.open(value, param)
     fields.take(TYPE)
     tool, function = _read_names(fields, namespace, is_custom=True)
-    form = fields.take(FORMAT) or {"type": "text"}
-    if form != {"type": "text"}:
-        rules = json.dumps(form, ensure_ascii=False)
-        said = function.get("description", "")
-        function["description"] = f"{said}\n\nThe form of its input: {rules}".lstrip()
+    told = custom.describe(function.get("description"), fields.take(custom.FORMAT))
     ignored.update(dict.fromkeys(f"tools[].{name}" for name in fields))
-    return param, tool, {**function, "parameters": CUSTOM_PARAMETERS}
+    return param, tool, {**function, **told, "parameters": custom.PARAMETERS}
 
 
 def _read_namespace(value: Any, param: str, ignored: dict[str, None]) -> Iterator[_Read]:

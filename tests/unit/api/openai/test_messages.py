@@ -102,6 +102,33 @@ def test_what_is_wrong_is_named(conversation: Any, param: str) -> None:
     assert (error.kind, error.param) == (Kind.INVALID_REQUEST, param)
 
 
+def test_a_call_of_a_custom_tool_is_told_as_a_functions() -> None:
+    call = {"id": "c2", "type": "custom", "custom": {"name": "note", "input": "+ é"}}
+    parsed, _ = parse(USER, {"role": "assistant", "tool_calls": [call]})
+    assert parsed[1]["tool_calls"] == [
+        {
+            "type": "function",
+            "function": {"name": "note", "arguments": '{"input": "+ é"}'},
+            "id": "c2",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "param"),
+    [
+        ({"type": "custom"}, "custom"),
+        ({"type": "custom", "custom": {"input": "a"}}, "custom.name"),
+        ({"type": "custom", "custom": {"name": "note"}}, "custom.input"),
+        ({"type": "other"}, "type"),
+        ("c", ""),
+    ],
+)
+def test_a_call_that_is_none_is_named(call: Any, param: str) -> None:
+    error = refusal([USER, {"role": "assistant", "tool_calls": [CALL, call]}])
+    assert error.param == f"messages[1].tool_calls[1].{param}".removesuffix(".")
+
+
 @pytest.mark.parametrize("arguments", ["{", "[]", "7", '{"a": NaN}', None, {"a": 1}])
 def test_arguments_of_an_earlier_call_must_be_an_object_as_text(arguments: Any) -> None:
     # llama.cpp#25510: templates parse them again, and fail with a 500.

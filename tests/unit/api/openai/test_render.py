@@ -196,6 +196,57 @@ def test_each_channel_has_chunks_of_its_own() -> None:
     assert b'"finish_reason":"tool_calls"' in chunks.last(ENDED)
 
 
+TEXTS = frozenset({"now"})
+NOTED = Piece(1, "", 1, calls=(CallDelta(1, '{"input"', "call_b", "now"), CallDelta(1, ': "a')))
+REST = Piece(1, "", 1, calls=(CallDelta(1, '\\nb"}'), CallDelta(2, "{}", "call_c", "weather")))
+
+
+def test_a_custom_tools_text_is_told_at_once() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False, custom_tools=TEXTS)
+    stream = b"".join(map(chunks.piece, (NOTED, REST)))
+    begun = {"name": "now", "input": ""}
+    third = {"name": "weather", "arguments": ""}
+    assert deltas(stream) == [
+        {"tool_calls": [{"index": 1, "id": "call_b", "type": "custom", "custom": begun}]},
+        {"tool_calls": [{"index": 1, "custom": {"input": "a\nb"}}]},
+        {"tool_calls": [{"index": 2, "id": "call_c", "type": "function", "function": third}]},
+        {"tool_calls": [{"index": 2, "function": {"arguments": "{}"}}]},
+    ]
+
+
+def test_the_last_custom_tools_text_comes_before_the_end() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False, custom_tools=TEXTS)
+    chunks.piece(NOTED)
+    said, end = deltas(chunks.last(ENDED))  # it was cut: the JSON as far as it came
+    assert said == {"tool_calls": [{"index": 1, "custom": {"input": '{"input": "a'}}]}
+    assert end == {}
+    assert b'"finish_reason":"tool_calls"' in chunks.last(ENDED)
+
+
+def test_logprobs_of_a_text_that_is_held_back_are_told() -> None:
+    chunks = render.Chunks(IDENTITY, 0, include_usage=False, custom_tools=TEXTS)
+    chunks.piece(NOTED)
+    held = msgspec.structs.replace(LOGPROBS, text="", calls=(CallDelta(1, "x"),))
+    stream = chunks.piece(held)
+    assert deltas(stream) == [{}]
+    assert b'"logprobs":{"content":[{' in stream
+
+
+def test_a_whole_call_of_a_custom_tool() -> None:
+    choice = render.Choice(TEXTS)
+    for piece in (NOTED, REST):
+        choice.add(piece)
+    message = choice.render(0, ENDED, wants_logprobs=False)["message"]
+    assert message["tool_calls"] == [
+        {"id": "call_b", "type": "custom", "custom": {"name": "now", "input": "a\nb"}},
+        {
+            "id": "call_c",
+            "type": "function",
+            "function": {"name": "weather", "arguments": "{}"},
+        },
+    ]
+
+
 def test_a_call_that_was_cut_is_not_called_complete() -> None:
     chunks = render.Chunks(IDENTITY, 0, include_usage=False)
     chunks.piece(CALLED)

@@ -158,3 +158,77 @@ def test_arguments_are_an_object_whatever_stands_beside_their_properties() -> No
     assert list(ignored) == ["p#/anyOf"]
     with pytest.raises(RunnerError, match="/anyOf cannot be enforced"):
         tools.parse_parameters(schema, "p", is_strict=True, ignored={})
+
+
+# ---- custom tools ----------------------------------------------------------------------------
+
+
+def written(name: str = "note", **members: Any) -> dict[str, Any]:
+    return {"type": "custom", "custom": {"name": name} | members}
+
+
+def test_a_custom_tool_is_a_function_of_one_text() -> None:
+    parsed, ignored = parse(tools=[tool(), written(description="d", strict=True)])
+    assert parsed.custom == {"note"}
+    assert json.loads(parsed.tools_json or "")[1] == {
+        "type": "function",
+        "function": {
+            "name": "note",
+            "description": "d",
+            "parameters": {
+                "type": "object",
+                "properties": {"input": {"type": "string"}},
+                "required": ["input"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    assert ignored == ["tools[].custom.strict"]
+
+
+def test_the_form_of_a_custom_tools_text_is_told() -> None:
+    grammar = {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a+"}}
+    parsed, _ = parse(tools=[written(format=grammar), written("b", format={"type": "text"})])
+    first, second = [one["function"] for one in json.loads(parsed.tools_json or "")]
+    assert first["description"] == (
+        'The form of its input: {"type": "grammar", "grammar": {"syntax": "regex", '
+        '"definition": "a+"}}'
+    )
+    assert "description" not in second
+
+
+def test_a_custom_tool_is_named_as_one() -> None:
+    tools = [tool(), written()]
+    parsed, _ = parse(tools=tools, tool_choice={"type": "custom", "custom": {"name": "note"}})
+    assert (parsed.choice, parsed.name) == ("required", "note")
+    listed = [
+        {"type": "custom", "custom": {"name": "note"}},
+        {"type": "function", "function": {"name": "weather"}},
+    ]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": listed}}
+    parsed, _ = parse(tools=tools, tool_choice=choice)
+    assert parsed.allowed == ("note", "weather")
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"tools": [{"type": "custom"}]}, "tools[0].custom"),
+        ({"tools": [written("a b")]}, "tools[0].custom.name"),
+        ({"tools": [tool("note"), written()]}, "tools[1].custom.name"),
+        ({"tools": [written(format=1)]}, "tools[0].custom.format"),
+        (
+            {
+                "tools": [written()],
+                "tool_choice": {"type": "function", "function": {"name": "note"}},
+            },
+            "tool_choice.function.name",
+        ),
+        (
+            {"tools": [tool()], "tool_choice": {"type": "custom", "custom": {"name": "weather"}}},
+            "tool_choice.custom.name",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_custom_tool_is_named(members: Any, param: str) -> None:
+    assert refusal(**members).param == param
