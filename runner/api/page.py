@@ -1,5 +1,8 @@
 """The built-in page: the files of ``runner/web``, read once, for browsers.
 
+The index is asked for each time; it names the rest below a version made of all their bytes, so
+that browsers keep those for ever and never mix two versions.
+
 Nothing of it may be anything but ours: no other origin is named in the Content-Security-Policy,
 no inline script or style runs, and Trusted Types forbid the page's own code to make nodes of text.
 """
@@ -9,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api.call import Call, Handler
@@ -18,7 +20,7 @@ from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
 
 FOLDER = Path(__file__).resolve().parent.parent / "web"
-PREFIX = "/web/"
+PREFIX = "/web/"  # as the index names it, without a version
 INDEX = "index.html"
 
 TYPES = {
@@ -42,13 +44,7 @@ SECURITY: tuple[Header, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """One file of the page, ready to be sent."""
-
-    content_type: str
-    etag: str  # as in the header, with its quotes
-    content: bytes
+FOREVER: Header = ("Cache-Control", "public, max-age=31536000, immutable")
 
 
 class Page:
@@ -56,38 +52,40 @@ class Page:
 
     def __init__(self) -> None:
         """Read all files, so that no request ever names a path on disk."""
-        self._files = {
-            path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES
-        }
+        paths = sorted(path for path in FOLDER.iterdir() if path.suffix in TYPES)
+        contents = {path.name: path.read_bytes() for path in paths}
+        index = contents.pop(INDEX)
+        version = _digest(index, *contents.values())
+        self._index = index.replace(PREFIX.encode(), f"{PREFIX}{version}/".encode())
+        self._etag = f'"{version}"'
+        self._files = {f"{version}/{name}": content for name, content in contents.items()}
 
     def routes(self) -> Iterator[Route[Handler]]:
         """Give their routes; ``/`` is :class:`~runner.api.management.system.System`'s."""
         yield Route("GET", PREFIX + "{name}", None, self.file, "send a file of the built-in page")
 
     async def index(self, call: Call) -> None:
-        """Send the page itself."""
-        await self._send(call, self._files[INDEX])
-
-    async def file(self, call: Call) -> None:
-        """Send one of its files."""
-        found = self._files.get(call.name)
-        if found is None:
-            raise RunnerError(Kind.NOT_FOUND, f"the page has no file {call.name[:200]!r}")
-        await self._send(call, found)
-
-    async def _send(self, call: Call, file: File) -> None:
+        """Send the page itself, unless the browser has this version of it."""
         headers: list[Header] = [
-            ("ETag", file.etag),
+            ("ETag", self._etag),
             ("Cache-Control", "no-cache"),  # kept, and asked for again: an update shows at once
             ("Vary", "Accept"),
             *SECURITY,
         ]
         known = call.exchange.request.headers.get("if-none-match") or ""
         # RFC 9110 section 13.1.2: compared weakly; a proxy may have weakened it.
-        if known.strip() == "*" or file.etag in re.findall(r'"[^"]*"', known):
+        if known.strip() == "*" or self._etag in re.findall(r'"[^"]*"', known):
             await call.reply(b"", status=304, headers=headers)
             return
-        await call.reply(file.content, headers=[("Content-Type", file.content_type), *headers])
+        await call.reply(self._index, headers=[("Content-Type", TYPES[".html"]), *headers])
+
+    async def file(self, call: Call) -> None:
+        """Send one of the files that the index names."""
+        content = self._files.get(call.name)
+        if content is None:
+            raise RunnerError(Kind.NOT_FOUND, f"the page has no file {call.name[:200]!r}")
+        content_type = TYPES[Path(call.name).suffix]
+        await call.reply(content, headers=[("Content-Type", content_type), FOREVER, *SECURITY])
 
 
 def wants_page(accept: str) -> bool:
@@ -96,7 +94,8 @@ def wants_page(accept: str) -> bool:
     return "text/html" in types
 
 
-def _read(path: Path) -> File:
-    content = path.read_bytes()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    return File(TYPES[path.suffix], etag, content)
+def _digest(*contents: bytes) -> str:
+    whole = hashlib.sha256()
+    for content in contents:
+        whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()[:16]

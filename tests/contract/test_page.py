@@ -12,8 +12,17 @@ from runner.api.page import FOLDER
 from tests.support.fake_service import Site, run
 
 MAX_BYTES = 100_000
+INDEX = "index.html"
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "__pycache__")
+
+
+async def folder_of(site: Site) -> str:
+    """Where the index says that the page's other files are."""
+    index = (await site.send("GET", "/", BROWSER)).body.decode()
+    [folder] = set(re.findall(r'"(/web/[0-9a-f]{16}/)[^"]+"', index))
+    assert isinstance(folder, str)
+    return folder
 
 
 def test_a_browser_gets_the_page_and_curl_the_text() -> None:
@@ -21,7 +30,10 @@ def test_a_browser_gets_the_page_and_curl_the_text() -> None:
         page = await site.send("GET", "/", BROWSER)
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert page.headers["vary"] == "Accept"
-        assert page.body == (FOLDER / "index.html").read_bytes()
+        folder = await folder_of(site)
+        assert page.body.decode().replace(folder, "/web/") == (
+            (FOLDER / "index.html").read_text(encoding="utf-8")
+        )
         for accept in ("Accept: */*", "Accept: application/json", "Accept: text/plain"):
             text = await site.send("GET", "/", accept)
             assert text.headers["content-type"] == "text/plain; charset=utf-8"
@@ -31,17 +43,23 @@ def test_a_browser_gets_the_page_and_curl_the_text() -> None:
 
 
 def test_every_file_is_sent_with_its_type_and_nothing_may_be_added_to_it() -> None:
-    types = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+    types = {
+        "js": "text/javascript; charset=utf-8",
+        "css": "text/css; charset=utf-8",
+        "svg": "image/svg+xml",
+    }
 
     async def test(site: Site) -> None:
+        folder = await folder_of(site)
         for name in FILES:
-            answer = await site.send("GET", f"/web/{name}")
-            assert answer.status == 200
-            assert answer.body == (FOLDER / name).read_bytes()
-            suffix = name.rpartition(".")[2]
-            assert answer.headers["content-type"] == types.get(
-                suffix, answer.headers["content-type"]
+            answer = await site.send(
+                "GET", *(("/", BROWSER) if name == INDEX else (folder + name,))
             )
+            assert answer.status == 200
+            if name != INDEX:
+                assert answer.body == (FOLDER / name).read_bytes()
+                assert answer.headers["content-type"] == types[name.rpartition(".")[2]]
+                assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
             assert answer.headers["x-content-type-options"] == "nosniff"
             policy = answer.headers["content-security-policy"]
             assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
@@ -51,26 +69,27 @@ def test_every_file_is_sent_with_its_type_and_nothing_may_be_added_to_it() -> No
     run(test)
 
 
-def test_a_file_that_is_known_is_not_sent_again() -> None:
+def test_an_index_that_is_known_is_not_sent_again() -> None:
     async def test(site: Site) -> None:
-        first = await site.send("GET", "/web/main.js")
+        first = await site.send("GET", "/", BROWSER)
         etag = first.headers["etag"]
         assert first.headers["cache-control"] == "no-cache"
         for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-            again = await site.send("GET", "/web/main.js", f"If-None-Match: {known}")
+            again = await site.send("GET", "/", BROWSER, f"If-None-Match: {known}")
             assert (again.status, again.body) == (304, b"")
             assert again.headers["etag"] == etag
-        assert (await site.send("GET", "/web/main.js", 'If-None-Match: "x"')).status == 200
+        assert (await site.send("GET", "/", BROWSER, 'If-None-Match: "x"')).status == 200
 
     run(test)
 
 
 @pytest.mark.parametrize(
-    "path", ["/web/gone.js", "/web/..%2Fapi%2Fgate.py", "/web/../daemon.py", "/web/main.js%00"]
+    "name",
+    ["gone.js", "../main.js", "..%2Fapi%2Fgate.py", "../../daemon.py", "main.js%00", "index.html"],
 )
-def test_there_are_no_other_files(path: str) -> None:
+def test_there_are_no_other_files(name: str) -> None:
     async def test(site: Site) -> None:
-        assert (await site.send("GET", path)).status in (400, 404)
+        assert (await site.send("GET", await folder_of(site) + name)).status in (400, 404)
 
     run(test)
 
@@ -78,7 +97,7 @@ def test_there_are_no_other_files(path: str) -> None:
 def test_the_page_comes_without_a_key_and_the_rest_does_not() -> None:
     async def test(site: Site) -> None:
         assert (await site.send("GET", "/", BROWSER)).status == 200
-        assert (await site.send("GET", "/web/main.js")).status == 200
+        assert (await site.send("GET", await folder_of(site) + "main.js")).status == 200
         assert (await site.send("GET", "/v1/models")).status == 401
         assert (await site.send("GET", "/webs/main.js")).status == 401
 

@@ -181,7 +181,8 @@ def test_markdown_becomes_nodes_block_by_block(page: Browser) -> None:
         "```py\n1 < 2\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     )
     shape = page.script(
-        """const { Markdown } = await import("/web/markdown.js");
+        """const main = document.querySelector("script").src;
+        const { Markdown } = await import(new URL("markdown.js", main));
         const root = document.createElement("div");
         const [text] = arguments, shown = new Markdown(root);
         for (let end = 0; end <= text.length; end += 1) shown.show(text.slice(0, end));
