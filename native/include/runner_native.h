@@ -237,7 +237,7 @@ RN_API rn_parser * rn_parser_new(const char * json);
 /* Feed text; deltas: JSON array of {"content"?,"reasoning_content"?,"tool_call"?:{"index","id"?,"name"?,"arguments"}}. is_final: 0 more follows, 1 the text is
  * complete, 2 it was cut off. A complete text that does not fit the format comes as content, with "unparsed":true. */
 RN_API int32_t   rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int32_t is_final, rn_buf * deltas);
-/* What it has cost so far: rules tried and bytes read. It grows with the text's length, however many pieces the text comes in. */
+/* What it has cost so far: rules tried, bytes read and bytes told of anew. It grows with the text's length, however many pieces the text comes in. */
 RN_API uint64_t  rn_parser_work(const rn_parser * parser);
 RN_API void      rn_parser_free(rn_parser * parser);
 RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);

@@ -1,23 +1,23 @@
 // From the model's text to content, reasoning and tool calls, piece by piece.
-#include "chat-peg-parser.h"
 #include "guard.hpp"
 #include "json.hpp"
+#include "message.hpp"
 #include "peg.hpp"
 
 #include <algorithm>
 #include <memory>
-#include <random>
 
 struct rn_parser {
-    common_chat_format            format   = COMMON_CHAT_FORMAT_CONTENT_ONLY;
+    explicit rn_parser(common_chat_format f) : format(f), message(f) {}
+
+    common_chat_format            format;
     bool                          is_plain = false; // text is content as it comes
     common_peg_arena              rules;
     std::unique_ptr<rn::PegParse> parse;            // of the end of the prompt, then of the answer
-    size_t                        began   = 0;      // bytes of its text that are the prompt's
-    size_t                        covered = 0;      // bytes of its text that the deltas given so far were made from
-    common_chat_msg               shown;            // what the deltas given so far add up to
-    bool                          is_told = false;  // all that the rules will ever find in the text
-    std::vector<std::string>      call_ids;
+    rn::Message                   message;
+    size_t                        began   = 0;      // bytes of the parse's text that are the prompt's
+    size_t                        covered = 0;      // bytes of it that the deltas given so far were made from
+    bool                          is_told = false;  // all that the rules will ever find in it
 };
 
 namespace rn {
@@ -43,8 +43,7 @@ std::unique_ptr<rn_parser> make_parser(const char * json) {
     const Fields      fields(json, "rn_parser_new");
     const std::string rules  = fields.string("parser");
     const std::string prompt = fields.string("generation_prompt");
-    auto              parser = std::make_unique<rn_parser>();
-    parser->format           = format_of(fields.string("format", "Content-only"));
+    auto              parser = std::make_unique<rn_parser>(format_of(fields.string("format", "Content-only")));
     parser->is_plain         = rules.empty();
     if (!parser->is_plain) {
         parser->rules.load(rules);
@@ -56,67 +55,13 @@ std::unique_ptr<rn_parser> make_parser(const char * json) {
 
 constexpr size_t MAX_MARK = 64; // bytes
 
-std::string new_call_id() {
-    static const char  ALPHABET[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    std::random_device random;
-    std::string        id = "call_";
-    for (int i = 0; i < 24; ++i) {
-        id += ALPHABET[random() % (sizeof ALPHABET - 1)];
-    }
-    return id;
-}
-
 enum class End { NOT_YET = 0, COMPLETE = 1, CUT = 2 };
-
-common_json delta_of(const common_chat_msg_diff & diff) {
-    common_json delta = common_json::object();
-    if (!diff.reasoning_content_delta.empty()) {
-        delta["reasoning_content"] = diff.reasoning_content_delta;
-    }
-    if (!diff.content_delta.empty()) {
-        delta["content"] = diff.content_delta;
-    }
-    if (diff.tool_call_index != std::string::npos) {
-        common_json call  = {{"index", diff.tool_call_index}};
-        const auto & part = diff.tool_call_delta;
-        if (!part.name.empty()) {
-            call["id"]   = part.id;
-            call["name"] = part.name;
-        }
-        call["arguments"] = part.arguments;
-        delta["tool_call"] = call;
-    }
-    return delta;
-}
-
-common_chat_msg message_of(const PegParse & parse, common_chat_format format) {
-    common_chat_msg message;
-    message.role       = "assistant";
-    const PegTree tree = parse.tree();
-    if (format == COMMON_CHAT_FORMAT_PEG_GEMMA4) {
-        common_chat_peg_gemma4_mapper(message).from_ast(tree.nodes, tree.root);
-    } else if (format == COMMON_CHAT_FORMAT_PEG_MINIMAX_M3) {
-        common_chat_peg_minimax_m3_mapper(message).from_ast(tree.nodes, tree.root);
-    } else {
-        common_chat_peg_mapper(message).from_ast(tree.nodes, tree.root);
-    }
-    return message;
-}
 
 // What is new in the message. Throws where it does not continue what was shown.
 common_json show(rn_parser & parser, const PegParse & parse) {
-    common_chat_msg message = message_of(parse, parser.format);
-    message.set_tool_call_ids(parser.call_ids, new_call_id);
-    common_json deltas = common_json::array();
-    for (const common_chat_msg_diff & diff : common_chat_msg_diff::compute_diffs(parser.shown, message)) {
-        const common_json delta = delta_of(diff);
-        if (!delta.empty()) {
-            deltas.push_back(delta);
-        }
-    }
+    common_json deltas = parser.message.follow(parse);
     if (!deltas.empty()) {
         parser.covered = parse.text().size();
-        parser.shown   = std::move(message);
     }
     return deltas;
 }
@@ -188,7 +133,7 @@ int32_t rn_parser_feed(rn_parser * parser, const char * text, uint64_t len, int3
 }
 
 uint64_t rn_parser_work(const rn_parser * parser) {
-    return parser == nullptr || parser->is_plain ? 0 : parser->parse->work();
+    return parser == nullptr || parser->is_plain ? 0 : parser->parse->work() + parser->message.work();
 }
 
 void rn_parser_free(rn_parser * parser) {

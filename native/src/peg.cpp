@@ -361,27 +361,4 @@ bool PegParse::feed(std::string_view piece) {
     return outcome_.type != FAIL;
 }
 
-namespace {
-
-common_peg_ast_id add(common_peg_ast_arena & tree, const PegNode & node, std::string_view text) {
-    std::vector<common_peg_ast_id> children;
-    for (const auto & child : node.children) {
-        children.push_back(add(tree, *child, text));
-    }
-    const std::string_view covered = node.start < text.size() ? text.substr(node.start, node.end - node.start) : "";
-    return tree.add_node(*node.rule, *node.tag, node.start, node.end, covered, std::move(children), node.is_partial,
-                         node.invalid_utf8);
-}
-
-} // namespace
-
-PegTree PegParse::tree() const {
-    PegTree tree;
-    tree.root = common_peg_parse_result(outcome_.type, 0, outcome_.end);
-    for (const auto & node : outcome_.nodes) {
-        tree.root.nodes.push_back(add(tree.nodes, *node, text_));
-    }
-    return tree;
-}
-
 } // namespace rn

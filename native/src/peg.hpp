@@ -28,12 +28,6 @@ struct PegNode {
     PegRuns             invalid_utf8;
 };
 
-// The tree as llama.cpp's mappers read it; its texts lie in the parse's text.
-struct PegTree {
-    common_peg_ast_arena    nodes;
-    common_peg_parse_result root;
-};
-
 class PegParse {
   public:
     // The rules outlive the parse. Nodes of rules without a tag inside are left out unless they are wanted.
@@ -48,7 +42,8 @@ class PegParse {
     // No text that follows changes the outcome.
     bool is_settled() const { return outcome_.is_settled; }
 
-    PegTree tree() const;
+    // What the named rules and tags cover; empty where the text does not fit.
+    const PegNodes & nodes() const { return outcome_.nodes; }
 
     // Rules tried and bytes read until now.
     uint64_t work() const { return work_; }
