@@ -64,6 +64,7 @@ BINDING = Path(runner.__file__).parent / "binding"  # where the native library l
 
 LOG = logging.getLogger(__name__)
 ACCESS = logging.getLogger("runner.access")
+PROBES = ("/livez", "/readyz", "/health")
 
 
 def serve(settings: Settings, announce: Callable[[Addresses], None]) -> None:
@@ -236,8 +237,10 @@ def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
 
 
 def log_access(record: AccessRecord) -> None:
-    """Write the access log's line."""
-    ACCESS.info(
+    """Write the access log's line; what probes ask every few seconds is for those who debug."""
+    is_probe = record.target in PROBES and record.status == 200
+    ACCESS.log(
+        logging.DEBUG if is_probe else logging.INFO,
         '%s "%s %s" %d %d %.3f %s "%s"',
         record.peer,
         record.method,

@@ -166,6 +166,16 @@ def test_the_access_log_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ['127.0.0.1:5 "GET /a\\x1b" 200 7 0.013 id-1 "curl/8"']
 
 
+def test_a_probe_that_passes_is_told_only_to_those_who_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    passed = AccessRecord("10.0.0.1:5", "GET", "/readyz", 200, 3, 0.001, "id-1", "kube-probe/1.30")
+    with caplog.at_level("INFO", logger="runner.access"):
+        daemon.log_access(passed)
+        daemon.log_access(passed._replace(status=503))
+    assert [record.args[3] for record in caplog.records if record.args] == [503]
+
+
 def test_tuning_has_a_folder_of_the_state_and_can_be_off(tmp_path: Path) -> None:
     assert daemon.build_tuning(settings(tmp_path), {}) is not None
     assert daemon.build_tuning(settings(tmp_path, tuning=False), {}) is None
