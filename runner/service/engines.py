@@ -8,31 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from runner.errors import Kind, RunnerError
-from runner.service.backoff import Failures, after_failure, refusal
+from runner.service.backoff import Backoff
+from runner.service.chores import Chores
 from runner.service.lease import Lease, Spawn
 from runner.service.loads import Estimate, Loads, Models, called_by
 from runner.service.options import ModelSettings
 from runner.service.refusals import closing, is_short_of_memory, refused
 from runner.service.residency import (
     ModelKey,
+    Phase,
     Room,
     Ticket,
     plan,
 )
 from runner.service.resident import Resident, RunningModel, cause_of_end, renewable
+from runner.service.searches import Searches
 from runner.service.tally import Tally, Unload
-from runner.service.tuning import WORTH_RELOADING, Record, Tuning
+from runner.service.tuning import Record, Tuning
 from runner.service.waiting import Waiter, Waiting
 from runner.store import StoredModel
-from runner.supervise import Death
-from runner.wire.messages import EngineWishes, Measured, MemoryNeed, Tuned
+from runner.wire.messages import MemoryNeed
 
 LOG = logging.getLogger(__name__)
 
@@ -74,7 +76,6 @@ class Engines:
         self._settings_for = settings_for
         self._limits = limits or EngineLimits()
         self._tally = tally or Tally()
-        self._tuning = tuning
         self._loads = Loads(
             models,
             tuning,
@@ -87,9 +88,9 @@ class Engines:
         self._residents: dict[ModelKey, Resident] = {}
         self._queue = Waiting(self._limits.max_waiting)
         self._squeezed: set[ModelKey] = set()  # whose last load ran out of memory
-        self._failures: dict[ModelKey, Failures] = {}
-        self._stops: set[asyncio.Task[Death]] = set()
-        self._chores: set[asyncio.Task[None]] = set()  # of tuning
+        self._backoff = Backoff()
+        self._chores = Chores()
+        self._searches = Searches(tuning, self._chores)
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -162,12 +163,17 @@ class Engines:
                 raise
             return
         resident = self._residents.get(ModelKey(str(model.id)))
-        if resident is None:
+        if resident is None or resident.phase is Phase.STOPPING:
             if load and not self._is_closed:
-                self._do(self._warm(name))
-        else:
-            resident.take(await self._settings_for(model))
-            self.tick()
+                self._chores.do(_let_go(name, self.lease(name)))
+            return
+        try:
+            need = await self._loads.need(model, await self._settings_for(model))
+        except RunnerError as error:
+            LOG.warning("%s stays as it was loaded: %s", name, error)
+            return
+        resident.take(await self._settings_for(model), need)  # of now: changes may cross
+        self.tick()
 
     async def close(self, grace_s: float) -> None:
         """Refuse new leases, let workers finish for ``grace_s`` seconds, end and reap them all."""
@@ -179,7 +185,7 @@ class Engines:
                 self._stop(resident, Unload.SHUTDOWN, grace_s=grace_s)
         for resident in residents:
             await resident.gone.wait()
-        await asyncio.gather(*self._stops, *self._chores)
+        await self._chores.finish()
         self._set_timer(None)
 
     def tick(self) -> None:
@@ -201,8 +207,9 @@ class Engines:
             waiter = self._queue[ticket_id]
             error = refused(reason, waiter.name, waiter.need, room=room, stays=stays)
             self._queue.answer(waiter, error)
-        for key in renewable(self._residents.values(), tickets):
-            self._renew(self._residents[key])
+        for resident in renewable(self._residents.values(), tickets):
+            if resident.key not in todo.evict:
+                self._renew(resident)
         for key in todo.evict:
             resident = self._residents[key]
             self._stop(resident, Unload.IDLE if resident.is_due(now_s) else Unload.ROOM)
@@ -223,7 +230,7 @@ class Engines:
         if self._is_closed:
             raise closing()
         key, now_s = ModelKey(str(model.id)), self._clock()
-        error = refusal(self._failures.get(key), name=name, now_s=now_s)
+        error = self._backoff.refusal(key, name=name, now_s=now_s)
         if error is not None and key not in self._residents:
             raise error
         return self._queue.enter(
@@ -260,7 +267,7 @@ class Engines:
     def _load(self, key: ModelKey, now_s: float) -> None:
         """Begin a stay for the first who waits."""
         waiter = self._queue.first(key)
-        error = refusal(self._failures.get(key), name=waiter.name, now_s=now_s)
+        error = self._backoff.refusal(key, name=waiter.name, now_s=now_s)
         if error is not None:
             self._queue.refuse(error, key)
             return
@@ -279,9 +286,14 @@ class Engines:
 
     async def _live(self, resident: Resident) -> RunnerError | None:
         """Load and wait for the end; return its cause when nobody asked for it."""
-        load = await self._loads.describe(resident.model, resident.settings)
+        settings = await self._settings_for(resident.model)  # changed, perhaps, while it waited
+        resident.begin(settings)
+        resident.need = await self._loads.need(resident.model, settings)
+        load = await self._loads.describe(resident.model, settings)
         engine = await self._spawn(load, resident.progressed)
-        engine.on_tuning = partial(self._note_tuning, resident, load.wishes)
+        engine.on_tuning = self._searches.listener(
+            resident.key, load.wishes, partial(self._outdate, resident)
+        )
         resident.loaded(engine, now_s=self._clock())
         self.tick()
         death = await engine.wait()
@@ -294,54 +306,31 @@ class Engines:
         model = await self._models.obtain(name)
         return await self._loads.tuned(model, await self._settings_for(model))
 
-    def _note_tuning(
-        self, resident: Resident, wishes: EngineWishes, message: Measured | Tuned
-    ) -> None:
-        if isinstance(message, Measured):
-            resident.measured.append(message)
-            return
-        measured, resident.measured = tuple(resident.measured), []
-        if message.settings is None or message.is_disturbed:
-            return  # beside other work anything may seem faster
-        if self._tuning is None or self._is_closed:
-            return
-        keeping = self._tuning.keep(resident.key, wishes, message, measured)
-
-        async def keep() -> None:
-            await keeping
-            resident.is_outdated = message.gain >= WORTH_RELOADING
-            self.tick()
-
-        self._do(keep())
+    def _outdate(self, resident: Resident) -> None:
+        resident.is_outdated = True
+        self.tick()
 
     def _renew(self, resident: Resident) -> None:
-        """Load an idle model anew, with the settings that were found since."""
+        """Load an idle model anew, with the settings of now, before others who come from now on."""
         LOG.info("loading %s anew, with other settings", resident.name)
-        self._stop(resident, Unload.SETTINGS)
-
-        async def load_again() -> None:
-            await resident.gone.wait()
-            await self._warm(resident.name, keep_alive_s=resident.keep_alive_s)
-
-        self._do(load_again())
-
-    async def _warm(self, name: str, *, keep_alive_s: float | None = None) -> None:
         try:
-            (await self.lease(name, keep_alive_s=keep_alive_s)).release()
+            waiter = self._enqueue(
+                resident.name,
+                resident.model,
+                resident.settings,
+                resident.need,
+                resident.keep_alive_s,
+            )
         except RunnerError as error:
-            LOG.warning("%s was not loaded: %s", name, error)
-
-    def _do(self, chore: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+            LOG.warning("%s stays as it was loaded: %s", resident.name, error)
+            return
+        self._stop(resident, Unload.SETTINGS)
+        self._chores.do(_let_go(resident.name, waiter.lease))
 
     def _stop(self, resident: Resident, why: Unload, *, grace_s: float = 0) -> None:
         resident.is_stopping, resident.why = True, why
         if resident.engine is not None:
-            task = asyncio.create_task(resident.engine.stop(grace_s))
-            self._stops.add(task)
-            task.add_done_callback(self._stops.discard)
+            self._chores.do(resident.engine.stop(grace_s))
         elif resident.life is not None:
             resident.life.cancel()
 
@@ -351,7 +340,8 @@ class Engines:
         error = cause_of_end(resident, life)
         resident.ended(error)
         if error is not None and not self._squeeze(resident, error):
-            self._count_failure(resident, error)
+            now_s = self._clock()
+            self._backoff.note(resident.key, error, up_s=resident.up_s(now_s), now_s=now_s)
             if resident.loaded_s is None:
                 self._queue.refuse(error, resident.key)
         self.tick()
@@ -367,14 +357,6 @@ class Engines:
         LOG.info("loading %s once more, in the place of idle models", resident.name)
         self._squeezed.add(resident.key)
         return True
-
-    def _count_failure(self, resident: Resident, error: RunnerError) -> None:
-        if error.row.status < 500:
-            return  # the file is at fault, and is refused again as fast as it was this time
-        now_s = self._clock()
-        up_s = 0.0 if resident.loaded_s is None else now_s - resident.loaded_s
-        earlier = self._failures.get(resident.key)
-        self._failures[resident.key] = after_failure(earlier, error, up_s=up_s, now_s=now_s)
 
     def _room(self, tickets: Sequence[Ticket]) -> Room:
         """See what there is to share; memory is looked at only when someone wants some."""
@@ -396,3 +378,11 @@ class Engines:
             self._timer = None
         if delay_s is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), self.tick)
+
+
+async def _let_go(name: str, lease: Awaitable[Lease]) -> None:
+    """Wait for a load that no request wants; it is nobody's fault but the log's if it fails."""
+    try:
+        (await lease).release()
+    except RunnerError as error:
+        LOG.warning("%s was not loaded: %s", name, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 
 from runner.errors import Kind, RunnerError
@@ -17,7 +17,6 @@ from runner.store import StoredModel
 from runner.wire.messages import (
     Beat,
     EngineSettings,
-    Measured,
     MemoryNeed,
     ModelFacts,
     Ready,
@@ -91,7 +90,6 @@ class Resident:
         self.granted_s: float | None = None
         self.is_stopping = False
         self.why: Unload | None = None  # it is being stopped
-        self.measured: list[Measured] = []  # of the search that runs
         self.is_outdated = False  # better settings were found since its load
         self.life: asyncio.Task[RunnerError | None] | None = None  # its load, then its service
         self.gone = asyncio.Event()  # its worker has exited
@@ -122,6 +120,10 @@ class Resident:
         beat = self.engine.beat if self.engine else None
         return beat.resident_bytes if beat and beat.resident_bytes else self.need.total_bytes
 
+    def up_s(self, now_s: float) -> float:
+        """Say for how long it could be used; 0.0: it never was loaded."""
+        return 0.0 if self.loaded_s is None else now_s - self.loaded_s
+
     def is_due(self, now_s: float) -> bool:
         """Whether it was idle for as long as it is kept."""
         return now_s - self.used_s >= self.keep_alive_s
@@ -131,9 +133,17 @@ class Resident:
         """Whether it will go, or could."""
         return self.is_stopping or not (self.leases or self.keep_alive_s == math.inf)
 
-    def take(self, settings: ModelSettings) -> None:
-        """Go by new settings: at once where they allow that, else when it is loaded anew."""
-        old, self.settings = self.settings, settings
+    def begin(self, settings: ModelSettings) -> None:
+        """Note what it is loaded with."""
+        self.settings, self.keep_alive_s = settings, settings.keep_alive_s
+        self.is_outdated = False
+
+    def take(self, settings: ModelSettings, need: MemoryNeed) -> None:
+        """Go by new settings: at once where they allow that, else when it is loaded anew.
+
+        ``need`` is what it takes with them.
+        """
+        old, self.settings, self.need = self.settings, settings, need
         if settings.keep_alive_s != old.keep_alive_s:
             self.keep_alive_s = settings.keep_alive_s
         if (settings.wishes, settings.draft_model) != (old.wishes, old.draft_model):
@@ -219,11 +229,16 @@ class Resident:
         return max(0.0, self.keep_alive_s - idle_s)
 
 
-def renewable(residents: Iterable[Resident], tickets: Sequence[Ticket]) -> list[ModelKey]:
-    """List the models that would be faster if they were loaded anew, and that nobody uses."""
+def renewable(residents: Collection[Resident], tickets: Sequence[Ticket]) -> list[Resident]:
+    """List the models that are to be loaded anew, and that nobody uses.
+
+    None while somebody waits for a place: it would be lost to him.
+    """
     wanted = {ticket.key for ticket in tickets}
+    if not wanted <= {resident.key for resident in residents}:
+        return []
     return [
-        resident.key
+        resident
         for resident in residents
         if resident.is_outdated
         and resident.phase is Phase.READY

@@ -6,6 +6,7 @@ Decides nothing about which models are loaded or restarted: that is ``service``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
@@ -104,7 +105,9 @@ class Worker:
             worker.ready = await asyncio.shield(worker._loading)
         except BaseException:
             worker._end(signal.SIGKILL)
-            await worker.wait()
+            while not worker._dead.done():  # however often it is cancelled
+                with contextlib.suppress(asyncio.CancelledError):
+                    await worker.wait()
             raise
         return worker
 

@@ -845,6 +845,109 @@ def test_progress_and_waiters_of_a_load_are_shown() -> None:
     play(scene)
 
 
+# ---- settings --------------------------------------------------------------------------------
+
+
+def test_a_model_is_loaded_with_the_settings_of_then_not_of_when_it_was_asked_for() -> None:
+    async def scene() -> None:
+        s = Scene(max_loaded=1)
+        busy = await s.engines.lease("a")
+        waiting = s.ask("b")
+        await settle()
+        s.wishes = EngineWishes(context_size=512)
+        await s.engines.refresh("b", load=False)
+        busy.release()
+        await waiting
+        assert s.spawn.engines["b"].load.wishes.context_size == 512
+        assert s.spawn.loads == ["a", "b"]
+
+    play(scene)
+
+
+def test_a_model_that_is_loaded_anew_keeps_its_place() -> None:
+    async def scene() -> None:
+        s = Scene(max_loaded=1, keep_alive_s=math.inf)
+        (await s.engines.lease("a")).release()
+        s.spawn.engines["a"].exits_at_once = False
+        s.wishes = EngineWishes(context_size=512)
+        await s.engines.refresh("a", load=False)
+        refused = s.ask("b")  # comes while there is no worker to be seen
+        await settle()
+        s.spawn.engines["a"].exit(stopped())
+        await settle()
+        assert s.spawn.loads == ["a", "a"]
+        assert s.spawn.engines["a"].load.wishes.context_size == 512
+        with pytest.raises(RunnerError, match="kept for ever hold all 1 places"):
+            await refused
+
+    play(scene)
+
+
+def test_a_model_is_not_loaded_anew_while_somebody_waits_for_a_place() -> None:
+    async def scene() -> None:
+        s = Scene(max_loaded=2)
+        other = await s.engines.lease("b")
+        (await s.engines.lease("a", keep_alive_s=math.inf)).release()
+        waiting = s.ask("c")  # gets b's place
+        await settle()
+        s.wishes = EngineWishes(context_size=512)
+        await s.engines.refresh("a", load=False)
+        await settle()
+        assert s.spawn.loads == ["b", "a"]
+        other.release()
+        (await waiting).release()
+        await settle()
+        assert s.spawn.loads == ["b", "a", "c", "a"]
+
+    play(scene)
+
+
+def test_a_model_whose_time_is_over_is_unloaded_whatever_was_changed() -> None:
+    async def scene() -> None:
+        s = Scene(keep_alive_s=300.0)
+        lease = await s.engines.lease("a", keep_alive_s=0)
+        s.wishes = EngineWishes(context_size=512)
+        await s.engines.refresh("a", load=False)
+        lease.release()
+        await settle()
+        assert (s.loaded, s.spawn.loads) == ([], ["a"])
+        assert s.spawn.engines["a"].stops == [0]  # once
+
+    play(scene)
+
+
+def test_what_is_configured_of_a_model_on_its_way_out_loads_it_again() -> None:
+    async def scene() -> None:
+        s = Scene()
+        (await s.engines.lease("a")).release()
+        s.spawn.engines["a"].exits_at_once = False
+        unloading = asyncio.create_task(s.engines.unload(["a"]))
+        await settle()
+        s.wishes = EngineWishes(context_size=512)
+        await s.engines.refresh("a", load=True)
+        s.spawn.engines["a"].exit(stopped())
+        assert await unloading == 1
+        await settle()
+        assert s.spawn.loads == ["a", "a"]
+        assert s.spawn.engines["a"].load.wishes.context_size == 512
+
+    play(scene)
+
+
+def test_settings_that_no_model_can_have_leave_it_as_it_was_loaded() -> None:
+    async def scene() -> None:
+        s = Scene()
+        (await s.engines.lease("a")).release()
+        s.draft_model = "missing"
+        await s.engines.refresh("a", load=True)
+        await settle()
+        assert (s.loaded, s.spawn.loads) == (["a"], ["a"])
+        with pytest.raises(RunnerError, match="the draft model missing cannot be used"):
+            await s.engines.lease("a")
+
+    play(scene)
+
+
 # ---- tuning ----------------------------------------------------------------------------------
 
 FASTER = TunedSettings(
@@ -910,6 +1013,24 @@ def test_a_model_in_use_is_loaded_anew_after_its_last_request(tmp_path: Path) ->
         s.spawn.engines["a"].report(Tuned(settings=FASTER, gain=1.2))
         await tuned_at_last(s)
         assert s.spawn.loads == ["a"]
+        lease.release()
+        while s.spawn.loads != ["a", "a"]:
+            await asyncio.sleep(0)
+        await s.engines.close(0)
+
+    play(scene)
+
+
+def test_a_search_that_gained_little_does_not_undo_what_was_configured_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        s = Scene(tuning=Tuning(tmp_path, {}))
+        lease = await s.engines.lease("a")
+        s.wishes = EngineWishes(context_size=512)
+        await s.engines.refresh("a", load=False)
+        s.spawn.engines["a"].report(Tuned(settings=FASTER, gain=1.01))
+        await tuned_at_last(s)
         lease.release()
         while s.spawn.loads != ["a", "a"]:
             await asyncio.sleep(0)

@@ -100,6 +100,8 @@ class Day:
             stay = self.stays[key]
             assert stay.leases == 0
             assert stay.phase is not Phase.STOPPING
+            is_kept = stay.keep_alive_s == math.inf
+            assert stay.phase is Phase.LOADING or not is_kept  # a load that nobody waits for ends
             self.put(stay, phase=Phase.STOPPING)
         for key in todo.load:
             assert key not in self.stays
