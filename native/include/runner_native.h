@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 6
+#define RN_ABI 7
 
 enum {
     RN_OK = 0,
@@ -169,14 +169,19 @@ typedef struct {
     /* pieces of media among the prompt rows, in their order; each is computed by itself, before the tokens. Tokens are at most n_batch, and so is each piece. */
     int32_t         n_media;
     const rn_rows * media;
+    /* by prompt row: the token whose log-probability behind this row is to be told, or -1; NULL: none at all. Not of a row of media or with a generator; each is
+     * one of n_outputs_max */
+    const int32_t * score;
+    int32_t         score_top; /* likeliest tokens told of each such row */
 } rn_step_in;
 
 typedef struct {
     uint32_t  size;       /* sizeof(rn_step_out)                                                           */
     int32_t   rc;         /* llama_process: 0 ok, 1 no KV slot, 2 aborted, < 0 failed; on rc != 0 nothing was sampled, generators are as before, and so is the
                            * memory where it can give back a part (seq_rm "part"; otherwise ask rn_seq_range)   */
-    int32_t   cap_out;    /* records the arrays below can hold; must be >= n_gen + rows with out_gen       */
-    int32_t   n_out;      /* records written: decode part first; one a generator, and one more for each guess that was right, right behind it */
+    int32_t   cap_out;    /* records the arrays below can hold; must be >= n_gen + rows with out_gen or score      */
+    int32_t   n_out;      /* records written: decode part first; one a generator, and one more for each guess that was right, right behind it. A row with a
+                           * score has a record in its place: gen -1, tok the token that was asked about, no text */
     int32_t * n_drafted;  /* by generator of the decode part: guesses computed; may be NULL when n_draft is */
     int32_t * gen;
     int32_t * tok;

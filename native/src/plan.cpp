@@ -78,8 +78,21 @@ class Planner {
     void add_tokens(const rn_step_in & in, int32_t begin, int32_t end) {
         for (int32_t i = begin; i < end; ++i) {
             ctx_.model->check_token(in.tok[i], "tok");
-            add_row({in.tok[i], in.pos[i], in.seq[i], nullptr, in.out_gen[i]});
+            Row row = {in.tok[i], in.pos[i], in.seq[i], nullptr, in.out_gen[i]};
+            row.score = score_of(in, i);
+            add_row(row);
         }
+    }
+
+    int32_t score_of(const rn_step_in & in, int32_t i) const {
+        if (in.score == nullptr || in.score[i] == LLAMA_TOKEN_NULL) {
+            return LLAMA_TOKEN_NULL;
+        }
+        ctx_.model->check_token(in.score[i], "score");
+        if (in.out_gen[i] >= 0) {
+            fail(RN_E_ARG, "row %d has a score and a generator", i);
+        }
+        return in.score[i];
     }
 
     void check_media(const rn_step_in & in, const rn_rows & media, int32_t least) const {
@@ -91,8 +104,9 @@ class Planner {
             fail(RN_E_ARG, "media: %d rows, at most %d can be computed at once", media.n, most);
         }
         for (int32_t i = media.first; i < media.first + media.n; ++i) {
-            if (in.tok[i] >= LLAMA_TOKEN_NULL || in.out_gen[i] >= 0 || in.seq[i] != in.seq[media.first]) {
-                fail(RN_E_ARG, "media: row %d has a token, a generator or another sequence", i);
+            const bool is_asked = in.out_gen[i] >= 0 || (in.score != nullptr && in.score[i] != LLAMA_TOKEN_NULL);
+            if (in.tok[i] >= LLAMA_TOKEN_NULL || is_asked || in.seq[i] != in.seq[media.first]) {
+                fail(RN_E_ARG, "media: row %d has a token, a generator, a score or another sequence", i);
             }
         }
     }
@@ -125,10 +139,10 @@ class Planner {
     void add_row(Row row) {
         take_place(row);
         if (row.id >= 0) {
-            row.generator  = output_of(row);
-            row.has_output = true;
-            ++plan_.n_outputs;
+            row.generator = output_of(row);
         }
+        row.has_output = row.id >= 0 || row.score != LLAMA_TOKEN_NULL;
+        plan_.n_outputs += row.has_output ? 1 : 0;
         plan_.rows.push_back(row);
     }
 
@@ -182,14 +196,16 @@ void check_room(const rn_ctx & ctx, const rn_step_in & in, const StepPlan & plan
         need(out.logprob, "logprob");
         need(out.n_top, "n_top");
     }
+    int32_t top = in.score == nullptr ? 0 : in.score_top;
     for (const auto & generator : plan.held) {
-        if (generator->top_logprobs > out.cap_top) {
-            fail(RN_E_ARG, "cap_top: %d are needed, there is room for %d", generator->top_logprobs, out.cap_top);
-        }
-        if (generator->top_logprobs > 0) {
-            need(out.top_tok, "top_tok");
-            need(out.top_logprob, "top_logprob");
-        }
+        top = std::max(top, generator->top_logprobs);
+    }
+    if (top > out.cap_top) {
+        fail(RN_E_ARG, "cap_top: %d are needed, there is room for %d", top, out.cap_top);
+    }
+    if (top > 0) {
+        need(out.top_tok, "top_tok");
+        need(out.top_logprob, "top_logprob");
     }
 }
 

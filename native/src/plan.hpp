@@ -17,6 +17,7 @@ struct Row {
     int32_t     id;        // of the generator
     bool        has_output = false;
     int32_t     index      = -1; // in the batch, once it is computed
+    int32_t     score      = -1; // the token to be told of: how likely it is behind this row
     const float * embd     = nullptr; // of a row of media: in place of the token, which is only its name
 };
 

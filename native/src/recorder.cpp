@@ -9,26 +9,43 @@
 #include <limits>
 
 namespace rn {
+namespace {
+
+constexpr int32_t NO_LOGPROBS = -1; // as Generator::top_logprobs has it
+
+} // namespace
 
 Recorder::Recorder(rn_ctx & ctx, rn_step_out & out) : ctx_(ctx), out_(out), n_vocab_(ctx.model->n_vocab) {
     out_.text_off[0] = 0;
 }
 
 void Recorder::record(const Row & row) {
-    float * logits = llama_get_logits_ith(ctx_.llama.get(), row.index);
-    if (logits == nullptr) {
-        fail(RN_E_EXC, "row %d has no logits", row.index);
-    }
+    float *           logits    = logits_of(row);
     Generator &       generator = *row.generator;
     const llama_token token     = generator.sampler.pick(logits, n_vocab_, ctx_.scratch);
     text_.clear();
     stop_index_ = -1;
     const int32_t flags = token == LLAMA_TOKEN_NULL ? give_up(generator) : take(generator, token);
-    put_logprobs(generator, token, logits);
+    put_logprobs(token == LLAMA_TOKEN_NULL ? NO_LOGPROBS : generator.top_logprobs, token, logits);
     put(row.id, token, flags);
     generator.n_past  = row.pos + 1;
     generator.pending = token;
     generator.ended   = (flags & RN_OUT_LAST) != 0;
+}
+
+void Recorder::score(const Row & row, int32_t top) {
+    text_.clear();
+    stop_index_ = -1;
+    put_logprobs(top, row.score, logits_of(row));
+    put(-1, row.score, 0);
+}
+
+float * Recorder::logits_of(const Row & row) const {
+    float * logits = llama_get_logits_ith(ctx_.llama.get(), row.index);
+    if (logits == nullptr) {
+        fail(RN_E_EXC, "row %d has no logits", row.index);
+    }
+    return logits;
 }
 
 int32_t Recorder::give_up(Generator & generator) {
@@ -85,19 +102,19 @@ void Recorder::put(int32_t id, llama_token token, int32_t flags) {
     out_.text_off[at + 1] = out_.text_off[at] + static_cast<int64_t>(text_.size());
 }
 
-void Recorder::put_logprobs(const Generator & generator, llama_token token, const float * logits) {
+void Recorder::put_logprobs(int32_t top, llama_token token, const float * logits) {
     const int32_t at = out_.n_out;
     out_.n_top[at]   = 0;
     out_.logprob[at] = std::numeric_limits<float>::quiet_NaN();
-    if (generator.top_logprobs < 0 || token == LLAMA_TOKEN_NULL) {
+    if (top < 0) {
         return;
     }
     const double total = log_sum_exp(logits, n_vocab_);
     out_.logprob[at]   = static_cast<float>(logits[token] - total);
-    if (generator.top_logprobs == 0) {
+    if (top == 0) {
         return;
     }
-    select_top(logits, n_vocab_, generator.top_logprobs, ctx_.scratch);
+    select_top(logits, n_vocab_, top, ctx_.scratch);
     const size_t first = static_cast<size_t>(at) * static_cast<size_t>(out_.cap_top);
     for (size_t i = 0; i < ctx_.scratch.size(); ++i) {
         out_.top_tok[first + i]     = ctx_.scratch[i].id;

@@ -75,12 +75,15 @@ class CutBack {
     const StepPlan & plan_;
 };
 
-// One token from each row that was asked for, and from the guesses behind it for as long as they are what was sampled.
-void sample(rn_ctx & ctx, const StepPlan & plan, rn_step_out & out) {
+// A score of each row that was asked for one; one token from each that was asked for that, and from the guesses behind it for as long as they are what was sampled.
+void sample(rn_ctx & ctx, const StepPlan & plan, int32_t score_top, rn_step_out & out) {
     const CutBack cut_back(ctx, plan);
     Recorder      recorder(ctx, out);
     for (size_t i = 0; i < plan.n_asked; ++i) {
         const Generator * generator = plan.rows[i].generator;
+        if (plan.rows[i].score != LLAMA_TOKEN_NULL) {
+            recorder.score(plan.rows[i], score_top);
+        }
         if (generator == nullptr) {
             continue;
         }
@@ -109,7 +112,7 @@ void run_step(rn_ctx & ctx, const rn_step_in & in, rn_step_out & out) {
         out.n_drafted[i]      = is_checked ? plan.guesses[static_cast<size_t>(i)].count : 0;
     }
     if (out.rc == 0) {
-        sample(ctx, plan, out);
+        sample(ctx, plan, in.score_top, out);
         out.us_sample = ggml_time_us() - computed;
     }
 }

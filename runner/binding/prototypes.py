@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 6
+ABI = 7
 
 
 class Buf(c.Structure):
@@ -33,6 +33,8 @@ class StepIn(c.Structure):
         ("out_gen", c.c_void_p),
         ("n_media", c.c_int32),
         ("media", c.c_void_p),
+        ("score", c.c_void_p),
+        ("score_top", c.c_int32),
     ]
 
 

@@ -34,7 +34,8 @@ class Prompt(NamedTuple):
     """Rows of one prompt: ``tokens`` at positions ``start``.. of ``seq``.
 
     ``generator`` samples from the last of them, or None when the prompt goes on. Rows of ``media``
-    have names below -1 in the place of tokens.
+    have names below -1 in the place of tokens. ``scored`` names for each row a token to be told of,
+    how likely it is behind that row, or -1; empty: for none. So are the ``top`` likeliest ones.
     """
 
     seq: int
@@ -42,10 +43,15 @@ class Prompt(NamedTuple):
     tokens: Sequence[int]
     generator: int | None
     media: MediaRows | None = None
+    scored: Sequence[int] = ()
+    top: int = 0
 
 
 class Record(NamedTuple):
-    """What one generator gave. ``flags`` is 0 while it goes on."""
+    """What one generator gave. ``flags`` is 0 while it goes on.
+
+    ``generator`` -1: what was to be told of ``token`` behind a prompt's row.
+    """
 
     generator: int
     token: int
@@ -86,6 +92,8 @@ class Stepper:
         # tok, pos, seq, out_gen; rows of media come beside a whole batch of tokens
         self._rows = np.empty((4, 2 * info.n_batch), np.int32)
         self._media: list[tuple[int, MediaRows]] = []  # of this step, by their first rows
+        self._score = np.full(2 * info.n_batch, -1, np.int32)
+        self._has_scores = False  # in this step
         self._out_ints = np.empty((5, outputs), np.int32)  # gen, tok, flags, stop_index, n_top
         self._text_off = np.empty(outputs + 1, np.int64)
         self._text = np.empty(outputs * info.text_per_record, np.uint8)
@@ -138,13 +146,24 @@ class Stepper:
 
     def _run(self, prompts: Iterable[Prompt]) -> Outcome:
         self._in.n_rows = self._put_rows(prompts)
-        if self._media:
+        if self._has_scores:
+            self._run_with_scores()
+        elif self._media:
             self._run_with_media()
         else:
             self._check(self._call(self._context.pointer, self._in_ref, self._out_ref))
         out = self._out
         records = self._records(out.n_out) if out.rc == 0 else []
         return Outcome(out.rc, records, out.us_decode, out.us_sample)
+
+    def _run_with_scores(self) -> None:
+        self._in.score = _address(self._score)
+        try:
+            self._run_with_media()
+        finally:
+            self._in.score, self._in.score_top = None, 0
+            self._score.fill(-1)
+            self._has_scores = False
 
     def _run_with_media(self) -> None:
         pieces = (Rows * len(self._media))()
@@ -161,7 +180,7 @@ class Stepper:
     def _put_rows(self, prompts: Iterable[Prompt]) -> int:
         rows = self._rows
         at = 0
-        for seq, start, tokens, generator, media in prompts:
+        for seq, start, tokens, generator, media, scored, top in prompts:
             end = at + len(tokens)
             if end > rows.shape[1]:
                 raise ValueError(f"{end} prompt rows, a step has at most {rows.shape[1]}")
@@ -173,6 +192,10 @@ class Stepper:
                 rows[3, end - 1] = generator
             if media is not None:
                 self._media.append((at, media))
+            if scored:
+                self._score[at:end] = scored
+                self._in.score_top = max(self._in.score_top, top)
+                self._has_scores = True
             at = end
         return at
 

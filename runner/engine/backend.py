@@ -121,7 +121,9 @@ class Prefill:
     """Rows of one prompt: ``tokens`` at positions ``start``.. of ``slot``.
 
     ``generator`` samples from the last row, or is None when the prompt goes on. ``span`` is what
-    all of the rows are part of, or None when they are tokens.
+    all of the rows are part of, or None when they are tokens. ``scored`` names for each row the
+    token to be told of, how likely it is behind that row, or -1, as for a row that is
+    sampled from; empty: for none. So are the ``top`` likeliest ones.
     """
 
     slot: SlotId
@@ -129,6 +131,8 @@ class Prefill:
     tokens: tuple[int, ...]
     generator: GeneratorId | None
     span: Span | None = None
+    scored: tuple[int, ...] = ()
+    top: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,14 @@ class Sampled(NamedTuple):
     top: tuple[tuple[int, float], ...] = ()
 
 
+class Score(NamedTuple):
+    """How likely a token of a prompt is behind those before it; ``top`` is as of Sampled."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
 class Outcome(StrEnum):
     """How the native call ended."""
 
@@ -198,6 +210,8 @@ class StepResult:
 
     ``lost`` are the slots that a trim, copy or restore was to leave with a text and that are empty
     now; all other memory operations were done.
+
+    ``scores`` are what was asked about rows of the plan's ``prefill``, in their order.
     """
 
     outcome: Outcome
@@ -209,6 +223,7 @@ class StepResult:
     copied_bytes: int = 0
     copy_s: float = 0.0
     lost: tuple[SlotId, ...] = ()
+    scores: tuple[Score, ...] = ()
 
 
 class Backend(Protocol):

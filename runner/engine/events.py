@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from runner.engine.backend import Score
 from runner.errors import Kind
 
 SequenceId = int
@@ -13,11 +14,17 @@ EndReason = Literal["eos", "stop", "length", "context"]
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Admitted, and the first rows of its prompt are computed. Sent once, before any piece."""
+    """Admitted, and the first rows of its prompt are computed. Sent once, before any piece.
+
+    Where the prompt is scored, all of its rows are computed: ``first`` is its first token, and all
+    others have a score.
+    """
 
     id: SequenceId
     prompt_tokens: int
     cached_tokens: int
+    first: int | None = None
+    scores: tuple[Score, ...] = ()
 
 
 class Piece(NamedTuple):

@@ -24,6 +24,7 @@ from runner.engine.backend import (
     Sampled,
     Save,
     SavedKey,
+    Score,
     SlotId,
     StepResult,
     Stop,
@@ -128,8 +129,9 @@ class FakeBackend:
             outcome = Outcome.FULL
         sampled: tuple[Sampled, ...] = ()
         drafted: tuple[int, ...] = ()
+        scores: list[Score] = []
         if outcome is Outcome.OK:
-            sampled, drafted = self._compute(plan)
+            sampled, drafted = self._compute(plan, scores)
         elif outcome is not Outcome.FULL:
             self._leave_debris(plan)
         decode_rows = len(plan.decode) + sum(drafted)
@@ -143,6 +145,7 @@ class FakeBackend:
             saved=saves,
             copied_bytes=copied_bytes,
             copy_s=copied_bytes / self.bytes_per_s,
+            scores=tuple(scores),
         )
 
     def _operate(self, operation: MemoryOp) -> None:
@@ -201,6 +204,8 @@ class FakeBackend:
 
     def _refuse_what_aborts(self, plan: Plan) -> None:
         _require(0 < plan.rows <= self.capacity.batch_size, f"{plan.rows} rows")
+        scored = sum(len(part.scored) for part in plan.prefill)
+        _require(scored <= self.capacity.score_rows, f"{scored} rows with scores")
         for generator in plan.decode:
             state = self.generators[generator]
             _require(state.pending is not None and not state.is_done, "nothing to feed")
@@ -211,6 +216,7 @@ class FakeBackend:
         for part in plan.prefill:
             end = part.start + len(part.tokens)
             _require(len(self.slots[part.slot]) == part.start, "a gap before prompt rows")
+            _require(len(part.scored) in (0, len(part.tokens)), "scores of other rows")
             if part.generator is not None:
                 state = self.generators[part.generator]
                 _require((state.slot, state.n_past) == (part.slot, end), "a generator elsewhere")
@@ -223,7 +229,9 @@ class FakeBackend:
         ends += [part.start + len(part.tokens) for part in plan.prefill]
         return max(ends) > self.capacity.context_size
 
-    def _compute(self, plan: Plan) -> tuple[tuple[Sampled, ...], tuple[int, ...]]:
+    def _compute(
+        self, plan: Plan, scores: list[Score]
+    ) -> tuple[tuple[Sampled, ...], tuple[int, ...]]:
         sampled: list[Sampled] = []
         drafted: list[int] = []
         for generator, most in zip_longest(plan.decode, plan.drafts, fillvalue=0):
@@ -231,8 +239,10 @@ class FakeBackend:
             drafted.append(len(guesses))
             sampled += self._decode(generator, guesses)
         for part in plan.prefill:
-            for token in part.tokens:
+            for token, scored in zip_longest(part.tokens, part.scored, fillvalue=-1):
                 self._write(part.slot, token)
+                if scored >= 0:
+                    scores.append(_score(self.slots[part.slot][-1].state, scored, part.top))
             if part.generator is not None:
                 sampled.append(self._sample(part.generator))
         return tuple(sampled), tuple(drafted) if plan.drafts else ()
@@ -289,6 +299,13 @@ class FakeBackend:
 def _state(before: int, token: int, position: int, adapters: Adapters) -> int:
     change = 0 if adapters is None else hash(adapters)
     return (before * 1_000_003 + token * 8191 + position + change) % (2**61 - 1)
+
+
+def _score(state: int, token: int, top: int) -> Score:
+    """A token is the less likely the further it is from the one that this cell would give."""
+    best = state // 7
+    likeliest = tuple(((best + rank) % VOCABULARY, -float(rank)) for rank in range(top))
+    return Score(token, -float((token - best) % VOCABULARY), likeliest)
 
 
 def _copies(cells: list[Cell]) -> list[Cell]:

@@ -18,6 +18,8 @@ class Capacity:
     ``prefix_bytes`` may hold saved texts (0: none are saved), each of which takes ``state_bytes``
     and ``token_bytes`` a token. With a sliding window of ``window_tokens`` (0: none) each token
     before the window takes ``window_token_bytes`` less, and the text cannot be cut.
+
+    A step has room for the scores of ``score_rows`` rows of prompts, whatever else it computes.
     """
 
     slots: int
@@ -33,6 +35,7 @@ class Capacity:
     token_bytes: int = 0
     window_tokens: int = 0
     window_token_bytes: int = 0
+    score_rows: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.parallel <= min(self.slots, self.batch_size):

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from math import inf
 
+from runner.engine.backend import Copy, Plan, StepResult
 from runner.engine.cost import Cost
 from runner.engine.limits import Policy
 
@@ -52,6 +53,14 @@ class Pace:
         self._last = (0, 0)  # decode and prompt rows of the latest choice
         self.decode_s = Cost(first_row_s=0.0)  # a step that holds decode rows alone
         self.guess_s = Cost(first_row_s=0.0)  # what guessed rows add to such a step
+
+    def learn(self, plan: Plan, result: StepResult) -> None:
+        """Learn from a step that was computed."""
+        if plan.memory and any(isinstance(operation, Copy) for operation in plan.memory):
+            return  # its time tells of the copy, not of rows
+        prompt_rows = sum(len(part.tokens) for part in plan.prefill) if plan.prefill else 0
+        guessed_rows = sum(result.drafted) if result.drafted else 0
+        self.observe(len(plan.decode), prompt_rows, result.duration_s, guessed_rows=guessed_rows)
 
     def observe(
         self, decode_rows: int, prompt_rows: int, duration_s: float, *, guessed_rows: int = 0

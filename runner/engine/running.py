@@ -42,14 +42,15 @@ class Running:
     tuple until somebody joins or leaves, or other adapters have their turn.
     """
 
-    def __init__(self, *, turn_s: float = 0.0) -> None:
-        """``turn_s`` is the least time of a turn."""
+    def __init__(self, *, turn_s: float = 0.0, score_rows: int = 1) -> None:
+        """``turn_s`` is the least time of a turn; ``score_rows`` of a step may be scored."""
         self.prompts: dict[SlotId, Sequence] = {}  # by admission
         self.decoding: dict[GeneratorId, Sequence] = {}  # by slot
         self.decode: tuple[GeneratorId, ...] = ()
         self.adapters: Adapters = None  # of the next step
         self._sets: dict[Adapters, int] = {}  # sequences that run with them; latest turn last
         self._turn_s = turn_s
+        self._score_rows = score_rows
         self._turn_ends_s = 0.0
         self._queues: dict[str, Queue] = {}  # of the prompts; next client first
 
@@ -133,12 +134,18 @@ class Running:
         queues = list(self._queues.items())
         turns = zip_longest(*(queue.in_turn() for _, queue in queues))
         parts: list[Prefill] = []
+        score_rows = self._score_rows
         for sequence in chain.from_iterable(turns):
             if rows <= 0:
                 break
             if sequence is None or not self._is_next(sequence):
                 continue
-            if sequence.least_rows <= (rows if parts else max(rows, room)):
+            if not sequence.is_scored:
+                if score_rows:
+                    parts.append(sequence.next_rows(min(rows, score_rows)))
+                    rows -= len(parts[-1].tokens)
+                    score_rows -= len(parts[-1].tokens)
+            elif sequence.least_rows <= (rows if parts else max(rows, room)):
                 parts.append(sequence.next_rows(rows))
                 rows -= len(parts[-1].tokens)
         for client, queue in queues:

@@ -8,17 +8,19 @@ that was submitted gets exactly one last event, ``Ended`` or ``Failed``.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from runner.engine.admission import follow, is_following, refuse
 from runner.engine.backend import (
     Bind,
-    Copy,
     GeneratorId,
     Outcome,
     Plan,
     Prefill,
     Sampled,
+    Score,
     SlotId,
     StepResult,
     Stop,
@@ -51,7 +53,7 @@ class Scheduler:
         self._speculation = Speculation(policy, capacity, pace)
         self._sequences: dict[SequenceId, Sequence] = {}  # all that have no last event yet
         self._waiting = Waiting()
-        self._running = Running(turn_s=policy.turn_s)
+        self._running = Running(turn_s=policy.turn_s, score_rows=capacity.score_rows)
         self._deadlines: list[tuple[float, SequenceId]] = []
         self._admitted = 0
         # Cells ran out: nobody is admitted until somebody leaves, or the two would alternate.
@@ -144,7 +146,7 @@ class Scheduler:
         self._slots.confirm(plan.memory, result)
         match result.outcome:
             case Outcome.OK:
-                self._observe(plan, result)
+                self._pace.learn(plan, result)
                 self._account(plan, result, now_s)
             case Outcome.FULL:
                 self._relieve(now_s)
@@ -272,18 +274,11 @@ class Scheduler:
 
     # ---- accounting ----------------------------------------------------------------------------
 
-    def _observe(self, plan: Plan, result: StepResult) -> None:
-        if plan.memory and any(isinstance(operation, Copy) for operation in plan.memory):
-            return  # its time tells of the copy, not of rows
-        prompt_rows = sum(len(part.tokens) for part in plan.prefill) if plan.prefill else 0
-        guessed_rows = sum(result.drafted) if result.drafted else 0
-        decode_rows = len(plan.decode)
-        self._pace.observe(decode_rows, prompt_rows, result.duration_s, guessed_rows=guessed_rows)
-
     def _account(self, plan: Plan, result: StepResult, now_s: float) -> None:
         firsts: dict[GeneratorId, Sequence] = {}
+        scores = iter(result.scores)
         for part in plan.prefill:
-            sequence = self._advance(part, now_s)
+            sequence = self._advance(part, now_s, scores)
             if part.generator is not None:
                 firsts[part.generator] = sequence
         if result.drafted:
@@ -311,12 +306,13 @@ class Scheduler:
             elif found.computed >= context_size:
                 self._end(found, "context", now_s)
 
-    def _advance(self, part: Prefill, now_s: float) -> Sequence:
+    def _advance(self, part: Prefill, now_s: float, scores: Iterator[Score]) -> Sequence:
         """Note that rows of a prompt are in its slot."""
         sequence = self._running.prompts[part.slot]
         self._slots.append(part.slot, part.tokens)
         sequence.computed += len(part.tokens)
-        if not sequence.has_begun:
+        sequence.scores += islice(scores, sum(token >= 0 for token in part.scored))
+        if not sequence.has_begun and sequence.is_scored:
             sequence.has_begun = True
             self.totals.prompt_tokens += len(sequence.request.prompt)
             self.totals.cached_tokens += sequence.cached

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.engine.backend import Adapters, GeneratorId, Prefill, SlotId, Span
+from runner.engine.backend import Adapters, GeneratorId, Prefill, Score, SlotId, Span
 from runner.engine.events import Begun, Ended, EndReason, SequenceId
 
 
@@ -25,7 +25,8 @@ class SequenceRequest:
     ``generator`` is None to compute the prompt and nothing else. ``tail_tokens`` is how much of the
     prompt's end its penalties look at. ``shares_prefix`` False keeps it apart: it reuses nobody's
     tokens and nobody reuses its own. ``client`` is the fairness key; ``deadline_s`` is on the
-    clock of ``now_s``.
+    clock of ``now_s``. ``scored_top`` asks how likely each token of the prompt is, and for so many
+    likeliest ones at its place; None: not asked.
     """
 
     id: SequenceId
@@ -38,6 +39,7 @@ class SequenceRequest:
     deadline_s: float | None = None
     adapters: Adapters = None
     spans: tuple[Span, ...] = ()  # parts of the prompt that are no tokens, in order; not its end
+    scored_top: int | None = None
 
 
 PRIOR_TRIED, PRIOR_RIGHT = 2.0, 1.6  # hopeful, or nothing would be learned; one wrong guess shows
@@ -96,6 +98,7 @@ class Sequence:
     was_lost: bool = False  # what it found in the cache was not there: it looks no more
     started_s: float = 0.0
     first_token_s: float = 0.0
+    scores: list[Score] = field(default_factory=list, repr=False)  # of its second token, and on
     marks: list[int] = field(default_factory=list)  # ascending: its state is saved on the way
     leader: Sequence | None = field(default=None, repr=False)  # computes a prefix of ours
     follow_until: int = 0  # tokens of the leader to wait for
@@ -108,8 +111,18 @@ class Sequence:
 
     @property
     def reusable(self) -> int:
-        """Tokens that may come from the cache: the row that is sampled or fed is computed."""
-        return len(self.tokens) - 1 if self.request.shares_prefix else 0
+        """Tokens that may come from the cache: the row that is sampled or fed is computed.
+
+        And so is every row that a score is still to be told of.
+        """
+        if not self.request.shares_prefix:
+            return 0
+        return len(self.tokens) - 1 if self.is_scored else len(self.scores)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether all scores that were asked for are known."""
+        return self.request.scored_top is None or len(self.scores) == len(self.request.prompt) - 1
 
     def growth(self, most: int) -> int:
         """Tokens it may still generate, as far as ``most``."""
@@ -125,7 +138,21 @@ class Sequence:
             span, stop = self._cut_at_spans(start, stop)
         samples = stop == end and not self.generated
         generator = self.request.generator if samples else None
-        return Prefill(self.slot, start, tuple(self.tokens[start:stop]), generator, span)
+        rows = tuple(self.tokens[start:stop])
+        if self.is_scored:
+            return Prefill(self.slot, start, rows, generator, span)
+        scored, top = self._scored(start, stop), self.request.scored_top or 0
+        return Prefill(self.slot, start, rows, generator, span, scored, top)
+
+    def _scored(self, start: int, stop: int) -> tuple[int, ...]:
+        """Name the token behind each row, as far as its score is not known and it is the prompt's.
+
+        Rows that were computed before their sequence lost its slot are computed again.
+        """
+        known, prompt = len(self.scores), self.request.prompt
+        return tuple(
+            prompt[row + 1] if known <= row < len(prompt) - 1 else -1 for row in range(start, stop)
+        )
 
     def _cut_at_spans(self, start: int, stop: int) -> tuple[Span | None, int]:
         """Let rows be of one kind: end them where a span begins, or within the one they are in."""
@@ -162,8 +189,10 @@ class Sequence:
         return True
 
     def begun(self) -> Begun:
-        """Tell that the first rows of its prompt are computed."""
-        return Begun(self.request.id, len(self.request.prompt), self.cached)
+        """Tell that the first rows of its prompt are computed, or all where it is scored."""
+        request = self.request
+        first = None if request.scored_top is None else request.prompt[0]
+        return Begun(request.id, len(request.prompt), self.cached, first, tuple(self.scores))
 
     def ended(self, reason: EndReason, now_s: float, *, stop_index: int | None) -> Ended:
         """Tell that it is complete."""

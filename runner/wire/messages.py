@@ -165,6 +165,7 @@ class Submit(Message, frozen=True, tag="submit"):
     cache_prompt: bool = True
     client: str = ""  # fairness key: who asks
     adapters: tuple[AdapterScale, ...] | None = None  # no others; None: all, as they are
+    prompt_logprobs: bool = False  # told of the prompt, too, as ``sampling.top_logprobs`` says
 
 
 class Ask(Message, frozen=True, tag="ask"):
@@ -244,15 +245,18 @@ class Timings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     draft_n_accepted: int = 0
 
 
-class Begun(msgspec.Struct, frozen=True, tag="begun"):
+class Begun(msgspec.Struct, frozen=True, omit_defaults=True, tag="begun"):
     """Admitted: the prompt was rendered and tokenised and has a slot.
 
-    Sent once, before the first ``Piece``.
+    Sent once, before the first ``Piece``. ``prompt_logprobs`` are of every token of the prompt but
+    the first, whose bytes ``prompt_first`` has, where ``Submit.prompt_logprobs`` asks for them.
     """
 
     id: RequestId
     prompt_tokens: int
     cached_tokens: int
+    prompt_first: bytes = b""
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True, tag="ended"):

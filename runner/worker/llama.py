@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,6 +22,7 @@ from runner.engine.backend import (
     Restore,
     Sampled,
     Save,
+    Score,
     SlotId,
     StepResult,
     Stop,
@@ -86,7 +88,15 @@ class LlamaBackend:
             if lost:
                 return StepResult(Outcome.LOST, (), 0.0, lost=lost)
             prompts = [
-                Prompt(p.slot, p.start, p.tokens, p.generator, _rows(p) if p.span else None)
+                Prompt(
+                    p.slot,
+                    p.start,
+                    p.tokens,
+                    p.generator,
+                    _rows(p) if p.span else None,
+                    p.scored,
+                    p.top,
+                )
                 for p in plan.prefill
             ]
             step = self._stepper.run(plan.decode, prompts, plan.drafts)
@@ -96,14 +106,20 @@ class LlamaBackend:
         if step.rc:
             outcome = OUTCOMES.get(step.rc, Outcome.FAILED)
             return StepResult(outcome, (), duration_s, f"llama.cpp answered {step.rc}")
+        records, scores = step.records, tuple[Score, ...]()
+        if any(part.scored for part in plan.prefill):
+            scores = tuple(_score(record) for record in records if record.generator < 0)
+            records = [record for record in records if record.generator >= 0]
         sampled = [
             # The rule first: most tokens neither end their stream nor have log-probabilities.
             Sampled(record.generator, record.token, record.text)
             if not record.flags and record.logprob is None
             else _sampled(record)
-            for record in step.records
+            for record in records
         ]
-        return StepResult(Outcome.OK, tuple(sampled), duration_s, drafted=step.drafted)
+        return StepResult(
+            Outcome.OK, tuple(sampled), duration_s, drafted=step.drafted, scores=scores
+        )
 
     def free(self, generator: GeneratorId) -> None:
         """Give a generator back."""
@@ -170,6 +186,12 @@ def _rows(part: Prefill) -> MediaRows:
     assert span is not None and isinstance(span.content, np.ndarray), "rows were never encoded"
     first = part.start - span.start
     return MediaRows(span.content[first : first + len(part.tokens)], span.is_whole)
+
+
+def _score(record: Record) -> Score:
+    # A model that computes no numbers finds nothing likely.
+    logprob = -math.inf if record.logprob is None else record.logprob
+    return Score(record.token, logprob, record.top)
 
 
 def _sampled(record: Record) -> Sampled:

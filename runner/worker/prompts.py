@@ -32,6 +32,7 @@ from runner.worker.media import Seeing, Unencoded
 from runner.worker.parsing import Parser
 from runner.worker.saved import SavedText
 
+MAX_SCORES = 2**18  # of a prompt's tokens and the likeliest ones at their places: one message
 TAIL_TOKENS = 64  # llama.cpp keeps at least so many for its penalties
 
 Limit = Callable[[int], AbstractContextManager[None]]  # a time limit for one id
@@ -117,6 +118,7 @@ class Prompter:
         stops = submit.stop + (turn.stops if turn is not None else ())
         generator, fits = None, 0 < len(tokens) < self.context_size
         try:
+            scored_top = _scored_top(submit, len(tokens))
             if submit.max_tokens != 0 and fits:
                 generator = self._new_generator(submit, turn, stops)
         except RunnerError:
@@ -134,6 +136,7 @@ class Prompter:
             client=submit.client,
             deadline_s=deadline_s,
             adapters=adapters,
+            scored_top=scored_top,
         )
         return Prepared(
             request, stops, self._open_parser(submit, turn), media=rendered.media if fits else None
@@ -223,6 +226,22 @@ class Prompter:
         for wish in (sampling.repeat_last_n, sampling.dry_penalty_last_n):
             wanted.append(self.context_size if wish == -1 else wish or 0)
         return max(wanted)
+
+
+def _scored_top(submit: Submit, tokens: int) -> int | None:
+    """Say how many likeliest tokens are told beside each of the prompt's; None: not even those."""
+    if not submit.prompt_logprobs:
+        return None
+    top = submit.sampling.top_logprobs or 0
+    if tokens * (1 + top) > MAX_SCORES:
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"logprobs: {tokens} tokens of an echoed prompt with {top} likely ones at each place "
+            f"are more than the {MAX_SCORES} that one answer tells",
+            hint="ask for fewer, or echo a shorter prompt",
+            param="logprobs",
+        )
+    return top
 
 
 def generator_settings(

@@ -199,6 +199,8 @@ def capacity(settings: EngineSettings, **known: Any) -> Capacity:
         batch_size=settings.batch_size,
         shares_cells=settings.kv_layout == "unified",
         prefix_bytes=settings.prefix_ram_bytes,
+        # Every slot may have an output of its own in the same step.
+        score_rows=context_options(settings)["n_outputs_max"] - settings.slots + 1,
         **known,
     )
 

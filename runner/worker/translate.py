@@ -28,7 +28,7 @@ class Translator:
         if isinstance(event, engine.Piece):  # by far the most frequent
             return wire.Piece(event.id, event.text, 1, self._logprobs(event))
         if isinstance(event, engine.Begun):
-            return wire.Begun(event.id, event.prompt_tokens, event.cached_tokens)
+            return self._begun(event)
         stops = self._stops.pop(event.id, ())
         if isinstance(event, engine.Ended):
             return _ended(event, stops)
@@ -36,12 +36,26 @@ class Translator:
             event.id, event.kind.value, event.message, event.hint, event.param, event.details
         )
 
+    def _begun(self, event: engine.Begun) -> wire.Begun:
+        return wire.Begun(
+            event.id,
+            event.prompt_tokens,
+            event.cached_tokens,
+            b"" if event.first is None else self._token_piece(event.first),
+            tuple(self._logprob(*score) for score in event.scores),
+        )
+
     def _logprobs(self, piece: engine.Piece) -> tuple[wire.TokenLogprob, ...]:
         if piece.logprob is None:
             return ()
+        return (self._logprob(piece.token, piece.logprob, piece.top),)
+
+    def _logprob(
+        self, token: int, logprob: float, top: tuple[tuple[int, float], ...]
+    ) -> wire.TokenLogprob:
         name = self._token_piece
-        top = tuple((token, name(token), logprob) for token, logprob in piece.top)
-        return (wire.TokenLogprob(piece.token, name(piece.token), piece.logprob, top),)
+        tops = tuple((other, name(other), likely) for other, likely in top)
+        return wire.TokenLogprob(token, name(token), logprob, tops)
 
 
 def _ended(event: engine.Ended, stops: Sequence[str]) -> wire.Ended:

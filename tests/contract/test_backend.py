@@ -91,7 +91,7 @@ def text(answer: list[Sampled]) -> str:
 def make_fake(*, shares_cells: bool) -> Subject:
     cells = 2 * CONTEXT if shares_cells else SLOTS * CONTEXT
     backend = FakeBackend(
-        Capacity(SLOTS, SLOTS, cells, CONTEXT, BATCH, shares_cells, token_bytes=1)
+        Capacity(SLOTS, SLOTS, cells, CONTEXT, BATCH, shares_cells, token_bytes=1, score_rows=BATCH)
     )
     prompt, other = tuple(range(10, 28)), tuple(range(100, 114))
     return Subject(backend, backend.new_generator, prompt, other, shares_cells)
@@ -152,6 +152,29 @@ def test_a_prompt_may_be_computed_in_pieces(subject: Subject) -> None:
     subject.fill(0, prompt[:5])
     subject.step(prefill=(Prefill(0, 5, prompt[5:9], None),))
     assert ids(subject.answer(0, prompt, start=9)) == subject.expected(prompt)
+
+
+def test_scores_of_a_prompt_are_told_in_order_beside_whatever_else_a_step_does(
+    subject: Subject,
+) -> None:
+    stream = subject.new_generator(max_tokens=8)
+    first = subject.new_generator(max_tokens=8)
+    prompt, other = subject.prompt, subject.other
+    bind = Bind(stream, 0, len(other), ())
+    subject.step(bind, prefill=(Prefill(0, 0, other, stream),))
+    # The first step scores two of three rows beside a stream, the second the last before its end.
+    rows = Prefill(1, 0, prompt[:3], None, None, (prompt[1], -1, prompt[3]), 2)
+    one = subject.backend.run(Plan((), (stream,), (rows,)))
+    assert [sampled.generator for sampled in one.sampled] == [stream]
+    assert [score.token for score in one.scores] == [prompt[1], prompt[3]]
+    assert [len(score.top) for score in one.scores] == [2, 2]
+    last = (*[-1] * (len(prompt) - 5), prompt[-1], -1)
+    rows = Prefill(1, 3, prompt[3:], first, None, last, 1)
+    two = subject.backend.run(Plan((Bind(first, 1, len(prompt), prompt),), (), (rows,)))
+    (score,) = two.scores
+    assert score.token == prompt[-1]
+    assert score.logprob <= score.top[0][1]
+    assert [sampled.token for sampled in two.sampled] == subject.expected(prompt, tokens=1)
 
 
 def test_streams_in_one_step_do_not_mix(subject: Subject) -> None:

@@ -123,7 +123,6 @@ def test_a_suffix_makes_the_prompt_a_gap() -> None:
         ({"prompt": [1], "suffix": "a"}, "suffix"),
         ({"logprobs": 21}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
-        ({"logprobs": 1, "echo": True}, "echo"),
         ({"best_of": 2}, "best_of"),
         ({"best_of": 1, "n": 2}, "best_of"),
         ({"echo": "yes"}, "echo"),

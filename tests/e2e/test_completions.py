@@ -67,6 +67,54 @@ def test_echo_of_a_prompt_alone(daemon: Daemon) -> None:
     assert answer["usage"]["completion_tokens"] == 0
 
 
+def test_an_echoed_prompt_has_the_logprobs_that_its_tokens_had_when_they_were_made(
+    daemon: Daemon,
+) -> None:
+    made = complete(daemon, STORY, logprobs=1)["choices"][0]
+    prompt = tokens_of(daemon, STORY + made["text"])
+    [echoed] = complete(daemon, prompt, echo=True, logprobs=1, max_tokens=0)["choices"]
+    assert echoed["text"] == STORY + made["text"]
+    told = echoed["logprobs"]
+    assert told["token_logprobs"][0] is None and told["top_logprobs"][0] is None
+    assert len(told["tokens"]) == len(told["text_offset"]) == len(prompt)
+    assert "".join(told["tokens"]) == echoed["text"]
+    count = len(made["logprobs"]["tokens"])
+    assert told["tokens"][-count:] == made["logprobs"]["tokens"]
+    # Kernels for one row and for several differ by rounding.
+    assert told["token_logprobs"][-count:] == pytest.approx(
+        made["logprobs"]["token_logprobs"], abs=0.3
+    )
+    with daemon.sdk() as client:
+        stream = client.completions.create(
+            model=MODEL, prompt=prompt, echo=True, logprobs=1, max_tokens=0, stream=True
+        )
+        [first, *_] = stream
+    assert first.choices[0].text == echoed["text"]
+    assert first.choices[0].logprobs is not None
+    assert first.choices[0].logprobs.text_offset == told["text_offset"]
+
+
+def test_what_lm_evaluation_harness_asks(daemon: Daemon) -> None:
+    """Its local-completions model: how likely are the last tokens of each of several texts?"""
+    texts = ["The capital of France is Paris", "The capital of France is banana"]
+    prompts = [tokens_of(daemon, text) for text in texts]
+    context = len(tokens_of(daemon, "The capital of France is"))
+    answer = complete(
+        daemon, prompts, max_tokens=1, logprobs=1, echo=True, temperature=0, seed=1234
+    )
+    likely = []
+    for choice, prompt in zip(answer["choices"], prompts, strict=True):
+        # As its parse_logprobs reads them: behind the context, without the token that was made.
+        told = choice["logprobs"]
+        assert len(told["token_logprobs"]) == len(told["top_logprobs"]) == len(prompt) + 1
+        likely.append(sum(told["token_logprobs"][context:-1]))
+        for logprob, top in zip(
+            told["token_logprobs"][context:-1], told["top_logprobs"][context:-1], strict=True
+        ):
+            assert logprob <= max(top.values())
+    assert likely[0] > likely[1] + 3
+
+
 def test_a_conversation_is_counted_as_it_is_answered(daemon: Daemon) -> None:
     messages = [{"role": "user", "content": "What is the capital of France?"}]
     body = {"model": MODEL, "messages": messages}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.binding import Code, NativeError
+from runner.binding import Code, NativeError, Prompt, Record
 
 from .driver import PROMPT, Engine
 
@@ -43,6 +43,49 @@ def test_a_score_in_larger_pieces_differs_by_rounding_only(
     assert statistics.fmean(scores) == pytest.approx(
         statistics.fmean(stepped(engine, tokens)), abs=0.1
     )
+
+
+def test_a_step_tells_the_scores_of_prompt_rows(make_engine: MakeEngine) -> None:
+    engine = make_engine(n_outputs_max=4)
+    tokens = engine.tokens(PROMPT)
+    records: list[Record] = []
+    for start in range(0, len(tokens), 4):
+        rows, behind = tokens[start : start + 4], tokens[start + 1 : start + 5]
+        scored = [*behind, *[-1] * (len(rows) - len(behind))]
+        records += engine.step([], Prompt(1, start, rows, None, None, scored, 2))
+    assert [record.token for record in records] == tokens[1:]
+    assert {(record.generator, record.text, record.flags) for record in records} == {(-1, "", 0)}
+    whole = engine.context.score(0, tokens).tolist()
+    assert [record.logprob for record in records] == whole
+    for record in records:
+        assert len(record.top) == 2
+        assert record.logprob is not None and record.logprob <= record.top[0][1]
+
+
+@pytest.mark.parametrize(
+    ("scored", "generates", "message"),
+    [
+        ([5, 49152], False, "score: token 49152"),
+        ([-1, -2], False, "score: token -2"),
+        ([5, 5], True, "row 1 has a score and a generator"),
+        ([5] * 5, False, "5 rows to sample from, the context allows 4"),
+    ],
+    ids=["no_token", "no_name", "generator", "too_many"],
+)
+def test_scores_that_cannot_be_told_are_refused(
+    make_engine: MakeEngine, scored: list[int], generates: bool, message: str
+) -> None:
+    engine = make_engine(n_outputs_max=4)
+    generator = None
+    if generates:
+        generator = engine.context.new_generator({"max_tokens": 1})
+        engine.context.bind(generator, 0, len(scored), [])
+    prompt = Prompt(0, 0, [1] * len(scored), generator, None, scored)
+    with pytest.raises(NativeError, match=message) as refused:
+        engine.stepper.run([], [prompt])
+    assert refused.value.code is Code.ARGUMENT
+    # Nothing of it is left for the next step.
+    assert engine.step([], Prompt(0, 0, [1], None)) == []
 
 
 def test_a_score_leaves_nothing_in_memory(make_engine: MakeEngine) -> None:

@@ -8,8 +8,19 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.backend import Adapters, Copy, MemoryOp, Outcome, Restore, Trim
+from runner.engine.backend import (
+    Adapters,
+    Copy,
+    MemoryOp,
+    Outcome,
+    Plan,
+    Prefill,
+    Restore,
+    Score,
+    Trim,
+)
 from runner.engine.events import Begun, Ended, Failed
+from runner.engine.fake import FakeBackend
 from runner.engine.limits import Capacity, Policy
 from runner.errors import Kind
 from tests.unit.engine.driver import Driver, alone
@@ -45,6 +56,7 @@ def capacities(draw: st.DrawFn) -> Capacity:
         prefix_bytes=draw(st.sampled_from([0, 0, 300, 1000, 10_000])),
         state_bytes=draw(st.sampled_from([0, 100])),
         token_bytes=draw(st.sampled_from([1, 10])),
+        score_rows=draw(st.sampled_from([1, 4, 50])),
     )
 
 
@@ -70,6 +82,7 @@ arrivals = st.tuples(
     st.booleans(),
     st.sampled_from([None, None, 0.05, 0.5]),
     st.sampled_from([None, None, (0.0,), (0.5,)]),
+    st.sampled_from([None, None, None, 0, 2]),
 )
 cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
 steps = st.tuples(st.just("step"), st.integers(1, 6))
@@ -85,6 +98,18 @@ def expected(
     prompt: tuple[int, ...], max_tokens: int | None, adapters: Adapters = None
 ) -> tuple[str, str]:
     return alone(prompt, context_size=CONTEXT, max_tokens=max_tokens, adapters=adapters)
+
+
+@cache
+def expected_begun(
+    prompt: tuple[int, ...], adapters: Adapters, scored_top: int | None
+) -> tuple[int | None, tuple[Score, ...]]:
+    """What is told of a prompt that a fresh engine computes in one step."""
+    if scored_top is None:
+        return None, ()
+    backend = FakeBackend(Capacity(1, 1, CONTEXT, CONTEXT, CONTEXT, True, score_rows=CONTEXT))
+    rows = Prefill(0, 0, prompt, None, None, (*prompt[1:], -1), scored_top)
+    return prompt[0], backend.run(Plan((), (), (rows,), adapters=adapters)).scores
 
 
 @given(
@@ -105,12 +130,12 @@ def test_every_id_ends_once_with_the_text_it_has_alone(
 ) -> None:
     driver = Driver(capacity, policy, outcomes)
     driver.backend.can_save, driver.backend.refuses = can_save, refused
-    asked: list[tuple[tuple[int, ...], int | None, Adapters]] = []
+    asked: list[tuple[tuple[int, ...], int | None, Adapters, int | None]] = []
     for verb, *arguments in script:
         if verb == "submit":
-            prompt, max_tokens, client, shares, patience_s, adapters = arguments
+            prompt, max_tokens, client, shares, patience_s, adapters, scored_top = arguments
             deadline_s = None if patience_s is None else driver.now_s + patience_s
-            asked.append((prompt, max_tokens, adapters))
+            asked.append((prompt, max_tokens, adapters, scored_top))
             driver.submit(
                 len(asked) - 1,
                 prompt,
@@ -119,6 +144,7 @@ def test_every_id_ends_once_with_the_text_it_has_alone(
                 shares_prefix=shares,
                 deadline_s=deadline_s,
                 adapters=adapters,
+                scored_top=scored_top,
             )
         elif verb == "cancel":
             driver.cancel(arguments[0])
@@ -127,14 +153,15 @@ def test_every_id_ends_once_with_the_text_it_has_alone(
                 driver.step()
     driver.run(max_steps=4000)
 
-    for id, (prompt, max_tokens, adapters) in enumerate(asked):
+    for id, (prompt, max_tokens, adapters, scored_top) in enumerate(asked):
         last = driver.last(id)
         text, reason = ("", "")
         if len(prompt) < CONTEXT:
             text, reason = expected(prompt, max_tokens, adapters)
         if isinstance(last, Ended):
             begun = [event for event in driver.events[id] if isinstance(event, Begun)]
-            assert begun == [Begun(id, len(prompt), last.cached_tokens)]
+            told = expected_begun(prompt, adapters, scored_top)
+            assert begun == [Begun(id, len(prompt), last.cached_tokens, *told)]
             assert last.cached_tokens < len(prompt)
             if last.reason == "context" and Outcome.FULL in outcomes.values():
                 assert text.startswith(driver.text(id))  # no cells for the only sequence left

@@ -69,6 +69,7 @@ class CompletionRequest:
                 cache_prompt=self.cache_prompt,
                 client=client,
                 adapters=self.adapters,
+                prompt_logprobs=self.echo and self.sampling.top_logprobs is not None,
             )
             for prompt in self.prompts
             for choice in range(self.choices)
@@ -83,7 +84,7 @@ PROMPT = required(
     )
 )
 SUFFIX = text("suffix", "what follows the gap that is filled, where the model can fill gaps")
-ECHO = boolean("echo", "whether the answer begins with the prompt")
+ECHO = boolean("echo", "whether the answer begins with the prompt, and so do its `logprobs`")
 LOGPROBS = integer(
     "logprobs", "tell so many likely tokens at each place", 0, sampling.MAX_TOP_LOGPROBS
 )
@@ -116,7 +117,6 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
     choices = generation.parse_choices(fields)
     check_count(prompts, choices)
     _check_best_of(fields.take(BEST_OF), choices)
-    echo = fields.take(ECHO) or False
     stream = fields.take(generation.STREAM) or False
     return CompletionRequest(
         model=model,
@@ -124,12 +124,12 @@ def parse(body: dict[str, Any]) -> CompletionRequest:
         sampling=sampling.parse(
             fields,
             json_schema=structure.parse(fields, ignored),
-            top_logprobs=_parse_logprobs(fields, echo=echo),
+            top_logprobs=fields.take(LOGPROBS),
         ),
         max_tokens=generation.parse_max_tokens(fields),
         stop=fields.take(generation.STOP) or (),
         choices=choices,
-        echo=echo,
+        echo=fields.take(ECHO) or False,
         stream=stream,
         include_usage=generation.parse_stream_options(fields, ignored) and stream,
         cache_prompt=fields.take(generation.CACHE_PROMPT) is not False,
@@ -194,18 +194,6 @@ def _with_suffix(
 
 
 # ---- sampling --------------------------------------------------------------------------------
-
-
-def _parse_logprobs(fields: Fields, *, echo: bool) -> int | None:
-    logprobs = fields.take(LOGPROBS)
-    if echo and logprobs is not None:
-        raise RunnerError(
-            Kind.INVALID_REQUEST,
-            "echo: the log-probabilities of a prompt are not computed",
-            hint="send echo or logprobs",
-            param="echo",
-        )
-    return logprobs
 
 
 def _check_best_of(best_of: int | None, choices: int) -> None:

@@ -22,8 +22,10 @@ class Logprobs:
     ``text_offset`` counts characters; the tokens of one character share its place.
     """
 
-    def __init__(self, *, wants_top: bool) -> None:
+    def __init__(self, *, wants_top: bool, echo: str = "") -> None:
+        """``echo`` is the text before the completion, where the prompt's tokens are told."""
         self._wants_top = wants_top
+        self._echo = echo
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._characters = 0
 
@@ -35,6 +37,19 @@ class Logprobs:
             "token_logprobs": [max(token.logprob, LEAST_LOGPROB) for token in shown],
             "top_logprobs": [_top(token) for token in shown] if self._wants_top else None,
             "text_offset": [self._place(token.piece) for token in shown],
+        }
+
+    def begin(self, begun: Begun) -> dict[str, Any]:
+        """Return the arrays of the prompt, whose first token has nothing to be likely behind."""
+        first, name = begun.prompt_first, name_token(begun.prompt_first)
+        # A token that was put before the text, as many models want it, takes no room in it.
+        place = self._place(first) if self._echo.startswith(name) else 0
+        rest = self.render(begun.prompt_logprobs)
+        return {
+            "tokens": [name, *rest["tokens"]],
+            "token_logprobs": [None, *rest["token_logprobs"]],
+            "top_logprobs": [None, *rest["top_logprobs"]] if self._wants_top else None,
+            "text_offset": [place, *rest["text_offset"]],
         }
 
     def _place(self, piece: bytes) -> int:
@@ -113,13 +128,16 @@ class Chunks:
         self._members = identity.members(OBJECT)
         self._index = index
         self._echo = echo
-        self._logprobs = Logprobs(wants_top=bool(top_logprobs))
+        self._logprobs = Logprobs(wants_top=bool(top_logprobs), echo=echo)
         # OpenAI: with include_usage every chunk has the member, null in all but the last.
         self._usage = {"usage": None} if include_usage else {}
 
-    def first(self, _: Begun) -> bytes:
+    def first(self, begun: Begun) -> bytes:
         """Render the prompt."""
-        return self._chunk(self._echo) if self._echo else b""
+        if not self._echo:
+            return b""
+        logprobs = self._logprobs.begin(begun) if begun.prompt_first else None
+        return self._chunk(self._echo, logprobs=logprobs)
 
     def piece(self, piece: Piece) -> bytes:
         """Render new text; nothing when there is none to tell."""
@@ -170,6 +188,7 @@ class Choice:
     def __init__(self, *, top_logprobs: int | None) -> None:
         self._texts: list[str] = []
         self._tokens: list[TokenLogprob] = []
+        self._begun: Begun | None = None  # where the prompt's tokens are told
         self._top_logprobs = top_logprobs
 
     def add(self, event: Begun | Piece) -> None:
@@ -177,17 +196,27 @@ class Choice:
         if isinstance(event, Piece):
             self._texts.append(event.text)
             self._tokens += event.logprobs
+        elif event.prompt_first:
+            self._begun = event
 
     def render(self, index: int, ended: Ended, *, echo: str) -> dict[str, Any]:
         """Return the member of ``choices``."""
-        logprobs = None
-        if self._top_logprobs is not None:
-            logprobs = Logprobs(wants_top=self._top_logprobs > 0).render(self._tokens)
         return {
             "text": echo + "".join(self._texts),
             "index": index,
-            "logprobs": logprobs,
+            "logprobs": self._logprobs(echo),
             "finish_reason": FINISH_REASONS[ended.reason],
+        }
+
+    def _logprobs(self, echo: str) -> dict[str, Any] | None:
+        if self._top_logprobs is None:
+            return None
+        logprobs = Logprobs(wants_top=self._top_logprobs > 0, echo=echo)
+        if self._begun is None:
+            return logprobs.render(self._tokens)
+        prompt, made = logprobs.begin(self._begun), logprobs.render(self._tokens)
+        return {
+            name: None if values is None else prompt[name] + values for name, values in made.items()
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.engine.backend import Score
 from runner.engine.running import Running
 from runner.engine.sequence import Sequence, SequenceRequest
 
@@ -11,8 +12,8 @@ def prompt(slot: int, length: int, client: str = "") -> Sequence:
     return Sequence(SequenceRequest(slot, tokens, 100 + slot, client=client), [*tokens], slot=slot)
 
 
-def running(*sequences: Sequence) -> Running:
-    running = Running()
+def running(*sequences: Sequence, score_rows: int = 1) -> Running:
+    running = Running(score_rows=score_rows)
     for sequence in sequences:
         running.begin_prompt(sequence)
     running.check()
@@ -79,3 +80,25 @@ def test_the_youngest_is_the_last_admitted_whatever_it_does() -> None:
     first.order, second.order = 0, 1
     books = running(first, second)
     assert (books.youngest(), books.rows_left()) == (second, 20)
+
+
+def test_prompts_that_are_scored_share_the_rows_that_a_step_has_for_scores() -> None:
+    scored = [
+        Sequence(SequenceRequest(slot, (7,) * 40, None, scored_top=0), [7] * 40, slot=slot)
+        for slot in range(3)
+    ]
+    scored[0].scores = [Score(7, -1.0)] * 39  # told of before it lost its slot
+    prompts = running(*scored, prompt(3, 40), score_rows=5)
+    parts = prompts.cut(60)
+    assert [(part.slot, len(part.tokens), part.scored) for part in parts] == [
+        (0, 40, ()),
+        (1, 5, (7, 7, 7, 7, 7)),
+        (3, 15, ()),
+    ]
+
+
+def test_the_last_row_of_a_prompt_has_no_score() -> None:
+    scored = Sequence(SequenceRequest(0, (1, 2, 3), 100, scored_top=2), [1, 2, 3], slot=0)
+    assert scored.reusable == 0
+    (part,) = running(scored, score_rows=9).cut(9)
+    assert (part.scored, part.top, part.generator) == ((2, 3, -1), 2, 100)

@@ -264,3 +264,15 @@ def test_more_log_probabilities_than_a_step_has_room_for_are_refused() -> None:
 def test_an_embedding_model_does_not_generate() -> None:
     error = refusal(text("a"), generators=None)
     assert (error.kind, error.param) == (Kind.MODEL_NOT_SUPPORTED, "model")
+
+
+def test_a_prompt_is_scored_as_far_as_its_answer_is() -> None:
+    asked = text("hi", sampling=Sampling(top_logprobs=2), prompt_logprobs=True)
+    assert prepare(asked).request.scored_top == 2
+    assert prepare(text("hi", sampling=Sampling(top_logprobs=2))).request.scored_top is None
+
+
+def test_more_scores_than_an_answer_tells_are_refused() -> None:
+    asked = text("a" * 2**17, sampling=Sampling(top_logprobs=1), prompt_logprobs=True)
+    error = refusal(asked, context_size=2**20)
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "logprobs")

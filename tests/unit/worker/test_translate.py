@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import engine
+from runner.engine.backend import Score
 from runner.errors import Kind
 from runner.wire.messages import Begun, Ended, Event, Failed, Piece, Timings, TokenLogprob
 from runner.worker.translate import Translator, coalesce
@@ -28,6 +29,12 @@ def test_log_probabilities_carry_the_bytes_of_their_tokens() -> None:
 
 def test_begun() -> None:
     assert translator().translate(engine.Begun(7, 10, 4)) == Begun(7, 10, 4)
+
+
+def test_the_scores_of_a_prompt_carry_bytes_too() -> None:
+    begun = engine.Begun(7, 2, 0, 9, (Score(3, -0.5, ((4, -0.25),)),))
+    told = (TokenLogprob(3, b"<3>", -0.5, ((4, b"<4>", -0.25),)),)
+    assert translator().translate(begun) == Begun(7, 2, 0, b"<9>", told)
 
 
 def ended(**changes: object) -> engine.Ended:

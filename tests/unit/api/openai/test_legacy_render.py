@@ -84,6 +84,49 @@ def test_the_prompt_comes_first_where_it_is_wanted() -> None:
     assert json.loads(chunks(echo="p").first(BEGUN)[6:])["choices"][0]["text"] == "p"
 
 
+SCORED = Begun(
+    id=1,
+    prompt_tokens=2,
+    cached_tokens=0,
+    prompt_first=b"Say",
+    prompt_logprobs=(TokenLogprob(2, b": ", -1.5, ((3, b"!", -0.5), (2, b": ", -1.5))),),
+)
+
+
+def test_the_tokens_of_an_echoed_prompt_come_with_it() -> None:
+    one = chunks(echo="Say: ", top_logprobs=1)
+    (first,) = json.loads(one.first(SCORED)[6:])["choices"]
+    assert first["text"] == "Say: "
+    assert first["logprobs"] == {
+        "tokens": ["Say", ": "],
+        "token_logprobs": [None, -1.5],
+        "top_logprobs": [None, {": ": -1.5, "!": -0.5}],
+        "text_offset": [0, 3],
+    }
+    piece = Piece(1, "Hi", 1, logprobs=(TokenLogprob(7, b"Hi", -0.25),))
+    (second,) = json.loads(one.piece(piece)[6:])["choices"]
+    assert second["logprobs"]["text_offset"] == [5]
+
+
+@pytest.mark.parametrize("top_logprobs", [0, 1])
+def test_an_answer_of_no_more_than_the_prompt(top_logprobs: int) -> None:
+    told = Answer(IDENTITY, ["Say: "], 1, top_logprobs, include_usage=False)
+    choice = told.choice()
+    choice.add(SCORED)
+    (shown,) = json.loads(told.whole([(choice, ended(2, 0, 0))]))["choices"]
+    assert (shown["text"], shown["finish_reason"]) == ("Say: ", "length")
+    assert shown["logprobs"]["token_logprobs"] == [None, -1.5]
+    assert (shown["logprobs"]["top_logprobs"] is None) is (top_logprobs == 0)
+
+
+def test_a_token_put_before_the_text_takes_no_room_in_it() -> None:
+    one = chunks(echo=": Say", top_logprobs=0)
+    begun = Begun(1, 2, 0, b"<s>", (TokenLogprob(2, b": ", -1.5), TokenLogprob(3, b"Say", -1.0)))
+    (first,) = json.loads(one.first(begun)[6:])["choices"]
+    assert first["logprobs"]["tokens"] == ["<s>", ": ", "Say"]
+    assert first["logprobs"]["text_offset"] == [0, 0, 2]
+
+
 def test_the_last_chunk_has_the_reason_and_no_text() -> None:
     last = json.loads(chunks().last(ended(1, 0, 1))[6:])
     assert last["choices"][0] == {
