@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TextIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TextIO
 
+from runner.cli.output import render_json
 from runner.cli.remote import Remote, connect
 
 
@@ -29,6 +30,24 @@ class Console(NamedTuple):
         """Send data to stdout now."""
         self.out.write(text)
         self.out.flush()
+
+    def write_each(
+        self, done: Iterable[Any], render: Callable[[Any], str], *, as_json: bool
+    ) -> int:
+        """Send what was done, each as soon as it is, and return how many there were.
+
+        As JSON it is one list at the end, which also an error leaves: what was done stays done.
+        """
+        listed = []
+        try:
+            for one in done:
+                listed.append(one)
+                if not as_json:
+                    self.write(render(one))
+        finally:
+            if as_json:
+                self.write(render_json(listed))
+        return len(listed)
 
     def say(self, text: str) -> None:
         """Tell a person something, on a line of stderr."""

@@ -11,6 +11,8 @@ from runner.errors import RunnerError
 _HUB_PREFIXES = ("docker.io/", "index.docker.io/")
 _GAP = "  "
 
+UNTAGGED = "<none>"  # a model without a name, as Docker shows it
+
 
 def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out columns left-aligned, two blanks apart, without borders; ends with a newline."""

@@ -182,9 +182,14 @@ def model_path(name: str, *, under: str = "/models") -> str:
 
     Raises RunnerError(USAGE) for an empty name, which would be the route of all models.
     """
+    return f"{under}/{percent_encode(require_name(name))}"
+
+
+def require_name(name: str) -> str:
+    """Return a model's name; RunnerError(USAGE) for an empty one, as unset variables make."""
     if not name.strip():
         raise RunnerError(Kind.USAGE, "the name of the model is empty", hint="see: runner list")
-    return f"{under}/{percent_encode(name)}"
+    return name
 
 
 def percent_encode(text: str) -> str:

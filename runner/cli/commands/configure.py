@@ -43,13 +43,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--unset", action="append", default=[], metavar="NAME", help="forget one: context_size"
     )
     parser.add_argument("--reset", action="store_true", help="forget all that is set")
+    parser.add_argument("--json", action="store_true", help="each with its origin, as JSON")
     add_host(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Change what is kept, and print what rules now."""
     if not args.words:
-        console.write(render_effective(effective(console.env)))
+        own = effective(console.env)
+        rows = [dict(zip(("name", "value", "origin"), row, strict=True)) for row in own]
+        console.write(render_json(rows) if args.json else render_effective(own))
         return 0
     remote = console.remote(args.host)
     model, *flags = args.words
@@ -62,7 +65,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         remote.call("DELETE", _path(model))
     else:
         remote.call("POST", PATH, _change(model, flags, args))
-    console.write(_rules(remote, model))
+    if (ruling := _find_ruling(remote, model)) is None:
+        console.say(f"{printable(model)} is not stored; this is kept for it.")
+    if args.json:
+        console.write(render_json(ruling or []))
+    elif ruling is not None:
+        console.write(render_settings(ruling))
     return 0
 
 
@@ -96,14 +104,17 @@ def _change(model: str, flags: list[str], args: argparse.Namespace) -> dict[str,
     return change
 
 
-def _rules(remote: Remote, model: str) -> str:
-    """Tell what rules; of a model that is not stored nothing but its own options is known."""
+def _find_ruling(remote: Remote, model: str) -> list[dict[str, Any]] | None:
+    """Ask for what rules each setting; None for a model that is not stored."""
     try:
-        return render_settings(remote.call("GET", model_path(model, under="/engines/settings")))
+        rows: list[dict[str, Any]] = remote.call(
+            "GET", model_path(model, under="/engines/settings")
+        )
     except RunnerError as error:
         if error.kind is not Kind.MODEL_NOT_FOUND:
             raise
-        return f"{printable(model)} is not stored; this is kept for it.\n"
+        return None
+    return rows
 
 
 def _path(model: str | None = None) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.cli.chores import follow
-from runner.cli.commands.package import package
+from runner.cli.commands.package import describe_model, package
 from runner.cli.console import Console
 from runner.cli.output import (
     decimal_size,
@@ -17,7 +17,6 @@ from runner.cli.output import (
     printable,
     render_json,
     render_table,
-    short_id,
 )
 from runner.cli.parser import add_host
 from runner.errors import Kind, RunnerError
@@ -45,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every model that is there")
     parser.add_argument("--as", dest="target", metavar="NAME", help="what to call the one MODEL")
     parser.add_argument("--path", metavar="DIR", help="the program's folder, if it is another")
-    parser.add_argument("--json", action="store_true", help="the list, as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="the list, or the models that came, as JSON"
+    )
     add_host(parser)
 
 
@@ -64,19 +65,23 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.write(render_json(found) if args.json else render_table(HEADER, rows))
             return 0
         names = [each["names"][0] for each in found]
-    left_out = 0
+    models = _import_models(args, console, request, names)
+    came = console.write_each(models, describe_model, as_json=args.json)
+    return 0 if came == len(names) else 1
+
+
+def _import_models(
+    args: argparse.Namespace, console: Console, request: dict[str, str], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield each model that came; with ``--all``, what speaks against one leaves it out."""
     for name in names:
         body = request | {"name": name} | ({"target": args.target} if args.target else {})
         try:
-            model = follow(console, args.host, "/models/import", body, what=f"{name}: hashed")
+            yield follow(console, args.host, "/models/import", body, what=f"{name}: hashed")
         except RunnerError as error:
             if not args.all or error.kind not in OF_ONE_MODEL:
                 raise
             console.say(f"Left out {printable(display_name(name))}: {printable(str(error))}")
-            left_out += 1
-        else:
-            _tell(console, model)
-    return 1 if left_out else 0
 
 
 def _import_files(args: argparse.Namespace, console: Console) -> int:
@@ -91,9 +96,11 @@ def _import_files(args: argparse.Namespace, console: Console) -> int:
             Kind.USAGE, f"there is no file {missing[0]}", hint="or name its program with --from"
         )
     remote = console.remote(args.host)
-    for path in paths:
-        request = {"gguf": str(path), "name": args.target or file_name(path)}
-        _tell(console, package(console, remote, request))
+    models = (
+        package(console, remote, {"gguf": str(path), "name": args.target or file_name(path)})
+        for path in paths
+    )
+    console.write_each(models, describe_model, as_json=args.json)
     return 0
 
 
@@ -101,11 +108,6 @@ def file_name(path: Path) -> str:
     """Make a model's name of a file's: ``SmolLM2 (Q4).gguf`` is ``smollm2-q4``. Pure."""
     shard = re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
     return re.sub(r"[^a-z0-9]+", "-", shard.lower()).strip("-") or "model"
-
-
-def _tell(console: Console, model: Mapping[str, Any]) -> None:
-    tags = ", ".join(display_name(tag) for tag in model["tags"])
-    console.write(f"{printable(tags)} {short_id(model['id'])}\n")
 
 
 def _folder(args: argparse.Namespace, env: Mapping[str, str]) -> Path:

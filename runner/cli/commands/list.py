@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runner.cli.console import Console
-from runner.cli.output import age, display_name, render_json, render_table, short_id
+from runner.cli.output import UNTAGGED, age, display_name, render_json, render_table, short_id
 from runner.cli.parser import add_host
 
 HEADER = (
@@ -20,7 +20,6 @@ HEADER = (
     "CONTEXT",
     "SIZE",
 )
-UNTAGGED = "<none>"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from runner.cli.commands.package import describe_model
 from runner.cli.commands.save import archive_event
 from runner.cli.console import Console
 from runner.cli.display import Display, open_display
-from runner.cli.output import display_name, printable, short_id
+from runner.cli.output import render_json, short_id
 from runner.cli.parser import add_host
 from runner.cli.remote import LONG_REPLY_S
 from runner.cli.transfer import follow
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "as runner save, docker model package and skopeo write them",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the ids")
+    parser.add_argument("--json", action="store_true", help="the models as JSON")
     add_host(parser)
 
 
@@ -50,9 +52,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         ) as reply,
     ):
         last = follow(reply, display)
-    for model in last.get("models", ()):
-        names = "" if args.quiet else ", ".join(map(display_name, model["tags"])) or "<none>"
-        console.write(f"{printable(names)} {short_id(model['id'])}".lstrip() + "\n")
+    models = last.get("models", [])
+    if args.json:
+        console.write(render_json(models))
+        return 0
+    for model in models:
+        console.write(f"{short_id(model['id'])}\n" if args.quiet else describe_model(model))
     return 0
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.cli.commands.push import push
 from runner.cli.console import Console
 from runner.cli.display import open_display
-from runner.cli.output import display_name, printable, short_id
+from runner.cli.output import UNTAGGED, display_name, printable, render_json, short_id
 from runner.cli.parser import add_host
 from runner.cli.remote import Remote
 from runner.cli.transfer import perform
@@ -43,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--push", action="store_true", help="then push it to its registry")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="the model as JSON")
     add_host(parser)
 
 
@@ -63,13 +65,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
     request = {member: value for member, value in wanted.items() if value not in (None, [])}
     remote = console.remote(args.host)
     model = package(console, remote, request, quiet=args.quiet)
-    names = ", ".join(display_name(tag) for tag in model["tags"])
-    console.write(f"{printable(names)} {short_id(model['id'])}\n")
+    console.write(render_json(model) if args.json else describe_model(model))
     if args.push:
         display = open_display(console, f"Pushing {args.name}", plain=console.err, quiet=args.quiet)
         push(console, remote, args.name, display)
         console.say("Model pushed successfully")
     return 0
+
+
+def describe_model(model: Mapping[str, Any]) -> str:
+    """Tell the names and the id of a model that was stored, in a line."""
+    names = ", ".join(map(display_name, model["tags"])) or UNTAGGED
+    return f"{printable(names)} {short_id(model['id'])}\n"
 
 
 def package(

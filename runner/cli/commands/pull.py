@@ -12,7 +12,7 @@ from runner.cli.console import Console
 from runner.cli.display import Display, open_display
 from runner.cli.output import printable
 from runner.cli.parser import add_host
-from runner.cli.remote import Remote
+from runner.cli.remote import Remote, require_name
 from runner.cli.transfer import perform
 from runner.places import clean
 
@@ -54,7 +54,7 @@ def pull(
     console: Console, remote: Remote, model: str, display: AbstractContextManager[Display]
 ) -> dict[str, Any]:
     """Pull a model and return the daemon's last event. Raises RunnerError, KeyboardInterrupt."""
-    body = {"from": model} | token_member(model, console.env)
+    body = {"from": require_name(model)} | token_member(model, console.env)
     return perform(console, remote, "/models/create", body, display, again=f"runner pull {model}")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 
 from runner.cli.console import Console
 from runner.cli.output import printable
 from runner.cli.parser import add_host
-from runner.cli.remote import model_path
+from runner.cli.remote import Remote, model_path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,16 +20,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="remove an id with several names, or a model that is in use",
     )
+    parser.add_argument("--json", action="store_true", help="what went, as JSON")
     add_host(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Remove one after the other, and stop at the first that cannot be removed."""
-    remote = console.remote(args.host)
-    for model in args.models:
-        # With `force` it is a model that is removed, also one that is called `purge`.
-        query = f"?force={'true' if args.force else 'false'}"
-        for step in remote.call("DELETE", model_path(model) + query):
-            for action, what in step.items():
-                console.write(f"{action}: {printable(what)}\n")
+    steps = remove(console.remote(args.host), args.models, is_forced=args.force)
+    console.write_each(steps, _render_step, as_json=args.json)
     return 0
+
+
+def remove(remote: Remote, models: Sequence[str], *, is_forced: bool) -> Iterator[dict[str, str]]:
+    """Yield each step as it is made: ``{"Untagged": tag}`` or ``{"Deleted": id}``.
+
+    Raises RunnerError for the first model that cannot be removed.
+    """
+    # With `force` it is a model that is removed, also one that is called `purge`.
+    query = f"?force={'true' if is_forced else 'false'}"
+    for model in models:
+        yield from remote.call("DELETE", model_path(model) + query)
+
+
+def _render_step(step: dict[str, str]) -> str:
+    return "".join(f"{action}: {printable(what)}\n" for action, what in step.items())

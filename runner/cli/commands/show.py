@@ -11,9 +11,9 @@ from runner.cli.commands.configure import render_value
 from runner.cli.commands.ps import until
 from runner.cli.commands.tune import switch, threads
 from runner.cli.console import Console
-from runner.cli.output import decimal_size, printable
+from runner.cli.output import decimal_size, printable, render_json
 from runner.cli.parser import add_host
-from runner.cli.remote import model_path
+from runner.cli.remote import Remote, model_path
 
 ORIGINS = {"rule": "by rules of thumb", "tuned": "measured on this machine"}
 
@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-r", "--remote", action="store_true", help="what its registry has, without pulling it"
     )
+    parser.add_argument("--json", action="store_true", help="all of it as JSON")
     add_host(parser)
 
 
@@ -43,19 +44,35 @@ def run(args: argparse.Namespace, console: Console) -> int:
     remote = console.remote(args.host)
     if args.remote:
         model = remote.call("GET", f"{model_path(args.model)}?remote=true")
-        console.write(render_page(model, []))
+        console.write(render_json({"model": model}) if args.json else render_page(model, []))
         return 0
-    model = remote.call("GET", model_path(args.model))
-    running = remote.call("GET", "/engines/ps")
-    loaded = next((one for one in running if one.get("id") == model["id"]), None)
-    if loaded is None:
-        record = remote.call("GET", model_path(model["id"], under="/engines/tuned"))
-        engine = [("State", "not loaded"), *describe_record(record)]
+    known = find(remote, args.model)
+    if args.json:
+        console.write(render_json(known))
+        return 0
+    if known["loaded"] is None:
+        engine = [("State", "not loaded"), *describe_record(known["tuned"])]
     else:
+        loaded = known["loaded"]
         engine = [("State", state(loaded, console.now_s())), *describe_engine(loaded)]
-    rows = remote.call("GET", model_path(model["id"], under="/engines/settings"))
-    console.write(render_page(model, engine, list(describe_settings(rows))))
+    console.write(render_page(known["model"], engine, list(describe_settings(known["settings"]))))
     return 0
+
+
+def find(remote: Remote, name: str) -> dict[str, Any]:
+    """Ask for all that is known of a stored model: the members of ``show --json``.
+
+    ``model`` is as ``inspect`` has it, ``loaded`` as ``ps --json`` or None, ``tuned`` what was
+    measured or None, ``settings`` each with its origin. Raises RunnerError.
+    """
+    model = remote.call("GET", model_path(name))
+    running = remote.call("GET", "/engines/ps")
+    return {
+        "model": model,
+        "loaded": next((one for one in running if one.get("id") == model["id"]), None),
+        "tuned": remote.call("GET", model_path(model["id"], under="/engines/tuned")),
+        "settings": remote.call("GET", model_path(model["id"], under="/engines/settings")),
+    }
 
 
 def render_page(

@@ -74,6 +74,8 @@ def test_a_loaded_archive_tells_its_models(tmp_path: Path) -> None:
     assert b"".join(sent) == archive.read_bytes()
     _, out, err, _ = run_command({"POST /models/load": answer}, "load", "-q", "-i", str(archive))
     assert (out, err) == ("aaaaaaaaaaaa\nbbbbbbbbbbbb\n", "")
+    out = run_command({"POST /models/load": answer}, "load", "--json", "-i", str(archive))[1]
+    assert json.loads(out) == json.loads(LOADED)["models"]
 
 
 def test_a_missing_archive_is_told() -> None:

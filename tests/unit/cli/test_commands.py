@@ -186,6 +186,9 @@ def test_rm_stops_at_the_first_that_cannot_be_removed() -> None:
     assert (code, out) == (1, f"Untagged: docker.io/ai/a:latest\nDeleted: {ID}\n")
     assert err == "b has 2 names (use --force)\n"
     assert len(remote.requests) == 2
+    code, out, _, _ = run_command(answers, "rm", "--json", "a", "b", "c")
+    assert code == 1
+    assert json.loads(out) == [{"Untagged": "docker.io/ai/a:latest"}, {"Deleted": ID}]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,8 @@ def test_tag_splits_the_target(target: str, query: str) -> None:
     code, out, _, _ = run_command({path: {"target": "x"}}, "tag", "ai/smollm2", target)
     assert code == 0
     assert out == f'Model "ai/smollm2" tagged successfully with "{target}"\n'
+    _, out, err, _ = run_command({path: {"target": "x"}}, "tag", "ai/smollm2", target, "--json")
+    assert (json.loads(out), err) == ({"target": "x"}, "")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +222,16 @@ def test_unload(arguments: list[str], count: int, body: dict[str, Any], said: st
     code, out, _, remote = run_command(answers, "unload", *arguments)
     assert (code, out) == (0, said)
     assert remote.requests[0][1] == body
+    _, out, _, _ = run_command(answers, "unload", *arguments, "--json")
+    assert json.loads(out) == {"unloaded_runners": count}
+
+
+def test_unload_knows_one_engine() -> None:
+    answers = {"POST /engines/unload": {"unloaded_runners": 1}}
+    assert run_command(answers, "unload", "--all", "--backend", "llama.cpp")[0] == 0
+    code, _, err, remote = run_command(answers, "unload", "--all", "--backend", "vllm")
+    assert (code, remote.requests) == (2, [])
+    assert "llama.cpp" in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "a"]])
@@ -266,6 +281,8 @@ def test_package_sends_absolute_paths(tmp_path: Path, monkeypatch: pytest.Monkey
     options = ["-l", "LICENSE", "--chat-template", "t.jinja", "--context-size", "4096"]
     code, out, _, remote = run_command(answers, "package", "--gguf", "m.gguf", *options, "org/m:1")
     assert (code, out) == (0, "org/m:1 354bf30d0aa3\n")
+    out = run_command(answers, "package", "--gguf", "m.gguf", "org/m:1", "--json")[1]
+    assert json.loads(out)["id"] == ID
     assert remote.requests[0][1] == {
         "gguf": str(tmp_path / "m.gguf"),
         "name": "org/m:1",
@@ -336,8 +353,13 @@ def test_show_is_dockers_page_with_the_engine_in_it() -> None:
     answers = {
         "GET /models/smollm2": model,
         "GET /engines/ps": [LOADED],
+        f"GET /engines/tuned/{ID}": None,
         f"GET /engines/settings/{ID}": RULING,
     }
+    code, out, err, _ = run_command(answers, "show", "smollm2", "--json")
+    assert (code, err) == (0, "")
+    known = {"model": model, "loaded": LOADED, "tuned": None, "settings": RULING}
+    assert json.loads(out) == known
     code, out, err, _ = run_command(answers, "show", "smollm2")
     assert (code, err) == (0, "")
     assert (
@@ -480,7 +502,7 @@ def test_tune_without_a_result_fails(events: list[dict[str, Any]], message: str)
     assert message in err
 
 
-@pytest.mark.parametrize("command", ["inspect", "show", "rm", "push", "save", "tag"])
+@pytest.mark.parametrize("command", ["inspect", "show", "rm", "pull", "push", "save", "tag"])
 def test_an_empty_name_is_no_model(command: str) -> None:
     more = ["other"] if command == "tag" else ["-o", "x.tar"] if command == "save" else []
     code, _, err, remote = run_command({}, command, " ", *more)

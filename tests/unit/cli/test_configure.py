@@ -46,13 +46,21 @@ def test_what_is_asked_for_is_sent_in_dockers_words(
         "context_size     8192   configure",
         "flash_attention  off    default",
     ]
+    out = run_command(answers, "configure", "--json", "ai/x", *arguments)[1]
+    assert json.loads(out) == RULES
+
+
+def test_the_servers_own_settings_are_told_as_json_too() -> None:
+    rows = json.loads(run_command({}, "configure", "--json")[1])
+    assert {"name": "port", "value": 12434, "origin": "default"} in rows
 
 
 def test_options_of_a_model_that_is_not_stored_are_kept_for_it() -> None:
     missing = RunnerError(Kind.MODEL_NOT_FOUND, "no")
     answers = {POST: None, "GET /engines/settings/ai/x": missing}
-    code, out, _, _ = run_command(answers, "config", "ai/x", "--context-size", "512")
-    assert (code, out) == (0, "ai/x is not stored; this is kept for it.\n")
+    code, out, err, _ = run_command(answers, "config", "ai/x", "--context-size", "512")
+    assert (code, out, err) == (0, "", "ai/x is not stored; this is kept for it.\n")
+    assert run_command(answers, "config", "ai/x", "--json")[1] == "[]\n"
 
 
 def test_reset_forgets() -> None:

@@ -170,6 +170,8 @@ def test_mv_store_sends_a_full_path_and_tells_who_remembers_it(is_remembered: bo
     assert (code, out) == (0, "/disk/models\n")
     assert remote.requests == [("POST /models/move", {"path": str(Path("models").resolve())})]
     assert ("MODELS_PATH or --models-path" in err) is not is_remembered
+    out = run_command(answers, "mv-store", "--json", "models")[1]
+    assert json.loads(out) == {"path": "/disk/models", "remembered": is_remembered}
 
 
 FOUND = [
@@ -203,6 +205,9 @@ def test_import_takes_models_over() -> None:
     assert (code, out) == (0, "mine 354bf30d0aa3\n")
     body = {"from": "dmr", "path": "/data", "name": "x", "target": "mine"}
     assert remote.requests == [("POST /models/import", body)]
+    words = ("import", "--from", "dmr", "x", "--json")
+    out = run_command({"POST /models/import": [line(told)]}, *words)[1]
+    assert json.loads(out) == [{"id": ID, "tags": ["docker.io/ai/mine:latest"]}]
 
 
 def test_a_model_that_cannot_be_imported_keeps_no_other_from_it() -> None:
