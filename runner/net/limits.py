@@ -27,7 +27,7 @@ class Limits:
     write_stall_s: float = 30.0  # a reader that takes nothing for this long is cut off
     linger_s: float = 2.0  # after our last byte, for the client to read it and close
     read_high_water_bytes: int = 256 * 1024  # received and not yet wanted: reading pauses
-    write_high_water_bytes: int = 64 * 1024  # sent and not yet taken: the sender waits
+    write_high_water_bytes: int = 64 * 1024  # not yet sent, here and in the kernel: who sends waits
     heartbeat_s: float = 10.0  # silence after which a stream that asked for it sends a heartbeat
     last_words_s: float = 1.0  # for a cancelled handler to end its stream
     tick_s: float = 0.25

@@ -21,6 +21,8 @@ from runner import http
 from runner.errors import Kind, RunnerError
 from runner.net.limits import Limits
 
+_INET = (socket.AF_INET, socket.AF_INET6)
+_UNSENT_LIMIT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # tcp(7)
 _LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds
 
 
@@ -74,7 +76,13 @@ class Session(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=self.limits.write_high_water_bytes)
+        high = self.limits.write_high_water_bytes
+        self._transport.set_write_buffer_limits(high=high)
+        connection = transport.get_extra_info("socket")
+        if _UNSENT_LIMIT is not None and connection.family in _INET:
+            # Else the kernel takes 4 MB of a stream that nobody reads, before we hear of it.
+            with contextlib.suppress(OSError):  # reset already, on a Mac
+                connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_LIMIT, high)
         self._start(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
