@@ -45,11 +45,13 @@ class LineLog:
         """Take the next bytes, at a monotonic time."""
         if self._spend(len(data), now_s):
             self._tell_gap()
-            self._split(data, self._emit)
+            *lines, rest = (self._partial + data).split(b"\n")
+            self._take(lines, rest, self._emit)
         else:
             self._dropped_bytes += len(data)
-            kept = self._limits.line_bytes * self._limits.tail_lines
-            self._split(data[-kept:], self._tail.append)
+            # The daemon has better to do than to cut lines of which the tail forgets most.
+            *lines, rest = (self._partial + data).rsplit(b"\n", self._limits.tail_lines + 1)
+            self._take(lines[-self._limits.tail_lines :], rest, self._tail.append)
 
     def finish(self) -> None:
         """Say that no more comes: log what is held back."""
@@ -68,8 +70,7 @@ class LineLog:
         self._credit_bytes -= size_bytes
         return True
 
-    def _split(self, data: bytes, take: Callable[[bytes], None]) -> None:
-        *lines, rest = (self._partial + data).split(b"\n")
+    def _take(self, lines: list[bytes], rest: bytes, take: Callable[[bytes], None]) -> None:
         for line in lines:
             if line.strip():
                 take(line[: self._limits.line_bytes])

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -292,14 +293,14 @@ def test_a_babbling_worker_is_killed_and_its_requests_fail_once(request_text: st
     in_loop(scene)
 
 
-def test_e10_a_megabyte_of_stderr_is_drained_bounded_and_its_end_kept(
+def test_e10_a_gigabyte_of_stderr_is_drained_bounded_and_its_end_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", logger="runner.worker")
 
     async def scene() -> None:
         async with started() as worker:
-            events = await fold(worker.submit(ask("stderr 1000000")))
+            events = await fold(worker.submit(ask("stderr 1000000000")))
             assert isinstance(events[-1], Ended)
             *_, last = await fold(worker.submit(ask("signal SIGSEGV")))
             assert isinstance(last, Failed)
@@ -307,9 +308,11 @@ def test_e10_a_megabyte_of_stderr_is_drained_bounded_and_its_end_kept(
             assert "the very last line" in tail
             assert len(tail) <= 20
 
+    began_s = time.monotonic()
     in_loop(scene)
+    took_s = time.monotonic() - began_s
     logged = sum(len(record.getMessage()) for record in caplog.records)
-    assert logged < 400_000
+    assert logged < 300_000 + 20_000 * took_s  # a burst, and then a rate
     assert any("over the rate limit" in record.getMessage() for record in caplog.records)
 
 

@@ -239,9 +239,9 @@ class Fake:
         os.close(1)
 
     def do_stderr(self, id: int, argument: str) -> None:
-        line = b"noise " * 20 + b"\n"
-        for _ in range(int(argument) // len(line)):
-            os.write(2, line)
+        lines = (b"noise " * 20 + b"\n") * 500
+        for _ in range(max(1, int(argument) // len(lines))):
+            os.write(2, lines)
         os.write(2, b"the very last line\n")
         self.events(ended(id, 0))
 

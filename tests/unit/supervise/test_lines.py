@@ -37,6 +37,15 @@ def test_over_the_rate_lines_are_dropped_the_gap_told_and_the_tail_kept() -> Non
     assert lines.tail == ("flood two", "later")
 
 
+def test_of_a_flood_in_one_piece_the_tail_is_its_last_lines() -> None:
+    lines = LineLog(lambda line: None, limits=LineLimits(burst_bytes=1, tail_lines=2))
+    lines.feed(b"begun ", now_s=0)
+    lines.feed(b"".join(b"line %d\n" % number for number in range(1000)) + b"half", now_s=0)
+    assert lines.tail == ("line 999", "half")
+    lines.feed(b" done\n\n", now_s=0)
+    assert lines.tail == ("line 999", "half done")
+
+
 def test_a_gap_at_the_end_is_told() -> None:
     logged: list[str] = []
     lines = LineLog(logged.append, limits=LineLimits(burst_bytes=1))
