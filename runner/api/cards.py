@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from runner.oci import Digest, ModelConfig
+from runner.oci import Artifact, Digest, Manifest, ModelConfig
 
 
 class StoredModel(Protocol):
@@ -45,6 +45,19 @@ def dmr_object(model: StoredModel) -> dict[str, Any]:
         "config": model.config.shown(),
         **({"shared_from": str(model.shared_from)} if model.shared_from else {}),
     }
+
+
+def files(manifest: Manifest) -> list[dict[str, Any]]:
+    """List a model's files, in the order of its layers: ours, beside Docker Model Runner's form."""
+    return [
+        {
+            "path": file.path,
+            "role": file.role.value,
+            "size": file.blob.size_bytes,
+            "digest": str(file.blob.digest),
+        }
+        for file in Artifact.of(manifest).files
+    ]
 
 
 def openai_object(model: StoredModel, *, context_size: int | None) -> dict[str, Any]:

@@ -102,6 +102,8 @@ export class Models {
     const { "tokenizer.chat_template": template, ...metadata } = gguf;
     await tell(shortName(id),
       facts({ ...config, names: (model.tags ?? []).join(", "), id: model.id }),
+      el("h3", {}, "Files"),
+      table(["Path", "What it is", "Size"], model.files.map(({ path: where, role, size }) => [where, role, bytes(size)])),
       el("h3", {}, "Settings"),
       table(["Setting", "Value", "From"], settings.map(({ name, value, origin }) => [name, value, ORIGINS[origin] ?? origin])),
       template && el("details", {}, el("summary", {}, "Chat template"), el("pre", { tabIndex: 0 }, template)),

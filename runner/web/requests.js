@@ -59,7 +59,7 @@ function card(record) {
       el("time", { dateTime: when.toISOString() }, when.toLocaleTimeString()), " ",
       el("strong", { className: isFailed ? "failed" : "" }, String(record.status_code)),
       ` ${record.method} ${record.url} \u00b7 ${[shortName(record.model), ...cost(record.response)].join(" \u00b7 ")}`),
-    el("h4", {}, "Request"), request, el("h4", {}, isFailed ? "Error" : "Answer"), answer);
+    el("h3", {}, "Request"), request, el("h3", {}, isFailed ? "Error" : "Answer"), answer);
   return shown;
 }
 

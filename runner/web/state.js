@@ -57,6 +57,7 @@ async function learn() {
       abilities.set(versionOf(model), capabilities);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      if (error.status !== 0 && error.status !== 401) continue; // it would be refused again
       abilities.delete(versionOf(model)); // asked again with the next refresh
       return;
     }

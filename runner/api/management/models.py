@@ -43,7 +43,9 @@ class Models:
     async def show(self, call: Call) -> None:
         """Tell of one model: of the store, or with ``remote=true`` of its registry."""
         if not call.query(REMOTE):
-            await call.reply_json(cards.dmr_object(await self._catalogue.resolve(call.name)))
+            stored = await self._catalogue.resolve(call.name)
+            shown = cards.dmr_object(stored) | {"files": cards.files(stored.manifest)}
+            await call.reply_json(shown)
             return
         call.allowed.require(Scope.MANAGE)  # it has us connect to whatever host the name says
         async with while_wanted(call.exchange), self._transfers.inspect(call.name) as watch:
