@@ -379,15 +379,6 @@ OLLAMA: dict[str, list[Place]] = {
     "Ollama embeddings request": [
         Place("/api/embeddings", {"model": "a", "prompt": "Hi"}, answers=False)
     ],
-    "Ollama embed options": [
-        Place(
-            path,
-            {},
-            lambda one: {"model": "a", "input": "Hi", "prompt": "Hi", "options": one},
-            answers=False,
-        )
-        for path in ("/api/embed", "/api/embeddings")
-    ],
     "Ollama create request": [
         Place("/api/create", {"model": "b", "from": "a", "stream": False}, answers=False)
     ],

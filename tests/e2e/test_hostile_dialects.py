@@ -74,7 +74,7 @@ def test_b4_a_value_that_is_out_of_range_is_named(daemon: Daemon, dialect: Diale
 
 
 def test_b4_an_option_of_ollama_s_is_named(daemon: Daemon, dialect: Dialect) -> None:
-    options = {"num_predict": "5", "temperature": -1, "top_p": 2, "seed": 2**40, "num_ctx": -1}
+    options = {"num_predict": "5", "temperature": -1, "top_p": 2, "seed": 2**40}
     for name, value in options.items() if dialect is OLLAMA else ():
         error = refusal(ask(daemon, dialect, "Hi", {"options": {name: value}}))
         assert error["param"] == f"options.{name}"

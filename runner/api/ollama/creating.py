@@ -26,7 +26,6 @@ from runner.api.fields import (
 from runner.api.keys import Scope
 from runner.api.ollama import progress
 from runner.api.ollama.names import MAX_NAME_CHARACTERS, MODEL, NAME, take_model
-from runner.api.ollama.options import MAX_CONTEXT
 from runner.api.ollama.transfers import STREAM, TransferRequest, follow, succeed
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
@@ -78,6 +77,7 @@ _LICENSE = Field(
     {"type": ["string", "array"], "items": {"type": "string"}},
     _read_licenses,
 )
+MAX_CONTEXT = 2**31 - 1
 _NUM_CTX = integer("num_ctx", "the context that it is to be run with", 1, MAX_CONTEXT)
 _PARAMETERS = nested(
     "parameters",

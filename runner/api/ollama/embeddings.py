@@ -12,12 +12,11 @@ import msgspec
 from runner.api import faults
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.choosing import ignored_header
-from runner.api.fields import Field, Fields, Shape, as_text, boolean, integer, refuse, text
+from runner.api.fields import Field, Fields, Ignored, Shape, as_text, boolean, integer, refuse, text
 from runner.api.keep_alive import KEEP_ALIVE, permitted
 from runner.api.keys import Scope
-from runner.api.ollama import options
 from runner.api.ollama.names import MODEL, NAME, take_model
-from runner.api.ollama.options import EMBED_OPTIONS, Options
+from runner.api.ollama.options import EMBED_OPTIONS
 from runner.api.ollama.parse import Keeping, take_keeping
 from runner.api.ollama.text import arrival, keep
 from runner.api.openai import pooling
@@ -40,7 +39,6 @@ class EmbedRequest:
     dimensions: int | None = None
     norm: int = LENGTH_ONE
     truncates: bool = False
-    options: Options
     keep_alive_s: float | None
     ignored: tuple[str, ...]
 
@@ -56,7 +54,7 @@ def _read_inputs(value: Any, param: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-_COMMON: tuple[Field[Any], ...] = (MODEL, NAME, KEEP_ALIVE, EMBED_OPTIONS)
+_COMMON: tuple[Field[Any] | Ignored, ...] = (MODEL, NAME, KEEP_ALIVE, EMBED_OPTIONS)
 _INPUT = Field(
     "input",
     "a text, or several; none at all loads the model, or unloads it",
@@ -77,7 +75,7 @@ EMBEDDINGS = Shape("Ollama embeddings request", (*_COMMON, _PROMPT))
 
 def parse_embed(body: dict[str, Any]) -> EmbedRequest | Keeping:
     """Read a body of ``/api/embed``; raise INVALID_REQUEST naming the field at fault."""
-    fields, ignored = Fields(body, shape=EMBED), dict[str, None]()
+    fields = Fields(body, shape=EMBED)
     model, inputs = take_model(fields), fields.take(_INPUT) or ()
     if not inputs:
         return take_keeping(fields, model)
@@ -86,15 +84,14 @@ def parse_embed(body: dict[str, Any]) -> EmbedRequest | Keeping:
         inputs=inputs,
         dimensions=fields.take(_DIMENSIONS),
         truncates=fields.take(_TRUNCATE) or False,
-        options=options.parse_embed(fields, ignored),
         keep_alive_s=fields.take(KEEP_ALIVE),
-        ignored=(*ignored, *fields),  # evaluated last: what nobody took
+        ignored=(*fields,),  # evaluated last: what nobody took
     )
 
 
 def parse_embeddings(body: dict[str, Any]) -> EmbedRequest | Keeping:
     """Read a body of ``/api/embeddings``; raise INVALID_REQUEST naming the field at fault."""
-    fields, ignored = Fields(body, shape=EMBEDDINGS), dict[str, None]()
+    fields = Fields(body, shape=EMBEDDINGS)
     model, prompt = take_model(fields), fields.take(_PROMPT)
     if not prompt:
         return take_keeping(fields, model)
@@ -102,9 +99,8 @@ def parse_embeddings(body: dict[str, Any]) -> EmbedRequest | Keeping:
         model=model,
         inputs=(prompt,),
         norm=AS_IT_IS,
-        options=options.parse_embed(fields, ignored),
         keep_alive_s=fields.take(KEEP_ALIVE),
-        ignored=(*ignored, *fields),  # evaluated last: what nobody took
+        ignored=(*fields,),  # evaluated last: what nobody took
     )
 
 
@@ -171,7 +167,6 @@ async def _reply(call: Call, asked: EmbedRequest | Keeping, body: bytes) -> None
 
 
 async def _embed(lease: Lease, asked: EmbedRequest) -> Pooled:
-    asked.options.check_context(lease.ready)
     request = Embed(
         id=0,
         inputs=asked.inputs,

@@ -1,8 +1,8 @@
 """The ``options`` of a request: how tokens are chosen, and how many. Pure.
 
 What Ollama calls options is of two kinds. Those that choose tokens are honoured. Those that tell
-its runner how to load a model are this server's own to choose: where the answer does not depend on
-them they are ignored and reported, else refused by name.
+its runner how to load a model are this server's own to choose: they are ignored and reported, as
+one caller's wish would change the model for everybody.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from typing import Any
 from runner.api.fields import Field, Fields, Ignored, Shape, integer, nested
 from runner.api.openai import sampling
 from runner.api.openai.generation import STOP
-from runner.errors import Kind, RunnerError
-from runner.wire.messages import Ready, Sampling
-
-MAX_CONTEXT = 2**31 - 1
+from runner.wire.messages import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +23,6 @@ class Options:
     sampling: Sampling
     max_tokens: int | None = None  # None: until the context is full
     stop: tuple[str, ...] = ()
-    context_size: int | None = None  # tokens that the conversation needs room for
-
-    def check_context(self, ready: Ready) -> None:
-        """Raise INVALID_REQUEST when the loaded model has less room than was asked for."""
-        have = ready.settings.context_size
-        if self.context_size is not None and self.context_size > have:
-            raise RunnerError(
-                Kind.INVALID_REQUEST,
-                f"options.num_ctx: expected at most {have}, the context that the model was loaded "
-                f"with, got {self.context_size}",
-                hint=f"start the server with --context-size {self.context_size}, "
-                "or leave num_ctx out",
-                param="options.num_ctx",
-            )
 
 
 _NAMES = {
@@ -67,9 +50,6 @@ _NUM_PREDICT = integer(
     -2,
     sampling.MAX_TOKEN,
 )
-_NUM_CTX = integer(
-    "num_ctx", "refused when it is more than the context the model was loaded with", 1, MAX_CONTEXT
-)
 _CHOSEN = "how a model is loaded is measured and chosen by the server"
 _GONE = "the engine does not know it any more; Ollama took it out as well, and ignores it"
 
@@ -81,8 +61,12 @@ SHAPE = Shape(
         _REPEAT_LAST_N,
         sampling.SEED,
         _NUM_PREDICT,
-        _NUM_CTX,
         STOP,
+        Ignored(
+            "num_ctx",
+            "the model keeps the context it was loaded with; what does not fit is refused, with "
+            "both numbers",
+        ),
         Ignored("num_keep", "nothing of a conversation is ever dropped"),
         *(
             Ignored(name, _CHOSEN)
@@ -107,26 +91,7 @@ SHAPE = Shape(
 )
 OPTIONS = nested("options", "how tokens are chosen, and how many", SHAPE)
 
-_EMBED_SHAPE = Shape(
-    "Ollama embed options",
-    (
-        _NUM_CTX,
-        *(
-            Ignored(member.name, "no tokens are chosen for a vector")
-            for member in SHAPE.members
-            if member is not _NUM_CTX
-        ),
-    ),
-)
-EMBED_OPTIONS = nested("options", "num_ctx, and what has no effect on vectors", _EMBED_SHAPE)
-
-
-def parse_embed(fields: Fields, ignored: dict[str, None]) -> Options:
-    """Take the options of a request for vectors; raise INVALID_REQUEST naming the one at fault."""
-    given = fields.take(EMBED_OPTIONS) or _EMBED_SHAPE.open({}, EMBED_OPTIONS.name)
-    parsed = Options(Sampling(), context_size=given.take(_NUM_CTX))
-    ignored.update(dict.fromkeys(f"options.{name}" for name in given))
-    return parsed
+EMBED_OPTIONS = Ignored("options", "no tokens are chosen for a vector")
 
 
 def parse(fields: Fields, ignored: dict[str, None]) -> Options:
@@ -144,7 +109,6 @@ def parse(fields: Fields, ignored: dict[str, None]) -> Options:
         ),
         max_tokens=None if limit is None or limit < 0 else limit,
         stop=given.take(STOP) or (),
-        context_size=given.take(_NUM_CTX),
     )
     ignored.update(dict.fromkeys(f"options.{name}" for name in given))
     return parsed

@@ -135,7 +135,7 @@ def _finish(
     return TextRequest(
         model=model,
         prompt=prompt,
-        options=Options(sampling, asked.max_tokens, asked.stop, asked.context_size),
+        options=Options(sampling, asked.max_tokens, asked.stop),
         keep_alive_s=fields.take(KEEP_ALIVE),
         stream=stream is not False,
         ignored=(*ignored, *fields),  # evaluated last: what nobody took

@@ -12,11 +12,9 @@ import pytest
 from runner.api.ollama.embeddings import EmbedRequest, parse_embed, parse_embeddings
 from runner.api.ollama.parse import Keeping, TextRequest, parse_chat, parse_generate
 from runner.errors import Kind, RunnerError
-from runner.wire.messages import ChatPrompt, InfillPrompt, Ready, Sampling, TextPrompt
-from tests.support.fake_engine import FACTS, SETTINGS
+from runner.wire.messages import ChatPrompt, InfillPrompt, Sampling, TextPrompt
 
 HELLO = {"role": "user", "content": "hello"}
-READY = Ready(pid=1, model=FACTS, settings=SETTINGS, system_info="", devices=(), load_ms=0.5)
 
 
 def chat(*messages: Any, **members: Any) -> TextRequest:
@@ -77,7 +75,6 @@ def test_options_choose_tokens() -> None:
             "mirostat_eta": 0.6,
             "seed": 42,
             "num_predict": 100,
-            "num_ctx": 64,
             "stop": ["\n", "user:"],
         }
     )
@@ -98,7 +95,6 @@ def test_options_choose_tokens() -> None:
         seed=42,
     )
     assert (submit.max_tokens, submit.stop, submit.client) == (100, ("\n", "user:"), "c")
-    request.options.check_context(READY)
 
 
 @pytest.mark.parametrize("limit", [-1, -2])
@@ -120,7 +116,6 @@ def test_a_seed_of_minus_one_is_random() -> None:
         ("seed", 2**70),
         ("seed", True),
         ("num_predict", -3),
-        ("num_ctx", 0),
         ("repeat_penalty", 0),
         ("mirostat", 3),
         ("stop", 5),
@@ -148,20 +143,14 @@ def test_options_that_ollama_ignores_are_ignored_and_told() -> None:
 
 
 def test_options_of_loading_are_ignored_and_told() -> None:
-    request = chat(options={"num_gpu": 3, "num_thread": 4, "fancy": 1}, fancy=2)
+    request = chat(options={"num_ctx": 8367, "num_gpu": 3, "num_thread": 4, "fancy": 1}, fancy=2)
     assert request.ignored == (
+        "options.num_ctx",
         "options.num_gpu",
         "options.num_thread",
         "options.fancy",
         "fancy",
     )
-
-
-def test_more_context_than_there_is_is_refused_with_both_numbers() -> None:
-    error = refusal(chat(options={"num_ctx": 4096}).options.check_context, READY)
-    assert error.param == "options.num_ctx"
-    assert "at most 64" in error.message
-    assert "got 4096" in error.message
 
 
 @pytest.mark.parametrize(
