@@ -69,7 +69,8 @@ RN_API int32_t      rn_system_json(rn_buf * out);
 /* {"path","gpu_layers","use_mmap","check_tensors"}; *progress goes 0..1; *cancel != 0 stops the load. NULL on failure with the loader's own error lines. */
 RN_API rn_model * rn_model_load(const char * json, volatile float * progress, const volatile int32_t * cancel);
 RN_API void       rn_model_free(rn_model * model);
-/* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","swa_layers","n_vocab","vocab_type","has_encoder",
+/* {"architecture","description","size_bytes","parameters","n_ctx_train","n_embd","n_layer","n_head","n_head_kv","n_swa","swa_layers","n_vocab","vocab_type","token_bytes" (what one token covers of a
+ *  text at most; 0: any number),"has_encoder",
  *  "has_decoder","recurrent","hybrid","diffusion","pooling":bool,"pooling_type":"none|mean|cls|last|rank","add_bos","add_eos","add_sep","bos","eos","sep" (-1: none),
  *  "bos_piece","eos_piece","has_chat_template","rerank_template" ("": none),"eog":[...],
  *  "fim":{"prefix","suffix","middle","repo","file"} (tokens that mark a gap to fill and the texts around it; -1: the model has none),

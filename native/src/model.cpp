@@ -181,6 +181,21 @@ void describe_shape(const Model & model, common_json & info) {
     info["pooling_type"] = pooling_name(model.pooling);
 }
 
+// Bytes of a text that one token covers at most; 0 where it may be any number: some tokenizers put a token for any word
+// they do not know or drop blanks, and so do tokens that strip what is beside them.
+size_t most_covered(const Model & model) {
+    const enum llama_vocab_type type = llama_vocab_type(model.vocab);
+    if (type != LLAMA_VOCAB_TYPE_BPE && type != LLAMA_VOCAB_TYPE_SPM) {
+        return 0;
+    }
+    for (int32_t token = 0; token < model.n_vocab; ++token) {
+        if ((llama_vocab_get_attr(model.vocab, token) & (LLAMA_TOKEN_ATTR_LSTRIP | LLAMA_TOKEN_ATTR_RSTRIP)) != 0) {
+            return 0;
+        }
+    }
+    return model.max_piece;
+}
+
 common_json describe_fim(const llama_vocab * vocab) {
     common_json fim = common_json::object();
     fim["prefix"]   = llama_vocab_fim_pre(vocab);
@@ -200,6 +215,7 @@ void describe_vocab(const Model & model, common_json & info) {
     }
     info["n_vocab"]           = model.n_vocab;
     info["vocab_type"]        = vocab_type_name(llama_vocab_type(model.vocab));
+    info["token_bytes"]       = most_covered(model);
     info["add_bos"]           = llama_vocab_get_add_bos(model.vocab);
     info["add_eos"]           = llama_vocab_get_add_eos(model.vocab);
     info["add_sep"]           = llama_vocab_get_add_sep(model.vocab);

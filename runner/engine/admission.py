@@ -8,7 +8,7 @@ from runner.engine.events import Failed
 from runner.engine.limits import Capacity, Policy
 from runner.engine.prefix import Match, common_length
 from runner.engine.sequence import Phase, Sequence, SequenceRequest
-from runner.errors import Kind
+from runner.errors import Kind, RunnerError
 
 
 def refuse(
@@ -19,14 +19,8 @@ def refuse(
     if length == 0:
         return Failed(request.id, Kind.INVALID_REQUEST, "the prompt is empty")
     if length >= limit:
-        return Failed(
-            request.id,
-            Kind.CONTEXT_LENGTH_EXCEEDED,
-            f"the prompt has {length} tokens; the context holds {limit}, and the answer needs one",
-            hint="shorten the prompt, or raise the limit: python -m runner serve "
-            f"--context-size {(length // 1024 + 1) * 1024}",
-            details={"n_prompt_tokens": length, "n_ctx": limit},
-        )
+        error = too_long(length, limit)
+        return Failed(request.id, error.kind, error.message, hint=error.hint, details=error.details)
     if live >= capacity.parallel + policy.max_queue:
         return Failed(
             request.id,
@@ -36,6 +30,18 @@ def refuse(
             details={"retry_after_s": 1 + waiting // capacity.parallel},
         )
     return None
+
+
+def too_long(length: int, limit: int, *, is_least: bool = False) -> RunnerError:
+    """Say by how much a prompt is over the context; ``is_least``: it has so many tokens or more."""
+    count = f"at least {length}" if is_least else str(length)
+    return RunnerError(
+        Kind.CONTEXT_LENGTH_EXCEEDED,
+        f"the prompt has {count} tokens; the context holds {limit}, and the answer needs one",
+        hint="shorten the prompt, or raise the limit: python -m runner serve "
+        f"--context-size {(length // 1024 + 1) * 1024}",
+        details={"n_prompt_tokens": length, "n_ctx": limit},
+    )
 
 
 def is_following(sequence: Sequence) -> bool:

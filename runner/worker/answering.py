@@ -8,7 +8,7 @@ from typing import Protocol
 
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Answered, Ask, Detokenize, Tokenize
-from runner.worker.prompts import Limit, Prompter
+from runner.worker.prompts import Limit, Prompter, least_tokens
 
 MAX_TOKENS = 2**20
 MAX_CHARACTERS = 2**23
@@ -43,18 +43,16 @@ class Answerer:
         Raises RunnerError as ``Prompter`` does, and TOO_LARGE for what no frame should hold.
         """
         answered = self._answer(ask, limit)
-        if len(answered.tokens) > MAX_TOKENS or len(answered.text) > MAX_CHARACTERS:
-            raise RunnerError(
-                Kind.TOO_LARGE,
-                f"the answer is {len(answered.tokens)} tokens and {len(answered.text)} characters; "
-                f"at most {MAX_TOKENS} and {MAX_CHARACTERS} are told",
-                hint="ask in parts",
-            )
+        if len(answered.text) > MAX_CHARACTERS:
+            raise _too_large(f"{len(answered.text)} characters", MAX_CHARACTERS)
+        if len(answered.tokens) > MAX_TOKENS:
+            raise _too_large(f"{len(answered.tokens)} tokens", MAX_TOKENS)
         return answered
 
     def _answer(self, ask: Ask, limit: Limit) -> Answered:
         match ask.question:
             case Tokenize() as asked:
+                _check_least(least_tokens(self.prompter.token_bytes, asked.text))
                 tokens = self.vocabulary.tokenize(
                     asked.text, add_special=asked.add_special, parse_special=asked.parse_special
                 )
@@ -65,10 +63,20 @@ class Answerer:
                 self.prompter.check_tokens(tokens, "tokens")
                 return Answered(ask.id, self._text(tokens), tokens)
             case prompt:
-                rendered = self.prompter.render(prompt, ask.id, limit)
+                rendered = self.prompter.render(prompt, ask.id, limit, _check_least)
                 rendered.close()
                 shown = self._text(rendered.tokens) if rendered.text is None else rendered.text
                 return Answered(ask.id, shown, tuple(rendered.tokens))
 
     def _text(self, tokens: Sequence[int]) -> str:
         return self.vocabulary.detokenize(tokens, special=True).decode("utf-8", "replace")
+
+
+def _check_least(least: int) -> None:
+    if least > MAX_TOKENS:
+        raise _too_large(f"at least {least} tokens", MAX_TOKENS)
+
+
+def _too_large(size: str, most: int) -> RunnerError:
+    message = f"the answer is {size}; at most {most} are told"
+    return RunnerError(Kind.TOO_LARGE, message, hint="ask in parts")

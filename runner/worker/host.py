@@ -338,6 +338,7 @@ class Host:
     def _make_preparer(
         self, loaded: Loaded, files: PrefixFiles | None, encoding: Encoding
     ) -> Preparer[Submit, Prepared]:
+        info = loaded.model.info()
         prompter = Prompter(
             tokenizer=PrefixTokenizer(loaded.model),
             conversations=loaded.conversations,
@@ -347,7 +348,8 @@ class Host:
             context_size=loaded.ready.settings.context_size,
             penalty_tokens=loaded.penalty_tokens,
             vocabulary=loaded.ready.model.vocabulary,
-            infill=find_infill(loaded.model.info()),
+            token_bytes=info["token_bytes"],
+            infill=find_infill(info),
             seeing=loaded.seeing,
         )
         answerer = Answerer(prompter, loaded.model)

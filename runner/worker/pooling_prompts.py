@@ -14,7 +14,7 @@ from runner.wire.messages import Embed, Rank
 from runner.worker.infill import find_infill
 from runner.worker.loading import LoadedPool
 from runner.worker.pooling import MAX_RESULT_BYTES, Texts
-from runner.worker.prompts import Prompter
+from runner.worker.prompts import Prompter, least_tokens
 
 
 class Tokenizer(Protocol):
@@ -53,6 +53,7 @@ def pooling_prompter(loaded: LoadedPool) -> PoolingPrompter:
         context_size=loaded.ready.settings.context_size,
         context_train=facts.context_train,
         vocabulary=facts.vocabulary,
+        token_bytes=loaded.info["token_bytes"],
         width=loaded.embedder.info.n_out,
     )
 
@@ -67,6 +68,7 @@ def asking_prompter(loaded: LoadedPool) -> Prompter:
         context_size=loaded.ready.settings.context_size,
         penalty_tokens=0,
         vocabulary=loaded.ready.model.vocabulary,
+        token_bytes=loaded.info["token_bytes"],
         infill=find_infill(loaded.info),
     )
 
@@ -80,6 +82,7 @@ class PoolingPrompter:
     context_size: int  # tokens of one text
     context_train: int
     vocabulary: int
+    token_bytes: int  # of ``rn_model_info``
     width: int  # numbers a text gives
 
     def prepare(
@@ -115,19 +118,30 @@ class PoolingPrompter:
 
     def _tokenise(self, request: Embed | Rank) -> Iterator[tuple[int, ...]]:
         if isinstance(request, Embed):
-            for text in request.inputs:
+            for index, text in enumerate(request.inputs):
+                if isinstance(text, str) and not request.truncate:
+                    self._check_least((text,), request.param, index)
                 tokens = self._tokens(text) if isinstance(text, str) else text
                 yield self._cut(tokens) if request.truncate else tokens
             return
         assert self.pairing is not None
         queries = request.queries
-        for query, document in zip(
+        pairs = zip(
             queries if len(queries) > 1 else repeat(queries[0]), request.documents, strict=False
-        ):
+        )
+        for index, (query, document) in enumerate(pairs):
+            if not request.truncate:
+                self._check_least((query, document), request.param, index)
             pair = self._pair(self.pairing, query, document)
             if request.truncate and len(pair) > self.context_size:
                 pair = self._pair(self.pairing, query, self._fitting(query, document))
             yield pair
+
+    def _check_least(self, texts: tuple[str, ...], param: str, index: int) -> None:
+        """Refuse what is far too long before it is tokenised."""
+        least = least_tokens(self.token_bytes, *texts)
+        if least > self.context_size:
+            raise self._too_long(least, f"{param}[{index}]", index, is_least=True)
 
     def _tokens(self, text: str, *, bare: bool = False) -> tuple[int, ...]:
         return tuple(self.tokenizer.tokenize(text, add_special=not bare, parse_special=not bare))
@@ -188,13 +202,16 @@ class PoolingPrompter:
                 )
         return tokens
 
-    def _too_long(self, count: int, name: str, index: int) -> RunnerError:
+    def _too_long(
+        self, count: int, name: str, index: int, *, is_least: bool = False
+    ) -> RunnerError:
+        told = f"at least {count}" if is_least else str(count)
         hint = "split it into shorter texts"
         if count <= self.context_train:
             hint = f"raise the limit: python -m runner serve --context-size {count}"
         return RunnerError(
             Kind.CONTEXT_LENGTH_EXCEEDED,
-            f"{name} has {count} tokens, and the model takes {self.context_size}",
+            f"{name} has {told} tokens, and the model takes {self.context_size}",
             hint=hint,
             param=name,
             details={"index": index, "n_prompt_tokens": count, "n_ctx": self.context_size},

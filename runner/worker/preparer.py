@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from runner.errors import Kind, RunnerError
@@ -17,6 +20,7 @@ from runner.worker.prompts import Limit
 R = TypeVar("R", bound=Submit | Embed | Rank)
 P = TypeVar("P")  # what it becomes
 RENDER_LIMIT_S = 2.0
+LEAST_WAIT_S = 0.01  # a thread that is kept waiting does not come nearer to its limit
 THREADS = 2
 MAX_HUNG = 2  # threads lost in a template at one time: each burns a core
 
@@ -27,30 +31,55 @@ class Abandoned(Exception):
     """The block took longer than its limit; somebody has acted on that already."""
 
 
+def thread_clock() -> Callable[[], float]:
+    """Return a clock of the calling thread's CPU seconds, for any thread to read while it lives.
+
+    Where a system has no such clock, time passes there whoever has the CPU.
+    """
+    if sys.platform in ("win32", "darwin"):
+        return time.monotonic
+    return partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A block that runs, and when it is late by its own clock."""
+
+    clock: Callable[[], float]
+    until_s: float
+
+    @property
+    def left_s(self) -> float:
+        """How long it may still run."""
+        return self.until_s - self.clock()
+
+
 class TimeLimit:
     """Calls ``on_late`` with the id of a block that runs too long: native code cannot be stopped.
 
-    One thread runs :meth:`watch`; it sleeps while no block runs.
+    Time is the CPU's, so that a machine that is busy with other things fails nobody. One thread
+    runs :meth:`watch`; it sleeps while no block runs.
     """
 
     def __init__(self, limit_s: float, *, on_late: Callable[[RequestId], None]) -> None:
         self._limit_s = limit_s
         self._on_late = on_late
         self._changed = threading.Condition()
-        self._until_s: dict[RequestId, float] = {}  # oldest first
+        self._blocks: dict[RequestId, Guarded] = {}
 
     @contextmanager
     def block(self, id: RequestId) -> Iterator[None]:
         """Guard a block; it raises Abandoned at its end when it came too late."""
+        clock = thread_clock()
         with self._changed:
-            self._until_s[id] = time.monotonic() + self._limit_s
+            self._blocks[id] = Guarded(clock, clock() + self._limit_s)
             self._changed.notify()
         is_late = False
         try:
             yield
         finally:
             with self._changed:
-                is_late = self._until_s.pop(id, None) is None
+                is_late = self._blocks.pop(id, None) is None
             if is_late:
                 raise Abandoned
 
@@ -62,12 +91,15 @@ class TimeLimit:
     def _wait_for_late(self) -> RequestId:
         with self._changed:
             while True:
-                id, until_s = next(iter(self._until_s.items()), (0, None))
-                left_s = None if until_s is None else until_s - time.monotonic()
-                if left_s is not None and left_s <= 0:
-                    del self._until_s[id]
+                if not self._blocks:
+                    self._changed.wait()
+                    continue
+                # Inside the lock: a thread whose block is here lives, and so does its clock.
+                left_s, id = min((block.left_s, id) for id, block in self._blocks.items())
+                if left_s <= 0:
+                    del self._blocks[id]
                     return id
-                self._changed.wait(left_s)
+                self._changed.wait(max(left_s, LEAST_WAIT_S))
 
 
 class Preparer(Generic[R, P]):

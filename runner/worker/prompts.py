@@ -13,6 +13,7 @@ import msgspec
 
 from runner.binding import Code, NativeError
 from runner.engine import SequenceRequest
+from runner.engine.admission import too_long
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import (
     ChatPrompt,
@@ -36,6 +37,7 @@ MAX_SCORES = 2**18  # of a prompt's tokens and the likeliest ones at their place
 TAIL_TOKENS = 64  # llama.cpp keeps at least so many for its penalties
 
 Limit = Callable[[int], AbstractContextManager[None]]  # a time limit for one id
+Least = Callable[[int], None]  # hears how many tokens there will be at least; raises RunnerError
 
 
 class Tokenizer(Protocol):
@@ -97,6 +99,7 @@ class Prompter:
     generators: Generators | None  # None: an embedding or reranking model
     context_size: int
     vocabulary: int  # tokens
+    token_bytes: int  # of ``rn_model_info``
     infill: InfillTokens
     penalty_tokens: int  # the model's own wish for repeat_last_n; 0: none
     adapters: LoadedAdapters = field(default_factory=LoadedAdapters)
@@ -113,7 +116,9 @@ class Prompter:
             raise RunnerError(Kind.MODEL_NOT_SUPPORTED, message, param="model")
         adapters = self.adapters.choose(submit.adapters)
         schema = submit.sampling.json_schema
-        rendered = self.render(submit.prompt, submit.id, limit, json_schema=schema)
+        rendered = self.render(
+            submit.prompt, submit.id, limit, self._check_context, json_schema=schema
+        )
         tokens, turn = rendered.tokens, rendered.turn
         stops = submit.stop + (turn.stops if turn is not None else ())
         generator, fits = None, 0 < len(tokens) < self.context_size
@@ -143,18 +148,31 @@ class Prompter:
         )
 
     def render(
-        self, prompt: Prompt, id: RequestId, limit: Limit, *, json_schema: str | None = None
+        self,
+        prompt: Prompt,
+        id: RequestId,
+        limit: Limit,
+        check_least: Least,
+        *,
+        json_schema: str | None = None,
     ) -> Rendered:
-        """Make tokens of a prompt. Raises RunnerError as :meth:`prepare` does."""
+        """Make tokens of a prompt. Raises RunnerError as :meth:`prepare` does.
+
+        ``check_least`` can refuse a text that is far too long before it is tokenised.
+        """
         match prompt:
             case ChatPrompt():
-                return self._render_chat(prompt, id, limit, json_schema)
+                return self._render_chat(prompt, id, limit, check_least, json_schema)
             case TextPrompt(text=text):
+                check_least(least_tokens(self.token_bytes, text))
                 return Rendered(self._tokenize(text), text)
             case TokenPrompt(tokens=tokens):
                 self.check_tokens(tokens, "prompt")
                 return Rendered(tokens)
             case InfillPrompt():
+                files = (snippet.text for snippet in prompt.extra)
+                texts = (prompt.prefix, prompt.suffix, prompt.start, *files)
+                check_least(least_tokens(self.token_bytes, *texts))
                 return Rendered(infill_tokens(prompt, self.infill, self._tokenize_plain))
 
     def check_tokens(self, tokens: Sequence[int], param: str) -> None:
@@ -168,6 +186,10 @@ class Prompter:
                     param=param,
                 )
 
+    def _check_context(self, least: int) -> None:
+        if least >= self.context_size:
+            raise too_long(least, self.context_size, is_least=True)
+
     def _tokenize(self, text: str) -> list[int]:
         return self.tokenizer.tokenize(text, add_special=True, parse_special=True)
 
@@ -175,7 +197,12 @@ class Prompter:
         return self.tokenizer.tokenize(text, add_special=False, parse_special=False)
 
     def _render_chat(
-        self, prompt: ChatPrompt, id: RequestId, limit: Limit, json_schema: str | None
+        self,
+        prompt: ChatPrompt,
+        id: RequestId,
+        limit: Limit,
+        check_least: Least,
+        json_schema: str | None,
     ) -> Rendered:
         if self.conversations is None:
             raise RunnerError(Kind.TEMPLATE_ERROR, self.no_template)
@@ -187,6 +214,7 @@ class Prompter:
             if error.code is Code.GRAMMAR:
                 raise RunnerError(Kind.INVALID_REQUEST, error.message, param="tools") from error
             raise RunnerError(Kind.TEMPLATE_ERROR, error.message, param="messages") from error
+        check_least(least_tokens(self.token_bytes, turn.text))
         if not turn.media:
             return Rendered(self._tokenize(turn.text), turn.text, turn)
         assert self.seeing is not None, "a marker without a projector"
@@ -242,6 +270,14 @@ def _scored_top(submit: Submit, tokens: int) -> int | None:
             param="logprobs",
         )
     return top
+
+
+def least_tokens(token_bytes: int, *texts: str) -> int:
+    """Return how many tokens texts have at least, where ``token_bytes`` of ``rn_model_info`` tells.
+
+    A character is a byte or more, so that nothing has to be encoded for it.
+    """
+    return sum(map(len, texts)) // token_bytes if token_bytes else 0
 
 
 def generator_settings(

@@ -29,3 +29,11 @@ def test_a_growing_text_has_the_same_tokens_as_a_new_one(model: Model, seed: int
         texts.append(text)
         whole = model.tokenize(text, add_special=True, parse_special=True)
         assert tokenizer.tokenize(text, add_special=True, parse_special=True) == whole
+
+
+def test_a_text_has_no_fewer_tokens_than_its_bytes_allow(model: Model) -> None:
+    token_bytes = model.info()["token_bytes"]
+    assert token_bytes > 0
+    for text in (*PARTS, " " * 5000, "".join(PARTS) * 50):
+        tokens = model.tokenize(text, add_special=False, parse_special=True)
+        assert len(tokens) * token_bytes >= len(text.encode())

@@ -67,6 +67,7 @@ def answer(question: Any) -> Answered:
         generators=None,
         context_size=8,
         vocabulary=257,
+        token_bytes=1,
         infill=InfillTokens(),
         penalty_tokens=0,
     )
@@ -95,6 +96,7 @@ def test_an_answer_that_no_frame_should_hold_is_refused() -> None:
     with pytest.raises(RunnerError) as caught:
         answer(Tokenize(text="a" * (MAX_TOKENS + 1), add_special=False, parse_special=False))
     assert caught.value.kind is Kind.TOO_LARGE
+    assert "at least 1048577 tokens" in caught.value.message
 
 
 def test_a_prompt_is_shown_as_the_model_reads_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +25,7 @@ def submit(id: int, text: str = "", **more: Any) -> Submit:
 
 
 class Kitchen:
-    """A preparer whose work is told by the text: ``hang``, ``fail``, ``break`` or nothing."""
+    """A preparer whose work the text tells: ``hang``, ``burn``, ``fail``, ``break`` or nothing."""
 
     def __init__(self, *, limit_s: float = WAIT_S) -> None:
         self.release = threading.Event()
@@ -53,6 +54,10 @@ class Kitchen:
             case "hang":
                 with limit(submit.id):
                     self.release.wait()
+            case "burn":
+                with limit(submit.id):
+                    while not self.release.is_set():
+                        pass
             case "fail":
                 raise RunnerError(Kind.TEMPLATE_ERROR, "no", hint="h", param="messages")
             case "break":
@@ -195,3 +200,17 @@ def test_a_late_template_delivers_nothing_any_more(hasty: Callable[[], Kitchen])
     kitchen.preparer.submit(submit(2))
     assert kitchen.delivered.get(timeout=WAIT_S).request.id == 2
     assert kitchen.delivered.empty() and kitchen.discarded.empty()
+
+
+@pytest.mark.skipif(
+    sys.platform in ("win32", "darwin"), reason="a thread's CPU time can be read by itself alone"
+)
+def test_a_thread_that_is_kept_waiting_is_not_late() -> None:
+    kitchen = Kitchen(limit_s=0.05)
+    kitchen.preparer.submit(submit(1, "hang"))
+    assert kitchen.started.get(timeout=WAIT_S) == 1
+    kitchen.preparer.submit(submit(2, "burn"))
+    assert kitchen.refused.get(timeout=WAIT_S).id == 2
+    kitchen.release.set()
+    assert kitchen.delivered.get(timeout=WAIT_S).request.id == 1
+    assert kitchen.refused.empty()

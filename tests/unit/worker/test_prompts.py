@@ -15,6 +15,7 @@ from runner.errors import Kind, RunnerError
 from runner.wire.messages import (
     ChatPrompt,
     InfillPrompt,
+    Prompt,
     Sampling,
     Submit,
     TextPrompt,
@@ -35,10 +36,12 @@ class Model:
         self.error = error
         self.info: dict[str, Any] = {"supports_thinking": False, "caps": {}}
         self.rendered: list[dict[str, Any]] = []
+        self.tokenised: list[str] = []
         self.settings: list[dict[str, Any]] = []
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         assert add_special == parse_special
+        self.tokenised.append(text)
         return [*([1] if add_special else []), *(ord(letter) for letter in text)]
 
     def apply(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +97,7 @@ def prepare(submit: Submit, model: Model | None = None, **changes: Any) -> Prepa
             "context_size": 100,
             "penalty_tokens": 0,
             "vocabulary": 128,
+            "token_bytes": 4,
             "infill": InfillTokens(),
         }
         | changes
@@ -276,3 +280,28 @@ def test_more_scores_than_an_answer_tells_are_refused() -> None:
     asked = text("a" * 2**17, sampling=Sampling(top_logprobs=1), prompt_logprobs=True)
     error = refusal(asked, context_size=2**20)
     assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "logprobs")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        TextPrompt(text="a" * 400),
+        InfillPrompt(prefix="a" * 200, suffix="b" * 200),
+        ChatPrompt(messages_json=json.dumps(MESSAGES)),
+    ],
+)
+def test_a_text_that_is_far_too_long_is_refused_before_it_is_tokenised(prompt: Prompt) -> None:
+    model = Model()
+    submit = Submit(id=7, prompt=prompt, sampling=Sampling())
+    # Four bytes a token at most: the texts have a hundred tokens or more, the chat's one.
+    size = 1 if isinstance(prompt, ChatPrompt) else 100
+    error = refusal(submit, model, context_size=size)
+    assert error.kind is Kind.CONTEXT_LENGTH_EXCEEDED
+    assert error.details == {"n_prompt_tokens": size, "n_ctx": size}
+    assert "at least" in error.message
+    assert not model.tokenised
+
+
+def test_without_a_bound_a_text_is_tokenised_whatever_its_length() -> None:
+    prepared = prepare(text("a" * 400), token_bytes=0)
+    assert len(prepared.request.prompt) == 401
