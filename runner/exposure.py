@@ -52,10 +52,20 @@ def is_loopback(host: str) -> bool:
 
 
 def find_bridges(settings: Settings) -> list[str]:
-    """Return our addresses that containers come to; those that we listen on anyway are none."""
+    """Return our addresses that containers come to; those that we listen on anyway are none.
+
+    Raises RunnerError(USAGE) for what is not one address: other machines would come there, too.
+    """
+    found = find_addresses(settings.containers)
+    if every := next((each for each in found if each in UNSPECIFIED), None):
+        raise RunnerError(
+            Kind.USAGE,
+            f"--containers {every} is every address of this machine, not one of a bridge",
+            hint="name the bridge, as docker0; to let other machines in: --host, with an API key",
+        )
     if settings.host in UNSPECIFIED:
         return []
-    bridges = [each for each in find_addresses(settings.containers) if each != settings.host]
+    bridges = [each for each in found if each != settings.host]
     if settings.containers and not bridges:
         looked = ", ".join(settings.containers)
         LOG.warning("containers cannot reach this server: there is none of %s here", looked)

@@ -68,7 +68,7 @@ def decide(request: http.Request, policy: Policy, *, at: str) -> Allowed:
 
     ``at`` is the address of ours that it came to; empty for the unix socket.
     """
-    is_bridge = at in policy.bridges
+    is_bridge = bool(at) and _is_bridge(at, policy)
     if at:
         _check_host(request.host, policy, is_bridge=is_bridge)
         _check_origin(request, policy)
@@ -111,6 +111,19 @@ def preflight_headers(request: http.Request) -> list[Header]:
 
 
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9-]{1,64}(?:, ?[A-Za-z0-9-]{1,64}){0,31}")
+
+
+def _is_bridge(at: str, policy: Policy) -> bool:
+    """Whether containers come to this address of ours; ``at`` is as a socket tells it.
+
+    Where nothing but loopback was asked for, that is every other one, however we came to listen
+    there: nobody gets more by a mistake in what is a bridge.
+    """
+    if at in policy.bridges:
+        return True
+    address = ipaddress.ip_address(at.partition("%")[0])
+    own = getattr(address, "ipv4_mapped", None) or address
+    return not (policy.is_exposed or own.is_loopback)
 
 
 # ---- Host ------------------------------------------------------------------------------------

@@ -16,8 +16,11 @@ _ADDRESS = slice(20, 24)  # sin_addr within the ifreq (netdevice(7))
 
 
 def find_addresses(places: Iterable[str]) -> list[str]:
-    """Return the addresses among ``places`` and those of its interfaces that there are."""
-    found = [place if _is_address(place) else address_of(place) for place in places]
+    """Return the addresses among ``places`` and those of its interfaces that there are.
+
+    They are written as sockets tell them, so that they can be compared with those.
+    """
+    found = [_as_address(place) or address_of(place) for place in places]
     return [address for address in dict.fromkeys(found) if address]
 
 
@@ -38,9 +41,8 @@ def address_of(interface: str) -> str | None:
     return socket.inet_ntoa(answer[_ADDRESS])
 
 
-def _is_address(text: str) -> bool:
+def _as_address(text: str) -> str | None:
     try:
-        ipaddress.ip_address(text)
+        return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
-        return False
-    return True
+        return None

@@ -151,6 +151,18 @@ def test_the_backend_is_surveyed_without_loading_it(
     assert (backend.status, backend.size_bytes) == (status, size_bytes)
 
 
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::", "[::]", "0::0"])
+def test_every_address_is_no_bridge(everywhere: str) -> None:
+    with pytest.raises(RunnerError, match="is every address of this machine") as caught:
+        exposure.find_bridges(settings(containers=("lo", everywhere)))
+    assert caught.value.kind is Kind.USAGE
+
+
+def test_a_bridge_is_an_address_that_we_do_not_listen_on_anyway() -> None:
+    assert exposure.find_bridges(settings(containers=("10.0.0.1", "127.0.0.1"))) == ["10.0.0.1"]
+    assert exposure.find_bridges(settings(host="0.0.0.0", containers=("10.0.0.1",))) == []
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")],

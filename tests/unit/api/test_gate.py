@@ -381,6 +381,19 @@ def test_a_container_may_use_models_and_change_nothing(host: str) -> None:
     assert refusal(head("GET", "/", ("Host", "172.17.0.1")), policy).kind is Kind.HOST_NOT_ALLOWED
 
 
+@pytest.mark.parametrize("at", ["fd00::2", "fe80::1%docker0", "192.168.1.5"])
+def test_an_address_that_is_not_loopback_gives_no_more_than_a_bridge(at: str) -> None:
+    """However we came to listen there, as by a bridge that was written in another way."""
+    request = head("GET", "/", ("Host", "localhost"))
+    assert decide(request, Policy(bridges=frozenset({BRIDGE})), at=at).scopes == {Scope.INFER}
+    assert decide(request, Policy(is_exposed=True), at=at).scopes == set(Scope)
+
+
+@pytest.mark.parametrize("at", ["127.0.0.2", "::1", "::ffff:127.0.0.1"])
+def test_loopback_is_this_machine_however_it_is_written(at: str) -> None:
+    assert decide(head("GET", "/", ("Host", "localhost")), OPEN, at=at).scopes == set(Scope)
+
+
 def test_a_container_with_a_key_may_what_the_key_may() -> None:
     policy = Policy(keys=KEYED.keys, bridges=frozenset({BRIDGE}))
     host = ("Host", "host.docker.internal")

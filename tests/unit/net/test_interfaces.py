@@ -22,3 +22,7 @@ def test_addresses_are_taken_as_they_are_and_once() -> None:
         "10.0.0.1",
         "fd00::1",
     ]
+
+
+def test_addresses_are_written_as_sockets_tell_them() -> None:
+    assert find_addresses(["FD00:0::1", "[fd00::1]", "fd00::2"]) == ["fd00::1", "fd00::2"]
