@@ -22,9 +22,11 @@ FEW = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 Schema = dict[str, Any]
+CHECKER = jsonschema.FormatChecker(["ipv4", "ipv6"])
 NAMES = st.text(alphabet="abc_é東🙂\"'\\/ $~{}", min_size=1, max_size=5)
 PATTERNS = ["^[a-f]{2,4}$", "^(red|green|blue)$", "^A[0-9]?$", '^"x"\\.$']
-FORMATS = ["date", "time", "date-time", "uuid"]
+PATTERNS += [r"^\d{3}-\d{4}$", r"^[^a-z]{1,3}\\$", "^.{2,5}$", r"^\w{1,4}@\w{1,4}\.(com|org)$"]
+FORMATS = ["date", "time", "date-time", "uuid", "ipv4", "ipv6", "hostname"]
 SCALARS = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=4)
 
 
@@ -107,6 +109,16 @@ def test_an_answer_fits_its_schema(daemon: Daemon, schema: Schema) -> None:
     [choice] = body["choices"]
     assert choice["finish_reason"] == "stop"
     jsonschema.validate(json.loads(choice["message"]["content"]), schema)
+
+
+@pytest.mark.slow
+@settings(FEW, max_examples=300)
+@given(schema=schemas())
+def test_answers_fit_hundreds_of_schemas(daemon: Daemon, schema: Schema) -> None:
+    body = daemon.chat("Make one up.", **formatted(schema)).json()
+    [choice] = body["choices"]
+    assert choice["finish_reason"] == "stop"
+    jsonschema.validate(json.loads(choice["message"]["content"]), schema, format_checker=CHECKER)
 
 
 @FEW

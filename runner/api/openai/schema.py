@@ -8,10 +8,10 @@ instead, naming the place; without it the places are reported to the client. Rea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from runner.api.openai import schema_patterns as patterns
 from runner.api.openai.schema_rules import has_ruling_all_of, is_mergeable, overruled
 from runner.errors import Kind, RunnerError
 
@@ -40,6 +40,7 @@ _ALWAYS = frozenset(
         "enum",
         "example",
         "examples",
+        "format",
         "nullable",
         "oneOf",
         "prefixItems",
@@ -54,15 +55,21 @@ _ALWAYS = frozenset(
 _BY_TYPE: dict[str, frozenset[str]] = {
     "integer": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
     "array": frozenset({"items", "minItems", "maxItems"}),
-    "string": frozenset({"pattern", "format", "minLength", "maxLength"}),
+    "string": frozenset({"pattern", "minLength", "maxLength"}),
 }
 _FORMATS = frozenset(
     {"date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"}
 )
+_ANNOTATIONS = frozenset({"binary", "password"})  # formats that OpenAPI has for people
 # Without a type these say which one is meant.
 _IMPLIED_TYPE = {"items": "array", "prefixItems": "array", "pattern": "string"} | dict.fromkeys(
     ("format", "minLength", "maxLength"), "string"
 )
+
+
+# Members that hold schemas: by names of their own, and one or several.
+_HOLD_NAMED = ("properties", "$defs", "definitions")
+_HOLD = ("items", "prefixItems", "allOf", "anyOf", "oneOf")
 
 
 def check(schema: dict[str, Any], *, param: str) -> list[str]:
@@ -122,11 +129,11 @@ def _walk(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], int]]:
 
 
 def _children(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for keyword in ("properties", "$defs", "definitions"):
+    for keyword in _HOLD_NAMED:
         if isinstance(members := node.get(keyword), dict):
             for name, child in members.items():
                 yield f"{keyword}/{name.replace('~', '~0').replace('/', '~1')}", child
-    for keyword in ("items", "prefixItems", "allOf", "anyOf", "oneOf"):
+    for keyword in _HOLD:
         child = node.get(keyword)
         if isinstance(child, list):
             yield from ((f"{keyword}/{index}", item) for index, item in enumerate(child))
@@ -142,35 +149,65 @@ def _unenforced(node: dict[str, Any]) -> list[str]:
     for kind in _types(node):
         honoured |= _BY_TYPE.get(kind, frozenset())
     found = [keyword for keyword, value in node.items() if keyword not in honoured and _says(value)]
-    if node.get("format", "date") not in _FORMATS and "format" not in found:
-        found.append("format")
-    if not _is_enforced_pattern(node.get("pattern", "^$")) and "pattern" not in found:
-        found.append("pattern")
+    if "string" in _types(node):
+        found += [keyword for keyword in _unwritable(node) if keyword not in found]
     found += [keyword for keyword in overruled(node) if keyword not in found]
     if {"items", "prefixItems"} <= node.keys() and "prefixItems" not in found:
         found.append("prefixItems")
-    if "pattern" in node or node.get("format") in _FORMATS:
+    if "pattern" in node or _says_pattern(node.get("format")):
         found += [name for name in ("minLength", "maxLength") if name in node and name not in found]
     return found
 
 
-# What llama.cpp makes a grammar of: anchored, without look-around and without classes like \\d.
-# Alternatives differ in their first character, so matching takes linear time.
-_HEX = r"x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}"
-_PATTERN_PARTS = (
-    r"[^\\^$\[\](){}]",  # a literal, a dot, | * + ?
-    r"\((?:\?:)?(?!\?)",
-    r"\)",
-    r"\{[0-9]*,?[0-9]*\}",
-    r"\[(?:[^\]\\]|\\(?:[trn\\\"\[\]-]|" + _HEX + r"))*\]",
-    r"\\(?:[\^$.\[\](){}|*+?trn\\\"-]|" + _HEX + r")",
-)
-_PATTERN = re.compile(r"\^(?:" + "|".join(_PATTERN_PARTS) + r")*\$")
+def _unwritable(node: dict[str, Any]) -> Iterator[str]:
+    """Name what says of a text what no grammar can."""
+    pattern, name = node.get("pattern"), node.get("format")
+    if isinstance(pattern, str) and patterns.written(pattern) is None:
+        yield "pattern"
+    # Beside a pattern llama.cpp does not look at a format.
+    is_read = pattern is None and _says_pattern(name)
+    if isinstance(name, str) and name not in _ANNOTATIONS and not is_read:
+        yield "format"
 
 
-def _is_enforced_pattern(pattern: Any) -> bool:
-    """Whether a pattern gets a grammar; for one that does not llama.cpp takes any string."""
-    return not isinstance(pattern, str) or _PATTERN.fullmatch(pattern) is not None
+def _says_pattern(name: Any) -> bool:
+    return isinstance(name, str) and (name in _FORMATS or patterns.format_pattern(name) is not None)
+
+
+def written(schema: Any) -> Any:
+    """Return a schema with its patterns as llama.cpp reads them, and with those of its formats.
+
+    A pattern that no grammar can say is left out: llama.cpp would read another into it.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    made = dict(schema)
+    for keyword in _HOLD_NAMED:
+        if isinstance(members := schema.get(keyword), dict):
+            made[keyword] = {name: written(child) for name, child in members.items()}
+    for keyword in (*_HOLD, "additionalProperties"):
+        child = schema.get(keyword)
+        if isinstance(child, list):
+            made[keyword] = [written(item) for item in child]
+        elif child is not None:
+            made[keyword] = written(child)
+    _write_pattern(made)
+    return made
+
+
+def _write_pattern(node: dict[str, Any]) -> None:
+    pattern = node.get("pattern")
+    if isinstance(pattern, str):
+        found = patterns.written(pattern)
+    elif pattern is None and isinstance(node.get("format"), str) and "string" in _types(node):
+        found = patterns.format_pattern(node["format"])
+    else:
+        return  # llama.cpp says what it expected there
+    if found is not None:
+        node["pattern"] = found
+    elif isinstance(pattern, str):
+        del node["pattern"]
+        node.setdefault("type", "string")
 
 
 def _says(value: Any) -> bool:

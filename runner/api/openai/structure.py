@@ -117,7 +117,8 @@ def write(schema: Any, param: str, *, is_strict: bool, ignored: dict[str, None])
     if unenforced and is_strict:
         raise schemas.unenforceable(unenforced, param)
     ignored.update(dict.fromkeys(f"{param}#{pointer}" for pointer in unenforced))
-    written = json.dumps(schema or ANY_OBJECT, ensure_ascii=False, separators=(",", ":"))
+    schema = schemas.written(schema or ANY_OBJECT)
+    written = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     if len(written) > MAX_SCHEMA_CHARACTERS:
         refuse(param, f"a schema of at most {MAX_SCHEMA_CHARACTERS} characters", written)
     return written

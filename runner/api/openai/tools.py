@@ -184,7 +184,7 @@ def parse_parameters(
     if unenforced and is_strict:
         raise schemas.unenforceable(unenforced, param)
     ignored.update(dict.fromkeys(f"{param}#{pointer}" for pointer in unenforced))
-    return {"type": "object", **parameters}
+    return {"type": "object", **schemas.written(parameters)}
 
 
 def _parse_choice(value: Any, kinds: Mapping[str, Type]) -> Tools:

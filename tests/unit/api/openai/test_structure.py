@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -78,12 +79,18 @@ UNENFORCED: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "integer", "minimum": 0, "exclusiveMaximum": 9, "multipleOf": 3}, ["/multipleOf"]),
     ({"type": ["integer", "null"], "minimum": 0}, []),
     ({"type": "string", "format": "date"}, []),
-    ({"type": "string", "format": "email"}, ["/format"]),
+    ({"type": "string", "format": "email"}, []),
+    ({"type": "string", "format": "regex"}, ["/format"]),
+    ({"type": "string", "format": "email", "pattern": "@"}, ["/format"]),
+    ({"type": "string", "format": "email", "maxLength": 9}, ["/maxLength"]),
+    ({"type": "string", "format": "binary"}, []),
+    ({"type": "integer", "format": "int64"}, []),
+    ({"format": ["email"]}, []),
     ({"pattern": "^a$"}, []),
     ({"pattern": r"^(?:a|[^\"x-z\]])+\.[0-9]{2,3}\u00e9$"}, []),
-    ({"pattern": "a"}, ["/pattern"]),
-    ({"pattern": r"^\d+$"}, ["/pattern"]),
-    ({"pattern": r"^[\w]$"}, ["/pattern"]),
+    ({"pattern": "a"}, []),
+    ({"pattern": r"^\d+$"}, []),
+    ({"pattern": r"^[\w]$"}, []),
     ({"pattern": "^(?=a)a$"}, ["/pattern"]),
     ({"pattern": "^a^$"}, ["/pattern"]),
     ({"type": "string", "pattern": 7}, []),
@@ -208,3 +215,30 @@ def test_references_to_one_long_choice_are_read_fast() -> None:
 )
 def test_what_another_keyword_overrules_is_told(schema: Any, pointers: list[str]) -> None:
     assert parse(json_schema=schema)[1] == [f"json_schema#{pointer}" for pointer in pointers]
+
+
+def test_patterns_and_formats_are_written_for_llama_wherever_a_schema_stands() -> None:
+    digits = {"type": "string", "pattern": r"^\d$"}
+    schema = {
+        "properties": {"pattern": digits, "mail": {"type": "string", "format": "hostname"}},
+        "$defs": {"D": {"anyOf": [digits, {"type": "null"}]}},
+        "items": [digits],
+        "additionalProperties": digits,
+        "default": {"pattern": r"\d"},
+    }
+    made, ignored = parse(json_schema=schema)
+    read = json.loads(made or "")
+    written = {"type": "string", "pattern": "^[0-9]$"}
+    assert read["properties"]["pattern"] == written
+    assert read["properties"]["mail"]["format"] == "hostname"
+    assert read["properties"]["mail"]["pattern"].startswith("^[0-9A-Za-z]")
+    assert read["$defs"]["D"]["anyOf"] == [written, {"type": "null"}]
+    assert (read["items"], read["additionalProperties"]) == ([written], written)
+    assert read["default"] == {"pattern": r"\d"}
+    assert ignored == []
+
+
+def test_a_pattern_that_cannot_be_said_leaves_a_string() -> None:
+    made, ignored = parse(json_schema={"pattern": "^(?=a)", "description": "d"})
+    assert json.loads(made or "") == {"description": "d", "type": "string"}
+    assert ignored == ["json_schema#/pattern"]
