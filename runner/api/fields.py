@@ -158,6 +158,17 @@ def flag(name: str, about: str) -> Field[bool]:
     return Field(name, about, {"type": "boolean"}, read)
 
 
+def count(name: str, about: str, low: int, high: int) -> Field[int]:
+    """Declare a parameter of a query that is an integer out of ``low``..``high``."""
+
+    def read(value: Any, param: str) -> int:
+        digits = as_text(value, param)
+        is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(high))
+        return as_integer(int(digits) if is_number else digits, param, low, high)
+
+    return Field(name, about, {"type": "integer", "minimum": low, "maximum": high}, read)
+
+
 def members(name: str, about: str, schema: Schema | None = None) -> Field[dict[str, Any]]:
     """Declare an object with members of any name; ``schema`` says more of it than its type."""
     return Field(name, about, {"type": "object", **(schema or {})}, as_object)

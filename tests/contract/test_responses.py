@@ -287,8 +287,23 @@ def test_nothing_is_made_in_the_background(run: Any) -> None:
         id = (await create(site, "say one")).json["id"]
         assert (await site.post(f"/v1/responses/{id}/cancel", {})).status == 400
         assert (await site.post("/v1/responses/resp_1/cancel", {})).status == 404
-        streamed = await get(site, f"{id}?stream=true")
-        assert (streamed.status, streamed.error["param"]) == (400, "stream")
+
+    run(test)
+
+
+def test_a_response_is_told_again_as_events(run: Any) -> None:
+    async def test(site: Site) -> None:
+        id = (await create(site, "say one two")).json["id"]
+        answer = await get(site, f"{id}?stream=true")
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.body.startswith(b"event: response.created\ndata: {")
+        rest = await get(site, f"{id}?stream=true&starting_after=0")
+        assert answer.body.endswith(rest.body)
+        assert rest.body.startswith(b"event: response.in_progress\ndata: {")
+        for wrong in ("-1", "x", "", "10000000000"):
+            refused = await get(site, f"{id}?stream=true&starting_after={wrong}")
+            assert (refused.status, refused.error["param"]) == (400, "starting_after")
+        assert (await get(site, "resp_1?stream=true")).status == 404
 
     run(test)
 
@@ -323,6 +338,9 @@ def test_the_sdk_keeps_and_finds_responses(run: Any) -> None:
         assert made.usage.input_tokens_details.cached_tokens == 2
         found = client.responses.retrieve(made.id)
         assert (found.output_text, found.metadata) == ("Hello world", {"k": "v"})
+        *_, last = client.responses.retrieve(made.id, stream=True, starting_after=2)
+        assert last.type == "response.completed"
+        assert last.response.output_text == "Hello world"
         again = client.responses.create(
             model="a", input="say more", previous_response_id=made.id, store=False
         )

@@ -9,7 +9,7 @@ from typing import Any
 from runner.api import cards
 from runner.api.call import Call, Handler
 from runner.api.cards import StoredModel
-from runner.api.fields import Field, as_integer, text
+from runner.api.fields import count, text
 from runner.api.keys import Scope
 from runner.api.routes import Route
 from runner.service import Catalogue
@@ -17,18 +17,7 @@ from runner.service import Catalogue
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 
-
-def _read_limit(value: Any, param: str) -> int:
-    is_number = value.isascii() and value.isdigit() and len(value) <= 10
-    return as_integer(int(value) if is_number else value, param, 1, MAX_LIMIT)
-
-
-LIMIT = Field(
-    "limit",
-    f"how many models are told, {DEFAULT_LIMIT} without it",
-    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-    _read_limit,
-)
+LIMIT = count("limit", f"how many models are told, {DEFAULT_LIMIT} without it", 1, MAX_LIMIT)
 AFTER_ID = text("after_id", "tell those that follow this one")
 BEFORE_ID = text("before_id", "tell those that come before this one")
 

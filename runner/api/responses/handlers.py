@@ -14,11 +14,11 @@ import msgspec
 from runner.api.answering import Answering, Form
 from runner.api.asking import ChatRequest
 from runner.api.call import Call, Handler, while_wanted
-from runner.api.fields import Field, as_integer, flag, refuse, text, word
+from runner.api.fields import count, flag, text, word
 from runner.api.keys import Scope
 from runner.api.openai.preloading import preloading
 from runner.api.questions import ask
-from runner.api.responses import parse, render
+from runner.api.responses import parse, render, replay
 from runner.api.responses.errors import named
 from runner.api.responses.items import Item, name_items
 from runner.api.responses.parse import ResponseRequest
@@ -31,22 +31,13 @@ from runner.service import Engines, Lease, ResponseStore, StoredResponse
 DEFAULT_PAGE = 20
 MAX_PAGE = 100
 
-
-def _read_limit(value: str, param: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 4):
-        refuse(param, "an integer", value)
-    return as_integer(int(value), param, 1, MAX_PAGE)
-
-
-LIMIT = Field(
-    "limit",
-    f"how many items are listed; {DEFAULT_PAGE} if absent",
-    {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
-    _read_limit,
-)
+LIMIT = count("limit", f"how many items are listed; {DEFAULT_PAGE} if absent", 1, MAX_PAGE)
 AFTER = text("after", "the item after which the list goes on")
 ORDER = word("order", "the newest first, unless it is asc", ("asc", "desc"))
-STREAM = flag("stream", "only false: a response is streamed while it is made")
+STREAM = flag("stream", "whether it is told as events, each text in one piece")
+STARTING_AFTER = count(
+    "starting_after", "the number of the last event that is left out", 0, replay.MAX_EVENTS
+)
 
 
 class Responses:
@@ -67,13 +58,13 @@ class Responses:
             about = "count the tokens of a request of items"
             yield Route("POST", f"{path}/input_tokens", Scope.INFER, self.count, about, SHAPE)
             about = "list the items that a response was made of"
-            query = (AFTER, LIMIT, ORDER)
-            items = f"{one}/input_items"
-            yield Route("GET", items, Scope.INFER, self.list_input, about, query=query)
+            items, paging = f"{one}/input_items", (AFTER, LIMIT, ORDER)
+            yield Route("GET", items, Scope.INFER, self.list_input, about, query=paging)
             about = "refuse: nothing is made in the background"
             yield Route("POST", f"{one}/cancel", Scope.INFER, self.cancel, about)
             about = "tell a response again"
-            yield Route("GET", one, Scope.INFER, self.show, about, query=(STREAM,))
+            query = (STREAM, STARTING_AFTER)
+            yield Route("GET", one, Scope.INFER, self.show, about, query=query)
             yield Route("DELETE", one, Scope.INFER, self.delete, "delete a response")
 
     async def create(self, call: Call) -> None:
@@ -111,13 +102,12 @@ class Responses:
     async def show(self, call: Call) -> None:
         """Tell a response again."""
         stored = await self._store.recall(call.name, call.allowed.owner)
+        after = call.query(STARTING_AFTER)
         if call.query(STREAM):
-            raise RunnerError(
-                Kind.INVALID_REQUEST,
-                "stream: a response is streamed while it is made, and only then",
-                param="stream",
-            )
-        await call.reply(msgspec.json.encode(stored.response))
+            told = replay.stream(stored.response, after=-1 if after is None else after)
+            await call.reply(told, headers=[("Content-Type", "text/event-stream")])
+        else:
+            await call.reply(msgspec.json.encode(stored.response))
 
     async def delete(self, call: Call) -> None:
         """Delete a response."""

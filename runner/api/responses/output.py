@@ -60,7 +60,10 @@ class Message(OpenItem):
 
     def add(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> Event:
         """Take new text."""
-        shown = render_logprobs(logprobs)
+        return self.add_rendered(text, render_logprobs(logprobs))
+
+    def add_rendered(self, text: str, shown: list[dict[str, Any]]) -> Event:
+        """Take new text whose logprobs are as they are told."""
         self.texts.append(text)
         self.logprobs += shown
         kind = "response.output_text.delta"

@@ -145,9 +145,15 @@ class Chunks:
         return b"".join(self._render(event) for event in events)
 
     def _render(self, event: Event) -> bytes:
-        data = jsontext.encode({**event, "sequence_number": self._number})
+        data = numbered(event, self._number)
         self._number += 1
-        return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data)
+        return data
+
+
+def numbered(event: Event, number: int) -> bytes:
+    """Render one event with its name and its number."""
+    data = jsontext.encode({**event, "sequence_number": number})
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data)
 
 
 def is_cut(ended: Ended) -> bool:

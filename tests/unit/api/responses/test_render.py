@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.api.responses import parse, render
+from runner.api.responses import parse, render, replay
 from runner.api.responses.thoughts import seal, unseal
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Begun, CallDelta, Ended, Piece, Timings, TokenLogprob
@@ -116,6 +116,65 @@ def test_a_stream_ends_with_what_a_whole_answer_is(pieces: tuple[Piece, ...], en
     assert done == last["response"]["output"]
     for index, item in enumerate(done):
         assert item["id"].endswith(f"_0123456789abcdef0123456789abcdef{index:04x}")
+
+
+def joined(events: list[Any]) -> list[Any]:
+    """Events without their numbers; deltas that follow one another are one."""
+    told: list[Any] = []
+    for event in events:
+        event = {name: value for name, value in event.items() if name != "sequence_number"}
+        if told and event["type"].endswith(".delta") and told[-1]["type"] == event["type"]:
+            told[-1]["delta"] += event["delta"]
+            if "logprobs" in event:
+                told[-1]["logprobs"] += event["logprobs"]
+        else:
+            told.append(event)
+    return told
+
+
+@pytest.mark.parametrize("pieces", [TEXT, WORK, (), WORK[:1], WORK[:3]])
+@pytest.mark.parametrize("ended", [ENDED, CUT])
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"tools": TOOLS},
+        {
+            "tools": TOOLS,
+            "reasoning": {"summary": "auto"},
+            "include": ["reasoning.encrypted_content"],
+        },
+    ],
+)
+def test_a_replay_tells_what_the_stream_told(
+    pieces: tuple[Piece, ...], ended: Ended, members: Any
+) -> None:
+    kept: list[Any] = []
+    live = read(streamed(answer(kept, **members), pieces, ended))
+    again = read(replay.stream(kept[0], after=-1))
+    assert [event["sequence_number"] for event in again] == list(range(len(again)))
+    assert joined(again) == joined(live)
+
+
+def test_a_replay_begins_where_it_is_asked_to_and_always_tells_the_last_event() -> None:
+    response = whole(answer(), TEXT)
+    told = read(replay.stream(response, after=-1))
+    assert read(replay.stream(response, after=0)) == told[1:]
+    assert read(replay.stream(response, after=3)) == told[4:]
+    assert read(replay.stream(response, after=len(told) - 1)) == told[-1:]
+    assert read(replay.stream(response, after=10**6)) == told[-1:]
+
+
+def test_a_replay_of_a_failure_ends_with_it() -> None:
+    kept: list[Any] = []
+    failing = answer(kept)
+    failing.chunks(0).first(BEGUN)
+    failing.failed(RunnerError(Kind.BUSY, "no room"))
+    told = read(replay.stream(kept[0], after=-1))
+    assert [event["type"] for event in told] == [
+        "response.created",
+        "response.in_progress",
+        "response.failed",
+    ]
 
 
 def test_what_goes_on_with_a_call_comes_before_the_text_after_it() -> None:
