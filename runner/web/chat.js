@@ -24,18 +24,17 @@ export class Chat {
     onModel: (name) => this.#set((conversation) => { conversation.model = name; }),
   });
   #sampling = new Sampling((name, value) => this.#set(({ settings }) => { settings[name] = value; }));
+  #toggle = button("Conversations", () => this.#openSide(!this.#side.classList.contains("open")), {
+    className: "quiet toggle", "aria-controls": "side", "aria-expanded": "false",
+  });
   #side = el("aside", { className: "side", "aria-label": "Conversations", id: "side" });
 
   constructor() {
     this.#side.append(button("New chat", () => this.open(conversations.fresh(this.#composer.model)), { className: "primary" }), this.#list);
-    const toggle = button("Conversations", () => {
-      const isOpen = this.#side.classList.toggle("open");
-      toggle.setAttribute("aria-expanded", String(isOpen));
-    }, { className: "quiet toggle", "aria-controls": "side", "aria-expanded": "false" });
     this.element = el("div", { className: "chat" }, this.#side,
       el("div", { className: "talk" },
         el("h1", { className: "hidden" }, "Chat"),
-        el("div", { className: "row top" }, toggle, this.#sampling.element),
+        el("div", { className: "row top" }, this.#toggle, this.#sampling.element),
         this.#log, this.#composer.element));
     this.#listen();
     conversations.tidy();
@@ -51,7 +50,7 @@ export class Chat {
 
   /** Show a conversation. An answer that is coming to another one is stopped. */
   open(conversation) {
-    this.#side.classList.remove("open");
+    this.#openSide(false);
     this.#stopping?.abort();
     for (const message of conversation.messages) {
       if (message.pending) Object.assign(message, { pending: false, stopped: true }); // by a reload
@@ -64,14 +63,25 @@ export class Chat {
   }
 
   #switch(conversation) {
-    if (conversation.id === this.#conversation.id) this.#side.classList.remove("open");
+    if (conversation.id === this.#conversation.id) this.#openSide(false);
     else this.open(conversation);
+  }
+
+  /** On a phone the conversations lie over the one that is shown. */
+  #openSide(isOpen) {
+    const hadFocus = this.#side.contains(document.activeElement);
+    this.#side.classList.toggle("open", isOpen);
+    this.#toggle.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen && hadFocus) this.#toggle.focus();
   }
 
   #listen() {
     this.element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.#stopping?.abort();
+      if (event.key !== "Escape") return;
+      if (this.#side.classList.contains("open")) this.#openSide(false);
+      else this.#stopping?.abort();
     });
+    this.#log.addEventListener("click", () => this.#openSide(false));
     // Else what is being said would be kept as an answer that failed.
     for (const leaving of ["beforeunload", "pagehide"]) { // Safari on phones knows the second only
       addEventListener(leaving, () => this.#stopping?.abort());

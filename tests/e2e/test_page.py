@@ -151,6 +151,23 @@ def test_a_conversation_has_its_own_system_prompt_and_settings(page: Browser) ->
     page.gone(".conversations .title")
 
 
+def test_when_the_browser_is_full_older_conversations_give_way(page: Browser) -> None:
+    kept = page.script(
+        """const main = document.querySelector("script").src;
+        const { fresh, keep, list } = await import(new URL("conversations.js", main));
+        const add = (content, images = []) => {
+          const one = { ...fresh("m"), messages: [{ role: "user", content, images }] };
+          keep(one);
+          return new Promise((later) => setTimeout(later, 2)); // another moment of change
+        };
+        await add("first", ["x".repeat(2_000_000)]);
+        await add("y".repeat(1_000_000));
+        await add("third", ["z".repeat(4_000_000)]); // Chromium keeps 5 Mi characters
+        return list().map((one) => [one.title.slice(0, 5), one.messages[0].images?.length ?? 0]);"""
+    )
+    assert kept == [["third", 1], ["yyyyy", 0], ["first", 0]]
+
+
 def test_an_answer_full_of_html_is_only_text(page: Browser) -> None:
     said = [
         {"role": "user", "content": HOSTILE},
@@ -426,6 +443,23 @@ def test_everything_is_reached_by_keyboard(page: Browser) -> None:
     page.press("Escape")
     page.gone("dialog")
     assert page.script("return document.activeElement.ariaLabel").startswith("Inspect")
+
+
+def test_on_a_phone_conversations_lie_over_the_chat_until_they_are_left(page: Browser) -> None:
+    page.resize(360, 780)
+    keep(page, SAID)
+    for way_out in ("toggle", "escape", "choice"):
+        page.click(".toggle")
+        page.find(".side.open .title", text="Trees")
+        assert page.script("return document.querySelector('.toggle').ariaExpanded") == "true"
+        if way_out == "toggle":
+            page.click(".toggle")
+        elif way_out == "escape":
+            page.press("Tab", "Escape")
+        else:
+            page.click(".side .title")
+        page.gone(".side.open")
+        assert page.script("return document.querySelector('.toggle').ariaExpanded") == "false"
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is missing: make test gets it with npm")
