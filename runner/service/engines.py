@@ -129,6 +129,12 @@ class Engines:
             for key, resident in self._residents.items()
         ]
 
+    @property
+    def waiting_for_room(self) -> int:
+        """Count the requests whose model is not in memory, nor being loaded."""
+        waiting = self._queue.counts()
+        return sum(count for key, count in waiting.items() if key not in self._residents)
+
     async def unload(self, names: Sequence[str] | None = None) -> int:
         """Unload the named models, or all with None; return how many workers have exited.
 

@@ -30,6 +30,7 @@ def test_before_any_request() -> None:
         found = await scrape(site)
         assert found[("runner_build_info", "9.9")] == 1
         assert found[("process_start_time_seconds",)] > 1.7e9
+        assert found[("runner_requests_waiting_for_room",)] == 0
         assert not site.spawn.engines  # asking loads nothing
 
     run(test)

@@ -23,6 +23,7 @@ from tests.support.pooling_models import write_pooling_models
 
 OTHER = "local/other"
 EMBEDDER = "local/embedding"
+WAITING = "runner_requests_waiting_for_room "
 ENDLESS = {"max_tokens": 900, "ignore_eos": True}
 
 
@@ -157,6 +158,41 @@ def test_e16_what_there_is_no_memory_for_is_refused_with_the_numbers(
         assert error["context_size"] == 2_000_000
         assert daemon.post("/engines/_configure", {**change, "context-size": 512}).ok
         until(lambda: daemon.running() != [])
+
+
+def waiting(daemon: Daemon) -> int:
+    """Count the requests that wait for room."""
+    told = requests.get(f"{daemon.url}/metrics", timeout=30).text
+    [line] = [line for line in told.splitlines() if line.startswith(WAITING)]
+    return int(line.removeprefix(WAITING))
+
+
+@pytest.mark.model
+def test_the_queue_is_served_in_order_of_arrival(home: Path) -> None:
+    variables = {"RUNNER_MAX_LOADED_MODELS": "1", "RUNNER_TUNING": "off"}
+    with running_daemon(home, **variables) as daemon:
+        add_other(daemon)
+        served: list[str] = []
+
+        def ask_other() -> None:
+            assert daemon.chat("Hi", model=OTHER, max_tokens=1).status_code == 200
+            served.append(OTHER)
+
+        def ask_embedder() -> None:
+            embed(daemon)
+            served.append(EMBEDDER)
+
+        pool = concurrent.futures.ThreadPoolExecutor(2)
+        with pool, daemon.stream("Tell a story.", **ENDLESS) as stream:
+            next(stream)
+            asked = [pool.submit(ask_other)]
+            until(lambda: waiting(daemon) == 1)
+            asked.append(pool.submit(ask_embedder))
+            until(lambda: waiting(daemon) == 2)
+        for one in asked:
+            one.result(60)
+        assert served == [OTHER, EMBEDDER]
+        assert waiting(daemon) == 0
 
 
 @pytest.mark.model

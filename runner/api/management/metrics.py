@@ -37,6 +37,12 @@ class Metrics:
             [
                 *of_server(self._tally, version=self._version, started_s=self._started_s),
                 *of_models(self._tally.models),
+                Family(
+                    "runner_requests_waiting_for_room",
+                    Type.GAUGE,
+                    "requests whose model waits for another to make room",
+                    [Sample({}, self._engines.waiting_for_room)],
+                ),
                 *of_running([(self._tally.label(one.tags, one.id), one) for one in running]),
             ]
         )

@@ -115,6 +115,7 @@ def test_queue_is_fifo() -> None:
         busy = await router.take("a")
         waiters = [router.ask(name) for name in "bc"]
         await settle()
+        assert router.engines.waiting_for_room == 2
         busy.release()
         await asyncio.gather(*waiters)
         assert router.served == ["b", "c"]
