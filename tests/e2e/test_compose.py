@@ -13,7 +13,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import MODEL, Daemon, environment, running_daemon
-from tests.support.compose_driver import Compose, Failed
+from tests.support.compose_driver import Compose, Failed, install_compose
 from tests.support.container_network import WHY_NOT, container_network, is_possible
 
 pytestmark = pytest.mark.model
@@ -37,17 +37,7 @@ with urllib.request.urlopen(request, timeout=60) as answer:
 
 def compose(daemon: Daemon) -> Compose:
     """Compose as the user of a daemon would start it."""
-    env = environment(daemon.home, MODEL_RUNNER_HOST=daemon.url)
-    done = subprocess.run(
-        [sys.executable, "-m", "runner", "install-plugin", "--force"],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    return Compose(Path(done.stdout.strip()), "shop", env)
+    return install_compose(environment(daemon.home, MODEL_RUNNER_HOST=daemon.url))
 
 
 def provider(**options: Any) -> dict[str, Any]:

@@ -8,14 +8,31 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ROOT
+
 
 class Failed(Exception):
     """What Compose would end with."""
+
+
+def install_compose(env: Mapping[str, str], project: str = "shop") -> Compose:
+    """Make our plugin the one of this environment's Docker, and return its Compose."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "install-plugin", "--force"],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return Compose(Path(done.stdout.strip()), project, env)
 
 
 @dataclass
