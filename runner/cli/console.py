@@ -57,8 +57,19 @@ class Console(NamedTuple):
 
 def system_console() -> Console:
     """Return this process's own console. Text that its encoding lacks is shown as ``?``."""
+    _replace_missing_streams()
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
     return Console(os.environ, sys.stdin, sys.stdout, sys.stderr, connect, time.time)
+
+
+def _replace_missing_streams() -> None:
+    """Open nothing in place of each stream that the caller has closed (``>&-``).
+
+    Otherwise the next file or socket would get its descriptor.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 (for the whole process)

@@ -11,7 +11,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
 
 from runner.cli.console import Console, system_console
 from runner.cli.output import one_line, printable
@@ -110,6 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         console.say(f"{PROGRAM}: {printable(_describe(error))}")
         return RunnerError(Kind.USAGE, "").row.exit_code
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart.
+
+    That costs half of what starting it does and is felt at every ``list``; whatever a command
+    opened, it has closed (mypy does so too).
+    """
+    with suppress(OSError):  # a reader that has left
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def dispatch(arguments: Sequence[str], console: Console) -> int:

@@ -29,9 +29,9 @@ def main() -> int:
     if sys.argv[1:2] == [METADATA_COMMAND]:
         sys.stdout.write(METADATA)
         return 0
-    import importlib
+    from runner.cli.loading import load
 
-    code: int = importlib.import_module("runner.cli.docker").main(sys.argv[1:])
+    code: int = load("runner.cli.docker").main(sys.argv[1:])
     return code
 
 

@@ -194,3 +194,20 @@ def test_e7_a_reader_that_leaves_ends_the_command_quietly(
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("run <&-", 2, "runner: there is no prompt: neither an argument nor on stdin\n"),
+        ("list >&-", 0, ""),
+        ("list >&- 2>&-", 0, ""),
+    ],
+)
+def test_a_stream_that_is_closed_is_an_empty_one(
+    line: str, code: int, said: str, env: dict[str, str], daemon: ScriptedDaemon
+) -> None:
+    words = ["sh", "-c", f'exec "$0" -m runner {line}', sys.executable]
+    env["MODEL_RUNNER_HOST"] = daemon.url
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
