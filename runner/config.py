@@ -174,7 +174,7 @@ def parse_size(text: str) -> int:
     return int(float(parts[1]) * 1024 ** " kmgt".index(parts[2].lower() or " "))
 
 
-_NUMBER = r"\d+(?:\.\d+)?"
+_NUMBER = r"\d{1,18}(?:\.\d{1,18})?"
 
 
 def find_stated(
@@ -320,11 +320,11 @@ def _parse_seconds(text: str) -> float:
     return seconds
 
 
-def _count(minimum: int) -> Callable[[str], int]:
+def _count(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and int(text) >= minimum):
-            raise ValueError(f"a whole number, {minimum} or more")
+        is_number = re.fullmatch("-?[0-9]{1,18}", text)
+        if not (is_number and low <= int(text) <= high):
+            raise ValueError(f"a whole number from {low} to {high}")
         return int(text)
 
     return parse
@@ -367,11 +367,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("insecure_registries", (), str),
     Option("offline", (), str),
     Option("context_size", ("RUNNER_CONTEXT_SIZE",), _count(1)),
-    Option("parallel", ("RUNNER_PARALLEL",), _count(1)),
-    Option("threads", ("RUNNER_THREADS",), _count(1)),
-    Option("threads_batch", ("RUNNER_THREADS_BATCH",), _count(1)),
-    Option("batch_size", ("RUNNER_BATCH_SIZE",), _count(1)),
-    Option("ubatch_size", ("RUNNER_UBATCH_SIZE",), _count(1)),
+    Option("parallel", ("RUNNER_PARALLEL",), _count(1, 128)),
+    Option("threads", ("RUNNER_THREADS",), _count(1, 512)),
+    Option("threads_batch", ("RUNNER_THREADS_BATCH",), _count(1, 512)),
+    Option("batch_size", ("RUNNER_BATCH_SIZE",), _count(2, 65_536)),
+    Option("ubatch_size", ("RUNNER_UBATCH_SIZE",), _count(1, 65_536)),
     Option("flash_attention", ("RUNNER_FLASH_ATTENTION",), _parse_switch),
     Option("kv_layout", ("RUNNER_KV_LAYOUT",), _one_of(*KV_LAYOUTS)),
     Option("kv_type", ("RUNNER_KV_TYPE",), _one_of(*KV_TYPES)),
@@ -385,7 +385,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("tuning", ("RUNNER_TUNING",), _parse_switch),
     Option("max_connections", ("RUNNER_MAX_CONNECTIONS",), _count(1)),
     Option("max_connections_per_peer", ("RUNNER_MAX_CONNECTIONS_PER_PEER",), _count(1)),
-    Option("max_body_bytes", ("RUNNER_MAX_BODY_BYTES",), _count(1)),
+    Option("max_body_bytes", ("RUNNER_MAX_BODY_BYTES",), _count(1, 2**40)),
     Option("head_s", ("RUNNER_HEAD_TIMEOUT",), _parse_seconds),
     Option("idle_s", ("RUNNER_IDLE_TIMEOUT",), _parse_seconds),
     Option("body_s", ("RUNNER_BODY_TIMEOUT",), _parse_seconds),

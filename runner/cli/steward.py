@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import runner
@@ -20,6 +21,7 @@ from runner.errors import Kind, RunnerError
 from runner.places import clean
 
 POLL_S = 0.05
+MANAGER_S = STOP_S + 15  # to start or end the server, by a service manager
 
 
 def find_service(console: Console, platform: str = sys.platform) -> Service:
@@ -72,16 +74,31 @@ def stop(console: Console) -> None:
     if service.is_installed:
         _obey(service.stop)
     state = read_state(console.env)
-    if state is None:
+    if state is None or not _is_server(state.pid):
         console.say("The server is stopped." if service.is_installed else "No server runs here.")
         return
-    os.kill(state.pid, signal.SIGTERM)
+    # A second signal would cut running answers: launchd has sent the first, and does not wait.
+    if not (service.is_installed and sys.platform == "darwin"):
+        with suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
-    while read_state(console.env) is not None:
+    while read_state(console.env) == state:
         if time.monotonic() > deadline:
             raise RunnerError(Kind.TIMEOUT, f"the server, process {state.pid}, does not end")
         time.sleep(POLL_S)
     console.say("The server is stopped.")
+
+
+def _is_server(pid: int) -> bool:
+    """Whether a process is a server, as far as Linux tells.
+
+    A server that was killed leaves its state file; after a restart its number is somebody else's.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return sys.platform != "linux"
+    return b"serve" in words
 
 
 def restart(console: Console) -> None:
@@ -111,7 +128,13 @@ def uninstall(console: Console) -> None:
 def _obey(commands: Sequence[Argv]) -> None:
     for argv in commands:
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                argv, capture_output=True, text=True, check=False, timeout=MANAGER_S
+            )
+        except subprocess.TimeoutExpired:
+            raise RunnerError(
+                Kind.TIMEOUT, f"{' '.join(argv)}: no end after {MANAGER_S} s"
+            ) from None
         except OSError as error:
             raise RunnerError(
                 Kind.UNAVAILABLE,

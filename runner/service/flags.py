@@ -115,9 +115,9 @@ _KV = one_of("f32", "f16", "bf16", "q8_0", "q4_0")
 FLAGS = (
     Flag("context_size", ("--ctx-size", "-c"), whole(1)),
     Flag("parallel", ("--parallel", "-np"), whole(1, 128)),
-    Flag("threads", ("--threads", "-t"), whole(1, 1024)),
-    Flag("threads_batch", ("--threads-batch", "-tb"), whole(1, 1024)),
-    Flag("batch_size", ("--batch-size", "-b"), whole(1, 65_536)),
+    Flag("threads", ("--threads", "-t"), whole(1, 512)),
+    Flag("threads_batch", ("--threads-batch", "-tb"), whole(1, 512)),
+    Flag("batch_size", ("--batch-size", "-b"), whole(2, 65_536)),
     Flag("ubatch_size", ("--ubatch-size", "-ub"), whole(1, 65_536)),
     Flag("flash_attention", ("--flash-attn", "-fa"), switch),
     # K and V are of one type here, so that either flag sets it.

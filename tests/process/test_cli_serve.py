@@ -251,6 +251,21 @@ def test_an_open_port_of_a_service_manager_needs_a_key_too(env: dict[str, str]) 
     assert "no API key" in run.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart on Linux alone")
+def test_a_process_that_got_the_number_of_a_killed_server_is_left_alone(
+    env: dict[str, str], home: Path
+) -> None:
+    state = home / ".local/state/runner/daemon.json"
+    state.parent.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        told = {"pid": stranger.pid, "addresses": ["http://127.0.0.1:1"], "bridges": []}
+        state.write_text(json.dumps(told))
+        stopped = cli("stop-runner", env=env)
+        assert (stopped.returncode, stopped.stderr) == (0, "No server runs here.\n")
+        stranger.communicate(b"\n", timeout=30)
+        assert stranger.returncode == 0
+
+
 def test_start_and_stop_work_without_a_service(env: dict[str, str], home: Path) -> None:
     with stopping_the_daemon(home) as state:
         started = cli("start-runner", env=env)

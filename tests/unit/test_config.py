@@ -91,7 +91,7 @@ def test_a_variable_becomes_a_value(variable: str, text: str, field: str, value:
             "MODEL_RUNNER_PORT: expected a port, 0 to 65535, got '80a'",
         ),
         ({}, {"port": "99999"}, "--port: expected a port, 0 to 65535, got '99999'"),
-        ({}, {"threads": "0"}, "--threads: expected a whole number, 1 or more, got '0'"),
+        ({}, {"threads": "0"}, "--threads: expected a whole number from 1 to 512, got '0'"),
         ({}, {"kv_layout": "x"}, "--kv-layout: expected unified or streams, got 'x'"),
         ({}, {"flash_attention": "maybe"}, "--flash-attention: expected on or off, got 'maybe'"),
         (
@@ -104,6 +104,13 @@ def test_a_variable_becomes_a_value(variable: str, text: str, field: str, value:
             {"prefix_ram_bytes": "much"},
             "--prefix-ram: expected a size such as 512M or 2G, or off, got 'much'",
         ),
+        ({}, {"prefix_ram_bytes": "9" * 400}, "--prefix-ram: expected a size such as 512M"),
+        (
+            {"RUNNER_THREADS": "100000"},
+            {},
+            "RUNNER_THREADS: expected a whole number from 1 to 512, got '100000'",
+        ),
+        ({}, {"max_queue": "9" * 20}, "--max-queue: expected a whole number from 0 to 2147483647"),
         ({}, {"log_level": "loud"}, "--log-level: expected debug or info or warning or error"),
         (
             {"RUNNER_HEAD_TIMEOUT": "0"},

@@ -41,7 +41,7 @@ def test_what_flags_set(words: list[str], options: Options) -> None:
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
 def test_what_is_rendered_reads_the_same_again(flag: object) -> None:
     spelling = flag.spellings[0]  # type: ignore[attr-defined]
-    options = parse_flags([spelling, EXAMPLES.get(spelling, "1")], param="x")
+    options = parse_flags([spelling, EXAMPLES.get(spelling, "2")], param="x")
     assert parse_flags(render_flags(options), param="x") == options != Options()
 
 
@@ -65,6 +65,8 @@ def test_a_layout_is_rendered_as_its_switch(layout: str) -> None:
         (["-c", "0"], "-c takes a whole number from 1 to 2147483647"),
         (["-c", "1e4"], "-c takes a whole number"),
         (["-c", "9" * 5000], "-c takes a whole number"),
+        (["-t", "513"], "-t takes a whole number from 1 to 512"),
+        (["-b", "1"], "-b takes a whole number from 2 to 65536"),
         (["-fa", "maybe"], "-fa takes on, off or auto"),
         (["-ctk", "q2_k"], "-ctk takes f32 or f16 or bf16 or q8_0 or q4_0"),
     ],
