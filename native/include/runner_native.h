@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define RN_ABI 7
+#define RN_ABI 8
 
 enum {
     RN_OK = 0,
@@ -109,12 +109,13 @@ RN_API int64_t rn_token_piece(rn_model * model, int32_t token, int32_t special, 
 RN_API int64_t rn_detokenize(rn_model * model, const int32_t * tokens, int64_t n, int32_t special, char * out, int64_t cap);
 
 /* ---- KV memory (engine thread) ---- */
-/* 1 done, 0 not possible: memory with a recurrent part, or a window that is past what p0 looks back at; p1 < 0: to the end. A whole sequence can always go. */
-RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1);
+/* Every "pos" of this ABI counts rows. Where the rows of a picture are fewer positions for the model (M-RoPE), the library keeps which are where. */
+/* 1 done, 0 not possible: memory with a recurrent part, or a window that is past what p0 looks back at, or p0 is inside a picture. To the end; a whole sequence can always go. */
+RN_API int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0);
 /* dst must be empty. Unified: metadata only, any range. Streams, and memory with a recurrent part: the range must be whole (p0 = 0, p1 = -1); trim with rn_seq_rm.
- * RN_E_STATE: src's window is past what p1 looks back at. */
+ * RN_E_STATE: src's window is past what p1 looks back at, or p1 is inside a picture. */
 RN_API int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1);
-RN_API int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max); /* -1, -1: empty */
+RN_API int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max); /* rows; -1, -1: empty */
 RN_API int32_t rn_kv_clear(rn_ctx * ctx);
 /* A sequence's memory as bytes. They fit a context of the same model and settings in the same library: llama.cpp checks their shape and trusts their content, so
  * give back only what came from rn_seq_state_get unchanged. get: cap >= rn_seq_state_size; returns the bytes written. */
@@ -146,11 +147,15 @@ enum {
 };
 
 /* Prompt rows first..first + n - 1, all of one sequence, are no tokens but come from rn_media_encode. Their "tok" names their content: any numbers below -1, the
- * same for the same content. is_whole: they look at one another, so n is at most n_ubatch. */
+ * same for the same content. is_whole: they look at one another, so n is at most n_ubatch. columns (as rn_media_read tells) > 0: they are rows start.. of a grid of
+ * `of` rows in all; a step that fails inside a grid takes all of it out of memory (rc -1), and no grid can be cut or copied in part. */
 typedef struct {
     int32_t       first;
     int32_t       n;
     int32_t       is_whole;
+    int32_t       start;
+    int32_t       of;
+    int32_t       columns;
     const float * embd; /* n * n_embd (rn_media_info) numbers */
 } rn_rows;
 
@@ -250,7 +255,7 @@ RN_API int32_t   rn_schema_to_grammar(const char * schema_json, rn_buf * gbnf);
 RN_API int32_t   rn_grammar_check(rn_model * model, const char * gbnf);
 
 /* ---- images and sounds ---- */
-/* A model's projector. {"path","marker" (at least 16 bytes that nobody can guess),"n_threads","use_gpu":bool}. RN_E_UNSUP: this model's positions are not supported. */
+/* A model's projector. {"path","marker" (at least 16 bytes that nobody can guess),"n_threads","use_gpu":bool}. */
 RN_API rn_media * rn_media_new(rn_model * model, const char * json);
 RN_API void       rn_media_free(rn_media * media);
 /* {"vision":bool,"audio":bool,"n_embd"} */
@@ -261,7 +266,7 @@ typedef struct {
     const char * id;       /* the caller's name for this content */
     int32_t      is_sound;
 } rn_file;
-/* A prompt with a marker in the place of each file, in order. out: [{"tokens":[...]} | {"id","rows","is_whole":bool}]; a file may give several parts. Decodes and
+/* A prompt with a marker in the place of each file, in order. out: [{"tokens":[...]} | {"id","rows","is_whole":bool,"columns" (0: in a line)}]; a file may give several parts. Decodes and
  * scales, and computes nothing else. Thread-safe. RN_E_PARSE ("INDEX: reason" where it is about one file): not readable, too large, or the markers are not as many. */
 RN_API rn_parts * rn_media_read(rn_media * media, const char * text, uint64_t len, const rn_file * files, int32_t n_files, rn_buf * out);
 RN_API void       rn_parts_free(rn_parts * parts);

@@ -31,7 +31,8 @@ void fill_batch(rn_ctx & ctx, std::vector<Row> & rows) {
         if (row->index < 0) {
             fail(RN_E_EXC, "the batch did not take a row (%d)", row->index);
         }
-        llama_batch_ext_set_pos(batch, row->index, &row->pos);
+        const Position position = ctx.positions[static_cast<size_t>(row->seq)].in_grid(row->pos);
+        llama_batch_ext_set_pos(batch, row->index, position.data());
         llama_batch_ext_set_output_logits(batch, row->index, row->has_output);
     }
 }
@@ -40,8 +41,8 @@ void fill_batch(rn_ctx & ctx, std::vector<Row> & rows) {
 
 void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
     for (const Row & row : rows) {
-        if (llama_memory_seq_pos_max(ctx.memory, row.seq) >= row.pos) {
-            llama_memory_seq_rm(ctx.memory, row.seq, row.pos, -1);
+        if (llama_memory_seq_pos_max(ctx.memory, row.seq) >= ctx.position(row.seq, row.pos)) {
+            ctx.cut(row.seq, row.pos);
         }
         ctx.refresh(row.seq);
     }

@@ -11,7 +11,7 @@ constexpr int32_t NO_CELL = 1; // what llama_process answers when KV memory is f
 // is as before, where it can give back a part.
 int32_t compute(rn_ctx & ctx, std::vector<Row> & rows);
 
-// Takes rows out of memory again, where it can give back a part.
+// Takes rows out of memory again, where it can give back a part; with rows of a picture goes all of the picture.
 void roll_back(rn_ctx & ctx, const std::vector<Row> & rows);
 
 } // namespace rn

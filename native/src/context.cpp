@@ -155,7 +155,8 @@ rn_ctx::rn_ctx(std::shared_ptr<rn::Model> shared, llama_context_ptr made, std::u
     n_outputs_max(static_cast<int32_t>(params.n_outputs_max)),
     // Text held back for a stop string, and one token whose every byte may become a U+FFFD of three.
     text_per_record(static_cast<int64_t>(rn::MAX_STOP_BYTES + 3 * (3 + model->max_piece))),
-    kv_unified(params.kv_unified), full_window(params.swa_full), tokens(params.n_seq_max) {}
+    kv_unified(params.kv_unified), full_window(params.swa_full), tokens(params.n_seq_max),
+    positions(params.n_seq_max) {}
 
 void rn_ctx::check_seq(int32_t seq, const char * name) const {
     if (seq < 0 || seq >= n_seq_max) {
@@ -163,14 +164,27 @@ void rn_ctx::check_seq(int32_t seq, const char * name) const {
     }
 }
 
+bool rn_ctx::cut(int32_t seq, int32_t length) {
+    const bool done = llama_memory_seq_rm(memory, seq, position(seq, length), -1);
+    refresh(seq);
+    return done;
+}
+
 void rn_ctx::refresh(int32_t seq) {
-    const llama_pos last = llama_memory_seq_pos_max(memory, seq);
-    tokens[static_cast<size_t>(seq)].resize(static_cast<size_t>(last + 1), LLAMA_TOKEN_NULL);
+    rn::Positions & places = positions[static_cast<size_t>(seq)];
+    const int32_t   rows   = places.rows_until(llama_memory_seq_pos_max(memory, seq), next_pos(seq));
+    tokens[static_cast<size_t>(seq)].resize(static_cast<size_t>(rows), LLAMA_TOKEN_NULL);
+    places.cut(rows);
 }
 
 bool rn_ctx::can_cut(int32_t seq, int32_t length) const {
-    return window == 0 || length <= 0 || length >= next_pos(seq) ||
-           llama_memory_seq_pos_min(memory, seq) <= std::max(0, length - window + 1);
+    if (length <= 0 || length >= next_pos(seq)) {
+        return true;
+    }
+    const rn::Positions & places = positions[static_cast<size_t>(seq)];
+    return !places.is_inside(length) &&
+           (window == 0 ||
+            llama_memory_seq_pos_min(memory, seq) <= std::max(0, places.at(length) - window + 1));
 }
 
 void rn_ctx::probe() {

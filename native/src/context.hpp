@@ -4,6 +4,7 @@
 #include "generator.hpp"
 #include "ggml-cpu.h"
 #include "model.hpp"
+#include "positions.hpp"
 
 #include <atomic>
 #include <memory>
@@ -42,14 +43,20 @@ struct rn_ctx {
     // Throw Failure(RN_E_ARG) naming the argument.
     void check_seq(int32_t seq, const char * name) const;
 
-    // The position that must come next.
+    // The row that must come next.
     int32_t next_pos(int32_t seq) const { return static_cast<int32_t>(tokens[static_cast<size_t>(seq)].size()); }
+
+    // Where a row is for the model; see positions.hpp.
+    int32_t position(int32_t seq, int32_t row) const { return positions[static_cast<size_t>(seq)].at(row); }
+
+    // Takes rows from `length` on out of memory, and asks again where the sequence ends. False where memory refuses.
+    bool cut(int32_t seq, int32_t length);
 
     // Asks llama.cpp again where a sequence ends. Its tokens follow: what is new there is not known.
     void refresh(int32_t seq);
 
-    // Whether a sequence may lose its positions from `length` on: of a sliding window, what the next row looks back at
-    // must be there. llama.cpp does not ask: it would compute from what is left.
+    // Whether a sequence may lose its rows from `length` on: not those of half a picture; and of a sliding window, what
+    // the next row looks back at must be there. llama.cpp does not ask: it would compute from what is left.
     bool can_cut(int32_t seq, int32_t length) const;
 
     // Decodes two tokens and clears the memory: finds out seq_rm, the window and the bytes of a state. Touches all
@@ -82,7 +89,8 @@ struct rn_ctx {
     int64_t token_bytes = 0; // and so many more for each token
     int64_t window_token_bytes = 0; // of which so many only for a token within the window
 
-    std::vector<std::vector<int32_t>> tokens; // by sequence: what its positions hold, LLAMA_TOKEN_NULL: not known
+    std::vector<std::vector<int32_t>> tokens; // by sequence: what its rows hold, LLAMA_TOKEN_NULL: not known
+    std::vector<rn::Positions>        positions; // by sequence
     std::vector<llama_token_data>     scratch; // of the sampler
     rn::Generators                    generators;
     std::unique_ptr<rn_ctx>           draft;   // of the model that guesses, sequence for sequence; or none

@@ -4,6 +4,7 @@
 #include "log.hpp"
 #include "media_files.hpp"
 #include "model.hpp"
+#include "positions.hpp"
 
 #include <cstring>
 
@@ -29,20 +30,12 @@ void on_log(ggml_log_level level, const char * text, void *) {
     log_write(level, text);
 }
 
-bool has_flat_positions(const llama_model * model) {
-    const llama_rope_type type = llama_model_rope_type(model);
-    return type != LLAMA_ROPE_TYPE_MROPE && type != LLAMA_ROPE_TYPE_IMROPE && type != LLAMA_ROPE_TYPE_VISION;
-}
-
 std::unique_ptr<rn_media> open_projector(const std::shared_ptr<Model> & model, const char * json) {
     const Fields      fields(json, "rn_media_new");
     const std::string path   = fields.string("path");
     const std::string marker = fields.string("marker");
     if (marker.size() < MIN_MARKER_LENGTH) {
         fail(RN_E_ARG, "marker: %zu bytes, at least %zu are needed", marker.size(), MIN_MARKER_LENGTH);
-    }
-    if (!has_flat_positions(model->llama.get())) {
-        fail(RN_E_UNSUP, "positions in several dimensions (M-RoPE) are not supported with images yet");
     }
     log_ensure();
     mtmd_log_set(on_log, nullptr);
@@ -84,6 +77,31 @@ std::vector<mtmd::bitmap> decode_files(const rn_media & media, const rn_file * f
     return bitmaps;
 }
 
+// Columns of the grid that a part's rows are for the model, 0 for a line. Throws for what is neither.
+int32_t columns_of(const rn_media & media, const mtmd_input_chunk * chunk) {
+    const mtmd_image_tokens * image = mtmd_input_chunk_get_tokens_image(chunk);
+    if (image == nullptr || !mtmd_decode_use_mrope(media.mtmd.get())) {
+        return 0;
+    }
+    const size_t count   = mtmd_input_chunk_get_n_tokens(chunk);
+    size_t       columns = 0;
+    while (columns < count && mtmd_image_tokens_get_decoder_pos(image, 0, columns).y == 0) {
+        ++columns;
+    }
+    const Picture picture  = {0, static_cast<int32_t>(count), static_cast<int32_t>(columns)};
+    Positions     expected;
+    bool          is_grid = expected.add(picture) && mtmd_input_chunk_get_n_pos(chunk) == picture.n_pos();
+    for (size_t i = 0; is_grid && i < count; ++i) {
+        const mtmd_decoder_pos pos = mtmd_image_tokens_get_decoder_pos(image, 0, i);
+        is_grid = Position{static_cast<int32_t>(pos.t), static_cast<int32_t>(pos.y), static_cast<int32_t>(pos.x),
+                           static_cast<int32_t>(pos.z)} == expected.in_grid(static_cast<int32_t>(i));
+    }
+    if (!is_grid) {
+        fail(RN_E_UNSUP, "this model places the rows of an image in a way that is not supported");
+    }
+    return picture.columns;
+}
+
 common_json describe(const rn_media & media, const mtmd_input_chunk * chunk) {
     const mtmd_input_chunk_type type = mtmd_input_chunk_get_type(chunk);
     if (type == MTMD_INPUT_CHUNK_TYPE_TEXT) {
@@ -94,7 +112,8 @@ common_json describe(const rn_media & media, const mtmd_input_chunk * chunk) {
     const char * id = mtmd_input_chunk_get_id(chunk);
     return {{"id", id == nullptr ? "" : id},
             {"rows", mtmd_input_chunk_get_n_tokens(chunk)},
-            {"is_whole", mtmd_decode_use_non_causal(media.mtmd.get(), chunk)}};
+            {"is_whole", mtmd_decode_use_non_causal(media.mtmd.get(), chunk)},
+            {"columns", columns_of(media, chunk)}};
 }
 
 std::unique_ptr<rn_parts> read_prompt(const rn_media & media, const char * text, uint64_t len, const rn_file * files,

@@ -27,13 +27,10 @@ bool copy_state(rn_ctx & ctx, int32_t src, int32_t dst) {
 } // namespace
 } // namespace rn
 
-int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0, int32_t p1) {
+int32_t rn_seq_rm(rn_ctx * ctx, int32_t seq, int32_t p0) {
     return rn::guard([&] {
         rn::need(ctx, "ctx").check_seq(seq, "seq");
-        const bool is_possible = ctx->can_cut(seq, p0);
-        const bool done        = is_possible && llama_memory_seq_rm(ctx->memory, seq, std::max(p0, 0), p1);
-        ctx->refresh(seq);
-        return done ? 1 : 0;
+        return ctx->can_cut(seq, p0) && ctx->cut(seq, std::max(p0, 0)) ? 1 : 0;
     });
 }
 
@@ -53,12 +50,15 @@ int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1
             rn::fail(RN_E_ARG, "this memory copies whole sequences only: p0 must be 0 and p1 -1");
         }
         if (!is_whole && p1 >= 0 && !ctx->can_cut(src, p1)) {
-            rn::fail(RN_E_STATE, "sequence %d has left position %d behind its window", src, p1);
+            rn::fail(RN_E_STATE, "sequence %d: row %d is behind its window, or inside a picture", src, p1);
         }
         if (!rn::is_short(*ctx, src) || !rn::copy_state(*ctx, src, dst)) {
-            llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : std::max(p0, 0), p1);
+            const bool is_to_end = p1 < 0 || p1 >= ctx->next_pos(src);
+            llama_memory_seq_cp(ctx->memory, src, dst, is_whole ? -1 : ctx->position(src, std::max(p0, 0)),
+                                is_to_end ? -1 : ctx->position(src, p1));
         }
-        ctx->tokens[static_cast<size_t>(dst)] = ctx->tokens[static_cast<size_t>(src)];
+        ctx->tokens[static_cast<size_t>(dst)]    = ctx->tokens[static_cast<size_t>(src)];
+        ctx->positions[static_cast<size_t>(dst)] = ctx->positions[static_cast<size_t>(src)];
         ctx->refresh(dst);
         return RN_OK;
     });
@@ -67,8 +67,10 @@ int32_t rn_seq_cp(rn_ctx * ctx, int32_t src, int32_t dst, int32_t p0, int32_t p1
 int32_t rn_seq_range(rn_ctx * ctx, int32_t seq, int32_t * pos_min, int32_t * pos_max) {
     return rn::guard([&] {
         rn::need(ctx, "ctx").check_seq(seq, "seq");
-        rn::need(pos_min, "pos_min") = llama_memory_seq_pos_min(ctx->memory, seq);
-        rn::need(pos_max, "pos_max") = llama_memory_seq_pos_max(ctx->memory, seq);
+        const llama_pos first = llama_memory_seq_pos_min(ctx->memory, seq);
+        rn::need(pos_min, "pos_min") =
+            first < 0 ? first : ctx->positions[static_cast<size_t>(seq)].first_row(first);
+        rn::need(pos_max, "pos_max") = ctx->next_pos(seq) - 1;
         return RN_OK;
     });
 }
@@ -77,6 +79,7 @@ int32_t rn_kv_clear(rn_ctx * ctx) {
     return rn::guard([&] {
         llama_memory_clear(rn::need(ctx, "ctx").memory, true); // with the pages: see footprint.hpp
         ctx->tokens.assign(ctx->tokens.size(), {});
+        ctx->positions.assign(ctx->positions.size(), {});
         return RN_OK;
     });
 }

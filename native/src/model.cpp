@@ -262,6 +262,11 @@ void Model::need_vocab() const {
     }
 }
 
+bool Model::has_grids() const {
+    const llama_rope_type type = llama_model_rope_type(llama.get());
+    return type == LLAMA_ROPE_TYPE_MROPE || type == LLAMA_ROPE_TYPE_IMROPE;
+}
+
 } // namespace rn
 
 rn_model * rn_model_load(const char * json, volatile float * progress, const volatile int32_t * cancel) {

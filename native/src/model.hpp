@@ -28,6 +28,8 @@ struct Model {
     void check_token(int32_t token, const char * name) const;
     // Throws RN_E_UNSUP for a model without a vocabulary: tokenising would abort.
     void need_vocab() const;
+    // Whether its positions have lines and columns (M-RoPE).
+    bool has_grids() const;
 };
 
 } // namespace rn

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 namespace rn {
@@ -20,6 +21,20 @@ void * bounded_alloc(size_t size) {
 
 void * bounded_realloc(void * pointer, size_t size) {
     return size > MAX_ALLOCATION ? nullptr : std::realloc(pointer, size);
+}
+
+// Names of what people send that is not read; nullptr: it is none of these.
+const char * foreign_format(const uint8_t * data, size_t size) {
+    const auto has = [=](size_t at, const char * word) {
+        return size >= at + 4 && std::memcmp(data + at, word, 4) == 0;
+    };
+    if (has(0, "RIFF") && has(8, "WEBP")) {
+        return "WebP";
+    }
+    if (has(4, "ftyp")) {
+        return has(8, "avif") ? "AVIF" : "HEIC";
+    }
+    return has(0, "II*\0") || has(0, "MM\0*") ? "TIFF" : nullptr;
 }
 
 } // namespace
@@ -47,6 +62,9 @@ mtmd::bitmap decode_picture(const uint8_t * data, size_t size, int64_t & pixels_
     constexpr int MAX_RATIO = 200; // of the sides: thinner pictures have no patches
     const int     length    = static_cast<int>(std::min<size_t>(size, INT32_MAX));
     int           width = 0, height = 0, channels = 0;
+    if (const char * format = foreign_format(data, size)) {
+        fail(RN_E_PARSE, "it is %s; JPEG, PNG, GIF and BMP can be read: convert it to one of these", format);
+    }
     if (stbi_info_from_memory(data, length, &width, &height, &channels) == 0) {
         fail(RN_E_PARSE, "it is no JPEG, PNG, GIF or BMP that can be read");
     }

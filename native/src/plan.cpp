@@ -113,7 +113,10 @@ class Planner {
 
     void add_media(const rn_step_in & in, const rn_rows & media) {
         const int32_t n_embd = llama_model_n_embd_inp(ctx_.model->llama.get());
-        Piece         piece  = {{}, media.is_whole != 0};
+        Piece         piece  = {{}, media.is_whole != 0, media.columns > 0, {}};
+        if (piece.is_grid) {
+            piece.picture = picture_of(in, media);
+        }
         for (int32_t at = 0; at < media.n; ++at) {
             const int32_t i   = media.first + at;
             Row           row = {in.tok[i], in.pos[i], in.seq[i], nullptr, -1};
@@ -122,6 +125,24 @@ class Planner {
             piece.rows.push_back(row);
         }
         plan_.media.push_back(std::move(piece));
+    }
+
+    // Rows of a grid begin it, or go on with the one that is there; and the model must know such positions.
+    Picture picture_of(const rn_step_in & in, const rn_rows & media) const {
+        const int32_t row = in.pos[media.first];
+        const int32_t seq = in.seq[media.first];
+        ctx_.check_seq(seq, "seq");
+        if (!ctx_.model->has_grids() || media.start < 0 || media.start > row || media.of < 1 ||
+            media.of > ctx_.n_ctx_seq || media.of % media.columns != 0 || media.n > media.of - media.start) {
+            fail(RN_E_ARG, "media: rows %d.. are no part of a grid of %d rows, %d a line", media.start, media.of,
+                 media.columns);
+        }
+        const Picture     picture   = {row - media.start, media.of, media.columns};
+        const Positions & positions = ctx_.positions[static_cast<size_t>(seq)];
+        if (media.start > 0 ? !positions.holds(picture) : positions.is_inside(row)) {
+            fail(RN_E_STATE, "media: sequence %d goes on with another picture at row %d", seq, row);
+        }
+        return picture;
     }
 
     void take_place(const Row & row) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "generator.hpp"
+#include "positions.hpp"
 #include "runner_native.h"
 
 #include <memory>
@@ -11,7 +12,7 @@ namespace rn {
 
 struct Row {
     int32_t     token;
-    int32_t     pos;
+    int32_t     pos; // counted in rows
     int32_t     seq;
     Generator * generator; // samples from this row, or nullptr
     int32_t     id;        // of the generator
@@ -25,6 +26,8 @@ struct Row {
 struct Piece {
     std::vector<Row> rows;
     bool             is_whole; // they look at one another
+    bool             is_grid;  // the rows are of this picture
+    Picture          picture;
 };
 
 // The rows that hold guesses of what follows one generator's pending token.

@@ -12,6 +12,10 @@ namespace {
     fail(code, "sequence %d: %s", seq, reason);
 }
 
+size_t size_of(const rn_ctx & ctx, int32_t seq) {
+    return llama_state_seq_get_size(ctx.llama.get(), seq) + ctx.positions[static_cast<size_t>(seq)].size();
+}
+
 void check_empty(const rn_ctx & ctx, int32_t seq) {
     if (ctx.next_pos(seq) != 0) {
         fail(RN_E_STATE, "seq: sequence %d is not empty", seq);
@@ -24,7 +28,7 @@ void check_empty(const rn_ctx & ctx, int32_t seq) {
 int64_t rn_seq_state_size(rn_ctx * ctx, int32_t seq) {
     return rn::guard<int64_t>([&] {
         rn::need(ctx, "ctx").check_seq(seq, "seq");
-        const size_t size = llama_state_seq_get_size(ctx->llama.get(), seq);
+        const size_t size = rn::size_of(*ctx, seq);
         if (size == 0) {
             rn::fail(RN_E_UNSUP, "this memory cannot be written down");
         }
@@ -39,14 +43,18 @@ int64_t rn_seq_state_get(rn_ctx * ctx, int32_t seq, void * dst, int64_t cap) {
         if (ctx->next_pos(seq) == 0) {
             rn::fail(RN_E_STATE, "seq: sequence %d is empty", seq);
         }
-        const size_t size = llama_state_seq_get_size(ctx->llama.get(), seq);
+        const size_t size = rn::size_of(*ctx, seq);
         if (cap < 0 || static_cast<size_t>(cap) < size) {
             rn::fail(RN_E_ARG, "cap: %zu bytes are needed, there are %lld", size, static_cast<long long>(cap));
         }
-        const size_t written = llama_state_seq_get_data(ctx->llama.get(), static_cast<uint8_t *>(dst), size, seq);
+        const rn::Positions & positions = ctx->positions[static_cast<size_t>(seq)];
+        uint8_t * const       bytes     = static_cast<uint8_t *>(dst);
+        const size_t          written =
+            llama_state_seq_get_data(ctx->llama.get(), bytes, size, seq) + positions.size();
         if (written != size) {
             rn::fail(RN_E_EXC, "%zu of %zu bytes were written", written, size);
         }
+        positions.write(bytes + size - positions.size());
         return static_cast<int64_t>(written);
     });
 }
@@ -74,7 +82,11 @@ int32_t rn_seq_state_set(rn_ctx * ctx, int32_t seq, const void * src, int64_t le
         if (read == 0) {
             rn::refuse(*ctx, seq, RN_E_STATE, "the state does not fit this context, or there is no room for it");
         }
-        if (read != size || llama_memory_seq_pos_max(ctx->memory, seq) + 1 != n_tokens) {
+        const int32_t   rows      = static_cast<int32_t>(n_tokens);
+        const llama_pos last      = llama_memory_seq_pos_max(ctx->memory, seq);
+        rn::Positions & positions = ctx->positions[static_cast<size_t>(seq)];
+        if (read > size || !positions.read(bytes + read, size - read, rows) ||
+            (read < size && !ctx->model->has_grids()) || positions.rows_until(last, rows) != rows) {
             rn::refuse(*ctx, seq, RN_E_ARG, "the state is of another size, or of another number of tokens");
         }
         ctx->tokens[static_cast<size_t>(seq)].assign(tokens, tokens + n_tokens);

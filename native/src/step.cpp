@@ -30,7 +30,13 @@ int32_t compute_tokens(rn_ctx & ctx, StepPlan & plan) {
     return rc == NO_CELL && plan.drop_guesses() ? compute(ctx, plan.rows) : rc;
 }
 
+// Enters a picture where it begins; what failed takes it out again.
 int32_t compute_media(rn_ctx & ctx, Piece & piece) {
+    if (piece.is_grid && piece.rows.front().pos == piece.picture.first) {
+        Positions & positions = ctx.positions[static_cast<size_t>(piece.rows.front().seq)];
+        positions.cut(piece.picture.first); // of a step that threw
+        positions.add(piece.picture);
+    }
     const LookAround around(ctx.llama.get(), piece.is_whole);
     return compute(ctx, piece.rows);
 }
@@ -44,13 +50,16 @@ int32_t compute(rn_ctx & ctx, StepPlan & plan) {
         done += rc == 0 ? 1 : 0;
     }
     rc = rc == 0 ? compute_tokens(ctx, plan) : rc;
-    if (rc == 0 || done == 0) {
+    if (rc == 0) {
         return rc;
     }
-    for (const Piece & piece : plan.media) {
+    bool is_as_before = done == 0 || ctx.seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_PART;
+    for (size_t i = 0; i < plan.media.size() && i < done + 1; ++i) {
+        const Piece & piece = plan.media[i];
         roll_back(ctx, piece.rows);
+        is_as_before = is_as_before && !(piece.is_grid && piece.rows.front().pos > piece.picture.first);
     }
-    return ctx.seq_rm == COMMON_CONTEXT_SEQ_RM_TYPE_PART ? rc : -1; // what memory holds now is for rn_seq_range to say
+    return is_as_before ? rc : -1; // what memory holds now is for rn_seq_range to say
 }
 
 // When sampling is over, or has thrown, memory holds no more than what the generators went past: every guess that was
@@ -64,8 +73,7 @@ class CutBack {
     ~CutBack() {
         for (const auto & generator : plan_.held) {
             if (ctx_.next_pos(generator->seq) > generator->n_past) {
-                llama_memory_seq_rm(ctx_.memory, generator->seq, generator->n_past, -1);
-                ctx_.refresh(generator->seq);
+                ctx_.cut(generator->seq, generator->n_past);
             }
         }
     }

@@ -160,7 +160,7 @@ static void test_refusals(rn_model * model, rn_ctx * ctx) {
     reset();
     CHECK(rn_gen_new(ctx, "{\"mirostat\":7}") == RN_E_ARG && rn_gen_new(ctx, "{\"grammar\":\"x\"}") == RN_E_GRAMMAR);
     CHECK(rn_gen_free(ctx, 0) == RN_E_ARG && rn_gen_bind(ctx, 0, 0, 1, NULL, 0) == RN_E_ARG);
-    CHECK(rn_seq_cp(ctx, 0, 99, 0, -1) == RN_E_ARG && rn_seq_rm(ctx, -1, 0, -1) == RN_E_ARG);
+    CHECK(rn_seq_cp(ctx, 0, 99, 0, -1) == RN_E_ARG && rn_seq_rm(ctx, -1, 0) == RN_E_ARG);
 }
 
 static void check_range(rn_ctx * ctx, int32_t seq, int32_t first, int32_t last) {
@@ -196,7 +196,7 @@ static void test_sequences(rn_model * model, rn_ctx * ctx) {
 
     const int32_t known = count + 1; /* the prompt and the one token that was fed */
     tokens[count]       = token;
-    CHECK(rn_seq_rm(ctx, 0, 0, -1) == 1);
+    CHECK(rn_seq_rm(ctx, 0, 0) == 1);
     check_range(ctx, 0, -1, -1);
     CHECK(rn_gen_bind(ctx, first, 2, known, NULL, 0) == RN_OK);
     add_prompt(2, tokens, 0, known, -1);
@@ -239,7 +239,7 @@ static void complete(rn_model * model, rn_ctx * ctx, const char * json, const ch
     CHECK(finish(ctx, gen, text) == flags);
     CHECK(strcmp(text, expected) == 0);
     CHECK(isnan(out_logprob[0]));
-    CHECK(rn_gen_free(ctx, gen) == RN_OK && rn_seq_rm(ctx, 0, 0, -1) == 1);
+    CHECK(rn_gen_free(ctx, gen) == RN_OK && rn_seq_rm(ctx, 0, 0) == 1);
 }
 
 static void test_answers(rn_model * model, rn_ctx * ctx) {
@@ -287,7 +287,7 @@ static void test_guesses(rn_model * model, rn_ctx * ctx) {
     in.n_draft = NULL;
     CHECK(strcmp(text, " a b a b a b a b a b a b") == 0 && out_flags[out.n_out - 1] == RN_OUT_EOS);
     CHECK(drafted > 0 && steps < records - 1);
-    CHECK(rn_gen_free(ctx, gen) == RN_OK && rn_seq_rm(ctx, 0, 0, -1) == 1);
+    CHECK(rn_gen_free(ctx, gen) == RN_OK && rn_seq_rm(ctx, 0, 0) == 1);
 }
 
 static void test_chat(rn_model * model) {

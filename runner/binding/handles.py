@@ -218,9 +218,9 @@ class Context(Handle):
         """Threads for a step of one row, and for every other."""
         self.library.check(self.library.rn_threads_set(self.pointer, threads, batch_threads))
 
-    def seq_rm(self, seq: int, start: int = 0, end: int = -1) -> bool:
-        """Forget positions start..end-1 (-1: to the end); False when this memory cannot."""
-        return self.library.check(self.library.rn_seq_rm(self.pointer, seq, start, end)) == 1
+    def seq_rm(self, seq: int, start: int = 0) -> bool:
+        """Forget the rows from ``start`` on; False when this memory cannot."""
+        return self.library.check(self.library.rn_seq_rm(self.pointer, seq, start)) == 1
 
     def seq_cp(self, source: int, target: int, start: int = 0, end: int = -1) -> None:
         """Let the empty ``target`` hold those positions of ``source`` too; see ``rn_seq_cp``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Any
 
-ABI = 7
+ABI = 8
 
 
 class Buf(c.Structure):
@@ -45,6 +45,9 @@ class Rows(c.Structure):
         ("first", c.c_int32),
         ("n", c.c_int32),
         ("is_whole", c.c_int32),
+        ("start", c.c_int32),
+        ("of", c.c_int32),
+        ("columns", c.c_int32),
         ("embd", c.c_void_p),
     ]
 
@@ -116,7 +119,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "rn_tokenize": (_i64, [_handle, _text, _u64, _i32, _i32, _i32s, _i64]),
     "rn_token_piece": (_i64, [_handle, _i32, _i32, _text, _i64]),
     "rn_detokenize": (_i64, [_handle, _i32s, _i64, _i32, _text, _i64]),
-    "rn_seq_rm": (_i32, [_handle, _i32, _i32, _i32]),
+    "rn_seq_rm": (_i32, [_handle, _i32, _i32]),
     "rn_seq_cp": (_i32, [_handle, _i32, _i32, _i32, _i32]),
     "rn_seq_range": (_i32, [_handle, _i32, _i32s, _i32s]),
     "rn_kv_clear": (_i32, [_handle]),

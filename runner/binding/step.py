@@ -28,6 +28,9 @@ class MediaRows(NamedTuple):
 
     numbers: NDArray[np.float32]  # (rows, n_embd), contiguous
     is_whole: bool
+    start: int = 0  # which row of its picture is the first here,
+    rows: int = 0  # of so many,
+    columns: int = 0  # a grid of so many columns; 0: rows in a line
 
 
 class Prompt(NamedTuple):
@@ -169,6 +172,7 @@ class Stepper:
         pieces = (Rows * len(self._media))()
         for piece, (first, media) in zip(pieces, self._media, strict=True):
             piece.first, piece.n, piece.is_whole = first, len(media.numbers), media.is_whole
+            piece.start, piece.of, piece.columns = media.start, media.rows, media.columns
             piece.embd = _address(media.numbers)
         self._in.n_media, self._in.media = len(pieces), c.addressof(pieces)
         try:

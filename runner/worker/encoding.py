@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from runner.binding import NativeError
 from runner.errors import Kind
 from runner.wire.messages import Failed, RequestId
-from runner.worker.media import Key, Unencoded
+from runner.worker.media import Encoded, Key, Unencoded
 from runner.worker.prompts import Prepared
 
 CACHE_BYTES = 256 * 1024 * 1024
@@ -138,6 +138,6 @@ class Encoding:
                     return None
                 rows = media.parts.encode(piece.part)
                 self._cache.put(piece.key, rows)
-            spans.append(replace(piece.span, content=rows))
+            spans.append(replace(piece.span, content=Encoded(rows, piece.columns)))
         request = replace(prepared.request, spans=tuple(spans))
         return replace(prepared, request=request, media=None)

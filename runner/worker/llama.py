@@ -6,8 +6,6 @@ import logging
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
 from runner.binding import Code, Context, Flag, MediaRows, NativeError, Prompt, Record, Stepper
 from runner.engine.backend import (
     Adapters,
@@ -28,6 +26,7 @@ from runner.engine.backend import (
     Stop,
     Trim,
 )
+from runner.worker.media import Encoded
 from runner.worker.saved import SavedTexts
 
 LOG = logging.getLogger(__name__)
@@ -183,9 +182,10 @@ class LlamaBackend:
 
 def _rows(part: Prefill) -> MediaRows:
     span = part.span
-    assert span is not None and isinstance(span.content, np.ndarray), "rows were never encoded"
-    first = part.start - span.start
-    return MediaRows(span.content[first : first + len(part.tokens)], span.is_whole)
+    assert span is not None and isinstance(span.content, Encoded), "rows were never encoded"
+    first, content = part.start - span.start, span.content
+    numbers = content.numbers[first : first + len(part.tokens)]
+    return MediaRows(numbers, span.is_whole, first, span.length, content.columns)
 
 
 def _score(record: Record) -> Score:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runner.binding import Code, MediaFile, MediaInfo, Model, NativeError, Parts, Projector
 from runner.engine.backend import Span
@@ -33,11 +34,23 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows of a prompt that are still to be computed, and where they are in the native parts."""
+    """Rows of a prompt that are still to be computed, and where they are in the native parts.
+
+    They are a grid of so many ``columns`` for a model that knows lines and columns; 0: a line.
+    """
 
     span: Span
     part: int
     key: Key
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The content of a span: a piece's rows, computed."""
+
+    numbers: NDArray[np.float32]
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,8 @@ class Seeing:
             id, rows = part["id"], part["rows"]
             key = (id, seen[id])
             seen[id] += 1
-            pieces.append(Piece(Span(len(tokens), rows, part["is_whole"]), index, key))
+            span = Span(len(tokens), rows, part["is_whole"])
+            pieces.append(Piece(span, index, key, part["columns"]))
             tokens += row_names(f"{self.fingerprint}/{id}/{key[1]}", rows)
         self._check(pieces, tokens, media[-1].param)
         return tokens, Unencoded(parts, tuple(pieces))

@@ -239,7 +239,7 @@ def test_a_prompt_is_taken_apart_where_its_files_are(
             model.tokenize(part, add_special=False, parse_special=True)
             for part in ("Look:", " and", "?")
         ]
-        pieces = [{"id": id, "rows": ROWS, "is_whole": False} for id in ("a", "b")]
+        pieces = [{"id": id, "rows": ROWS, "is_whole": False, "columns": 0} for id in ("a", "b")]
         first, second = pieces
         assert parts.parts == [
             {"tokens": texts[0]},
@@ -250,7 +250,7 @@ def test_a_prompt_is_taken_apart_where_its_files_are(
         ]
     with projectors["whole"].read(f"{MARKER}?", [image(png(1))]) as parts:
         described = [part for part in parts.parts if "rows" in part]
-        assert described == [{"id": "one", "rows": POOLED_ROWS, "is_whole": True}]
+        assert described == [{"id": "one", "rows": POOLED_ROWS, "is_whole": True, "columns": 0}]
 
 
 @pytest.mark.parametrize("name", ["plain", "whole"])
@@ -272,7 +272,7 @@ def test_a_sound_is_rows_for_each_half_minute(projectors: dict[str, Projector]) 
     sound = MediaFile("noise", wav(1, rate=8000), is_sound=True)
     with projectors["ear"].read(f"{MARKER} What is that?", [sound]) as parts:
         [(index, piece)] = [(i, part) for i, part in enumerate(parts.parts) if "rows" in part]
-        assert piece == {"id": "noise", "rows": SOUND_ROWS, "is_whole": False}
+        assert piece == {"id": "noise", "rows": SOUND_ROWS, "is_whole": False, "columns": 0}
         rows = parts.encode(index)
     assert rows.shape == (SOUND_ROWS, 576)
     assert np.isfinite(rows).all()
@@ -290,6 +290,10 @@ def bomb() -> bytes:
     [
         (b"", "data is NULL|that can be read"),
         (b"hello", "that can be read"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "it is WebP; JPEG, PNG, GIF and BMP can be read: convert"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "it is AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "it is HEIC"),
+        (b"II*\0\x08\0\0\0", "it is TIFF"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "that can be read"),
         (png(1)[:200], "it is damaged"),
         (png_of(1, 10**9, b""), "that can be read"),

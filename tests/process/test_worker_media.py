@@ -22,7 +22,15 @@ from runner.wire.messages import (
     Submit,
 )
 from tests.process.worker_client import WorkerClient, chat, model_path
-from tests.support.projectors import ROWS, SOUND_ROWS, png, wav, write_projectors
+from tests.support import state_models
+from tests.support.projectors import (
+    ROWS,
+    SOUND_ROWS,
+    png,
+    wav,
+    write_grid_projector,
+    write_projectors,
+)
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
 
@@ -137,6 +145,29 @@ def test_sounds_are_heard(projectors: dict[str, Path]) -> None:
         [failed] = answer(worker, ask(3, part(png(1))))
         assert isinstance(failed, Failed)
         assert (failed.kind, failed.param) == ("model_not_supported", PARAM)
+
+
+def test_pictures_that_are_grids_share_prefixes(tmp_path: Path) -> None:
+    projector = write_grid_projector(tmp_path, width=state_models.WIDTH)
+    with WorkerClient() as worker:
+        worker.load(
+            state_models.write_grid_model(tmp_path), wishes=WISHES, projector_path=str(projector)
+        )
+        assert worker.wait_for(Ready).model.vision
+        wide, high = part(png(1, width=140, height=84)), part(png(2, width=56, height=196))
+        cold, said = tell(answer(worker, ask(1, wide, high)))
+        warm, same = tell(answer(worker, ask(2, wide, high)))
+        assert warm.cached_tokens == cold.prompt_tokens - 1
+        assert same == pytest.approx(said, abs=0.05)
+        # From behind the first picture, which another asks about in other words.
+        shared, other = tell(answer(worker, ask(3, wide, question="Which?")))
+        assert 15 < shared.cached_tokens < shared.prompt_tokens
+        _, alone = tell(answer(worker, ask(4, wide, question="Which?", cache_prompt=False)))
+        assert other == pytest.approx(alone, abs=0.05)
+        for id in range(10, 16):  # beside one another
+            worker.send(ask(id, wide if id % 2 else high, question="Which?"))
+        assert all(isinstance(last, Ended) for last in worker.wait_for_last(*range(10, 16)))
+        assert tell(worker.log[11])[1] == pytest.approx(alone, abs=0.05)
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -22,6 +22,7 @@ PATCH, SIDE = 14, 56  # pixels
 ROWS = (SIDE // PATCH) ** 2  # of a picture to "plain"
 POOLED_SIDE, POOL = 112, 2
 POOLED_ROWS = (POOLED_SIDE // PATCH // POOL) ** 2  # of a picture to "whole"
+MERGE = 2  # patches a side of a row of "grid"
 BINS, FRAMES = 128, 1500
 SOUND_ROWS = FRAMES // 2  # of each half minute that has begun
 MEAN = (F32, [0.48, 0.46, 0.41])
@@ -40,6 +41,13 @@ def write_projectors(folder: Path, *, width: int) -> dict[str, Path]:
         paths[name] = folder / f"{name}.mmproj.gguf"
         paths[name].write_bytes(make(width))
     return paths
+
+
+def write_grid_projector(folder: Path, *, width: int) -> Path:
+    """Write a projector of Qwen2-VL, whose rows are a grid as large as the picture asks for."""
+    path = folder / "grid.mmproj.gguf"
+    path.write_bytes(_qwen2vl(width))
+    return path
 
 
 class _Draw:
@@ -114,6 +122,22 @@ def _llava(width: int) -> bytes:
         _constant("mm.2.bias", width, 0.0),
     ]
     return make_gguf(_vision_fields("mlp", width, SIDE), tensors)
+
+
+def _qwen2vl(width: int) -> bytes:
+    draw = _Draw(24)
+    merged = MERGE**2 * WIDTH
+    tensors = [
+        draw.matrix("v.patch_embd.weight", PATCH, PATCH, 3, WIDTH, half=True),
+        draw.matrix("v.patch_embd.weight.1", PATCH, PATCH, 3, WIDTH, half=True),
+        *_norm("v.post_ln"),
+        *_blocks(draw, "v"),
+        draw.matrix("mm.0.weight", merged, merged),
+        _constant("mm.0.bias", merged, 0.0),
+        draw.matrix("mm.2.weight", merged, width),
+        _constant("mm.2.bias", width, 0.0),
+    ]
+    return make_gguf(_vision_fields("qwen2vl_merger", width, SIDE), tensors)
 
 
 def _gemma3(width: int) -> bytes:

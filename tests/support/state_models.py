@@ -47,6 +47,25 @@ def write_infill_model(folder: Path) -> Path:
     return path
 
 
+def write_grid_model(folder: Path) -> Path:
+    """Write a model that knows lines and columns: shape of ``src/models/qwen2vl.cpp``."""
+    draw = _drawer(4)
+    tensors = [draw("token_embd.weight", WIDTH, VOCABULARY), _gain("output_norm.weight", 6.0)]
+    for block in (f"blk.{layer}." for layer in range(LAYERS)):
+        norms = ("attn_q_norm.weight", "attn_k_norm.weight")
+        tensors += [each for each in _attention(draw, block) if not each.name.endswith(norms)]
+        tensors += _feed_forward(draw, block)
+    template = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+    fields = _shape("qwen2vl") | {
+        "tokenizer.chat_template": (STR, template),
+        "qwen2vl.attention.head_count_kv": (U32, 1),
+        "qwen2vl.rope.dimension_sections": (ARR, (I32, [4, 6, 6, 0])),
+    }
+    path = folder / "grid.gguf"
+    path.write_bytes(make_gguf(fields, tensors))
+    return path
+
+
 def _drawer(seed: int) -> Draw:
     random = np.random.default_rng(seed)
 

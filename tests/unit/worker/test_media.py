@@ -17,7 +17,7 @@ from runner.engine.backend import Span
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import Failed
 from runner.worker.encoding import Encoding, RowCache, Rows
-from runner.worker.media import Media, Piece, Seeing, Unencoded, row_names, take_media
+from runner.worker.media import Encoded, Media, Piece, Seeing, Unencoded, row_names, take_media
 from runner.worker.prompts import Prepared
 
 A, B = MediaFile("aa", b"A", is_sound=False), MediaFile("bb", b"B", is_sound=False)
@@ -59,7 +59,7 @@ def seeing(projector: PaperProjector) -> Seeing:
 
 
 def rows_of(id: str, rows: int, *, is_whole: bool = False) -> dict[str, Any]:
-    return {"id": id, "rows": rows, "is_whole": is_whole}
+    return {"id": id, "rows": rows, "is_whole": is_whole, "columns": 0}
 
 
 # ---- out of the messages -----------------------------------------------------------------------
@@ -173,7 +173,7 @@ def prepared(id: int, parts: PaperParts | None, *keys: str) -> Prepared:
     request = SequenceRequest(id, (1, -2, -3, 4), 7)
     if parts is None:
         return Prepared(request, ())
-    pieces = tuple(Piece(Span(1 + i, 1), i, (key, 0)) for i, key in enumerate(keys))
+    pieces = tuple(Piece(Span(1 + i, 1), i, (key, 0), 0) for i, key in enumerate(keys))
     return Prepared(request, (), media=Unencoded(cast("Parts", parts), pieces))
 
 
@@ -199,7 +199,7 @@ def test_rows_are_computed_once_for_each_content() -> None:
     assert first.is_closed and second.is_closed
     spans = outlet.delivered[1].request.spans
     assert [(span.start, span.length) for span in spans] == [(1, 1), (2, 1)]
-    contents = [cast("Rows", span.content).tolist() for span in spans]
+    contents = [cast("Encoded", span.content).numbers.tolist() for span in spans]
     assert contents == [[[0.0] * 4], [[1.0] * 4]]
     assert outlet.delivered[1].media is None
     assert len(outlet.encoding) == 0
