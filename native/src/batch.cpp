@@ -2,6 +2,7 @@
 
 #include "context.hpp"
 #include "guard.hpp"
+#include "log.hpp"
 
 #include <algorithm>
 
@@ -50,7 +51,8 @@ void roll_back(rn_ctx & ctx, const std::vector<Row> & rows) {
 
 int32_t compute(rn_ctx & ctx, std::vector<Row> & rows) {
     fill_batch(ctx, rows);
-    const int32_t rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, ctx.batch.get());
+    const LogNoErrorIf no_error(ctx.abort);
+    const int32_t      rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, ctx.batch.get());
     if (rc != 0) {
         roll_back(ctx, rows); // parts of the batch that were computed stay in memory
         return rc;

@@ -152,6 +152,7 @@ void compute(rn_embedder & embedder) {
         llama_memory_clear(embedder.memory, false);
     }
     embedder.abort.store(false);
+    const LogNoErrorIf no_error(embedder.abort);
     switch (const int32_t rc = llama_process(embedder.llama.get(), type, embedder.batch.get())) {
         case 0:  break;
         case 1:  fail(RN_E_STATE, "no room in memory for the texts");

@@ -116,8 +116,11 @@ const char * name_of(ggml_log_level level) {
     }
 }
 
+thread_local const std::atomic<bool> * is_asked_to_end = nullptr;
+
 void on_log(ggml_log_level level, const char * text, void *) {
-    log_write(level, text);
+    const bool is_wanted = level == GGML_LOG_LEVEL_ERROR && is_asked_to_end != nullptr && is_asked_to_end->load();
+    log_write(is_wanted ? GGML_LOG_LEVEL_DEBUG : level, text);
 }
 
 } // namespace
@@ -134,6 +137,14 @@ void log_ensure() {
 void log_init(int wished) {
     verbosity.store(std::max(1, wished));
     log_ensure();
+}
+
+LogNoErrorIf::LogNoErrorIf(const std::atomic<bool> & asked) {
+    is_asked_to_end = &asked;
+}
+
+LogNoErrorIf::~LogNoErrorIf() {
+    is_asked_to_end = nullptr;
 }
 
 int log_verbosity() {

@@ -3,6 +3,7 @@
 
 #include "ggml.h"
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -16,6 +17,16 @@ constexpr int DEFAULT_VERBOSITY = 3;
 void log_init(int verbosity);
 // The same with the default, unless rn_init was called before.
 void log_ensure();
+
+// While it lives, what this thread tells as an error is kept for debugging alone, once `asked` is true: llama.cpp calls a
+// computation failed that ended because it was asked to.
+class LogNoErrorIf {
+  public:
+    explicit LogNoErrorIf(const std::atomic<bool> & asked);
+    ~LogNoErrorIf();
+    LogNoErrorIf(const LogNoErrorIf &)             = delete;
+    LogNoErrorIf & operator=(const LogNoErrorIf &) = delete;
+};
 
 int  log_verbosity();
 void log_write(ggml_log_level level, const char * text);

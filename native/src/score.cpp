@@ -1,6 +1,7 @@
 // How likely a model finds a text: the measure of quality, and the check on the path that generates.
 #include "context.hpp"
 #include "guard.hpp"
+#include "log.hpp"
 #include "select.hpp"
 
 #include <algorithm>
@@ -37,6 +38,7 @@ void compute(rn_ctx & ctx, int32_t seq, const int32_t * tokens, int32_t first, i
         llama_batch_ext_set_output_logits(batch, index, pos + 1 < count);
     }
     ctx.abort.store(false);
+    const LogNoErrorIf no_error(ctx.abort);
     switch (const int32_t rc = llama_process(ctx.llama.get(), LLAMA_PROCESS_TYPE_DECODE, batch)) {
         case 0:  break;
         case 1:  fail(RN_E_STATE, "no room in KV memory for %d tokens", count);

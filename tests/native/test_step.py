@@ -132,10 +132,12 @@ def test_an_abort_ends_the_running_step_and_takes_its_rows_back(make_engine: Mak
     engine = make_engine(n_ubatch=32)
     long = (engine.tokens(PROMPT) * 60)[:500]
     timer = threading.Timer(0.1, engine.context.abort)
+    engine.context.library.drain_log()
     timer.start()
     outcome = engine.stepper.run([], [Prompt(0, 0, long, None)])
     timer.join()
     assert outcome.rc == 2
+    assert "error" not in {line["level"] for line in engine.context.library.drain_log()}
     assert engine.context.seq_range(0) == (-1, -1)
     assert engine.complete(**GREEDY).text
 
