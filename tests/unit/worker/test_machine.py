@@ -32,7 +32,8 @@ def test_a_limit_of_the_process_counts_as_memory(
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + 4096
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
-    assert survey(device_free_bytes=None, root=root).available_bytes <= 4096
+    freed_bytes = 1 << 28  # at most, by the test's own process meanwhile
+    assert survey(device_free_bytes=None, root=root).available_bytes < 4096 + freed_bytes
 
 
 def write(root: Path, name: str, text: str) -> None:
