@@ -177,7 +177,8 @@ def _says_pattern(name: Any) -> bool:
 def written(schema: Any) -> Any:
     """Return a schema with its patterns as llama.cpp reads them, and with those of its formats.
 
-    A pattern that no grammar can say is left out: llama.cpp would read another into it.
+    A pattern that no grammar can say is left out: llama.cpp would read another into it. One that
+    nobody can read stays, for llama.cpp to refuse.
     """
     if not isinstance(schema, dict):
         return schema
@@ -205,7 +206,7 @@ def _write_pattern(node: dict[str, Any]) -> None:
         return  # llama.cpp says what it expected there
     if found is not None:
         node["pattern"] = found
-    elif isinstance(pattern, str):
+    elif isinstance(pattern, str) and not patterns.is_malformed(pattern):
         del node["pattern"]
         node.setdefault("type", "string")
 

@@ -49,6 +49,23 @@ def written(pattern: str) -> str | None:
     return f"^{found}$" if 0 < len(found) <= MAX_CHARACTERS else None
 
 
+def is_malformed(pattern: str) -> bool:
+    """Whether a group or class is left open, or closed and never opened: nobody reads that."""
+    depth, in_class, is_escaped = 0, False, False
+    for character in pattern:
+        if is_escaped or character == "\\":
+            is_escaped = not is_escaped
+        elif in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+            if depth < 0:
+                return True
+    return in_class or depth > 0
+
+
 def format_pattern(name: str) -> str | None:
     """Return the pattern of a format; None for one that is not known here."""
     return written(_FORMATS[name]) if name in _FORMATS else None

@@ -122,3 +122,15 @@ def test_formats(name: str, good: list[str], bad: list[str]) -> None:
 
 def test_a_format_of_no_text() -> None:
     assert patterns.format_pattern("regex") is None
+
+
+@pytest.mark.parametrize("pattern", ["^($", "a)", "[a", "[(]$(", r"(\)"])
+def test_brackets_that_do_not_match_are_malformed(pattern: str) -> None:
+    assert patterns.is_malformed(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "(a|b)c", "[(]", r"\(", r"[\]]", r"\\(a)", r"^\p{L}$", "(?=a)"]
+)
+def test_what_a_regular_expression_may_say_is_not_malformed(pattern: str) -> None:
+    assert not patterns.is_malformed(pattern)
