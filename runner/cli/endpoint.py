@@ -32,11 +32,12 @@ class Endpoint(NamedTuple):
 
     host: str
     port: int | None
+    is_tls: bool = False
 
     def __str__(self) -> str:
         if self.port is None:
             return f"unix:{self.host}"
-        return f"http://{self.authority}"
+        return f"http{'s' if self.is_tls else ''}://{self.authority}"
 
     @property
     def authority(self) -> str:

@@ -43,6 +43,16 @@ def add_host(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_openai_url(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--openaiurl``, which names another server than ours."""
+    parser.add_argument(
+        "--openaiurl",
+        metavar="URL",
+        help="ask another server with OpenAI's API, such as http://localhost:11434/v1; "
+        "its key is $OPENAI_API_KEY",
+    )
+
+
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """Format help for this terminal's width, which argparse would import shutil to find."""
     try:

@@ -100,7 +100,8 @@ class Remote:
             connected.settimeout(timeout_s)
             fields = [*self._fields(body), *headers]
             connection = http.Connection(http.Role.CLIENT)
-            request = connection.send_request(method, path, headers=fields, body=_encode(body))
+            target = self._target(path)
+            request = connection.send_request(method, target, headers=fields, body=_encode(body))
             with self._translated(timeout_s):
                 # A server may refuse a request before it has read it all: then its answer counts.
                 with suppress(BrokenPipeError, ConnectionResetError):
@@ -111,18 +112,31 @@ class Remote:
                 head = next(event for event in events if isinstance(event, http.Response))
             pieces = self._pieces(events, timeout_s)
             if head.status >= 400:
-                raise read_error(head.status, _read_some(pieces, _MAX_ERROR_BYTES))
+                raise self._refused(head.status, _read_some(pieces, _MAX_ERROR_BYTES))
             yield Reply(head, pieces)
 
     def _connect(self) -> socket.socket:
+        cause = OSError("no address is known")
         for endpoint in self._candidates:
             try:
                 connected = _open(endpoint)
-            except OSError:
+            except OSError as error:
+                cause = error
                 continue
             self._candidates = [endpoint]
             return connected
-        raise NoDaemon(self.endpoint)
+        raise self._absent(cause)
+
+    # ---- what another server than ours has otherwise ---------------------------------------------
+
+    def _target(self, path: str) -> str:
+        return path
+
+    def _absent(self, cause: OSError) -> RunnerError:
+        return NoDaemon(self.endpoint)
+
+    def _refused(self, status: int, content: bytes) -> RunnerError:
+        return read_error(status, content)
 
     def _fields(self, body: Any) -> Iterator[tuple[str, str]]:
         yield "Host", self.endpoint.authority
@@ -263,9 +277,22 @@ def _send_pieces(
 def _open(endpoint: Endpoint) -> socket.socket:
     if endpoint.port is None:
         return _connect_to(socket.AF_UNIX, endpoint.host)
-    if endpoint.host.replace(".", "").isdigit():  # saves the import of IDNA that names bring
+    if (
+        endpoint.host.replace(".", "").isdigit() and not endpoint.is_tls
+    ):  # saves the import of IDNA that names bring
         return _connect_to(socket.AF_INET, (endpoint.host, endpoint.port))
-    return socket.create_connection((endpoint.host, endpoint.port), timeout=CONNECT_S)
+    connected = socket.create_connection((endpoint.host, endpoint.port), timeout=CONNECT_S)
+    return _secured(connected, endpoint.host) if endpoint.is_tls else connected
+
+
+def _secured(connected: socket.socket, host: str) -> socket.socket:
+    import ssl  # costs each command 10 ms, and our own server has no TLS
+
+    try:
+        return ssl.create_default_context().wrap_socket(connected, server_hostname=host)
+    except OSError:
+        connected.close()
+        raise
 
 
 def _connect_to(family: socket.AddressFamily, address: str | tuple[str, int]) -> socket.socket:

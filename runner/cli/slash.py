@@ -63,7 +63,7 @@ def _set(rest: str, conversation: Conversation) -> str:
     if option == "parameter":
         option, _, value = value.strip().partition(" ")
     if option == "num_ctx":
-        return "num_ctx is fixed when a model is loaded: runner serve --context-size N"
+        return "num_ctx is fixed when a model is loaded: runner configure MODEL --context-size N"
     if not option:
         return "Usage: /set system TEXT, or /set parameter NAME VALUE"
     return _set_parameter(option, value.strip(), conversation)

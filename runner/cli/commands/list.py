@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runner.cli.console import Console
+from runner.cli.foreign import connect_foreign
 from runner.cli.output import UNTAGGED, age, display_name, render_json, render_table, short_id
-from runner.cli.parser import add_host
+from runner.cli.parser import add_host, add_openai_url
 
 HEADER = (
     "MODEL NAME",
@@ -20,6 +21,7 @@ HEADER = (
     "CONTEXT",
     "SIZE",
 )
+FOREIGN_HEADER = ("MODEL NAME", "CREATED")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="the models as JSON")
     form.add_argument("--openai", action="store_true", help="OpenAI's list of models, as JSON")
     form.add_argument("-q", "--quiet", action="store_true", help="only the short ids")
+    add_openai_url(parser)
     add_host(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the table, or what was asked for instead."""
+    if args.openaiurl:
+        return _list_foreign(args, console)
     remote = console.remote(args.host)
     if args.openai:
         console.write(render_json(remote.call("GET", "/v1/models")))
@@ -48,6 +53,26 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         console.write(render_table(HEADER, rows(models, console.now_s())))
     return 0
+
+
+def _list_foreign(args: argparse.Namespace, console: Console) -> int:
+    answer = connect_foreign(args.openaiurl, console.env).call("GET", "/v1/models")
+    models = answer.get("data") or []
+    if args.model:
+        models = [model for model in models if model["id"] == args.model]
+    if args.json or args.openai:
+        console.write(render_json(answer | {"data": models}))
+    elif args.quiet:
+        console.write("".join(f"{model['id']}\n" for model in models))
+    else:
+        now_s = console.now_s()
+        table = sorted([model["id"], _ago(model.get("created"), now_s)] for model in models)
+        console.write(render_table(FOREIGN_HEADER, table))
+    return 0
+
+
+def _ago(created_s: float | None, now_s: float) -> str:
+    return f"{age(max(0.0, now_s - created_s))} ago" if created_s else ""
 
 
 def matches(model: dict[str, Any], wanted: str) -> bool:
@@ -82,7 +107,7 @@ def _rows(models: Sequence[dict[str, Any]], now_s: float) -> Iterator[list[str]]
                 config.get("quantization", ""),
                 config.get("architecture", ""),
                 short_id(model["id"]),
-                f"{age(max(0.0, now_s - created))} ago" if created else "",
+                _ago(created, now_s),
                 str(context or ""),
                 config.get("size", ""),
             ]

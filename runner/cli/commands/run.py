@@ -18,8 +18,9 @@ from runner.cli.commands.pull import pull
 from runner.cli.console import Console
 from runner.cli.display import open_display
 from runner.cli.editor import open_editor
+from runner.cli.foreign import FLAG, connect_foreign
 from runner.cli.output import printable
-from runner.cli.parser import add_host
+from runner.cli.parser import add_host, add_openai_url
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S, Remote, model_path
 from runner.cli.repl import ReadLine, converse, print_answer, read_prompt
@@ -60,11 +61,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=COLORS[0],
         help="Markdown as styles of the terminal (default: auto, on a terminal that has them)",
     )
+    add_openai_url(parser)
     add_host(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Ask, chat or load."""
+    if args.openaiurl:
+        return ask_foreign(args, console)
     model, prompt = split_words(args.model, args.prompt)
     file = parse_file(model)
     content: Content = "" if args.detach else complete_prompt(prompt, console)
@@ -73,16 +77,37 @@ def run(args: argparse.Namespace, console: Console) -> int:
         model = add_file(console, remote, file)
     elif not model.startswith("package:"):  # those are stored at their first use
         fetch_missing(console, remote, model)
-    view = View(is_styled(args.color, console.out, console.env), is_verbose=args.verbose)
     conversation = Conversation(model, args.system or "", parse_parameters(args))
     if args.detach:
         with waiting(console.err, f"Loading {model}"):
             preload(remote, model)
     elif content:
-        print_answer(console, remote, conversation, content, view)
+        print_answer(console, remote, conversation, content, open_view(args, console))
     else:
-        chat(console, remote, conversation, view)
+        load_meanwhile(remote, model)
+        chat(console, remote, conversation, open_view(args, console))
     return 0
+
+
+def ask_foreign(args: argparse.Namespace, console: Console) -> int:
+    """Ask a model of another server, or chat with it."""
+    if args.model is None or args.detach:
+        need = "loads nothing: -d is for our server" if args.detach else "needs a model's name"
+        hint = f"see: runner list {FLAG} {args.openaiurl}"
+        raise RunnerError(Kind.USAGE, f"{FLAG} {need}", hint=hint)
+    remote = connect_foreign(args.openaiurl, console.env)
+    content = complete_prompt(" ".join(args.prompt), console)
+    conversation = Conversation(args.model, args.system or "", parse_parameters(args))
+    if content:
+        print_answer(console, remote, conversation, content, open_view(args, console))
+    else:
+        chat(console, remote, conversation, open_view(args, console))
+    return 0
+
+
+def open_view(args: argparse.Namespace, console: Console) -> View:
+    """Say how answers are shown."""
+    return View(is_styled(args.color, console.out, console.env), is_verbose=args.verbose)
 
 
 def complete_prompt(prompt: str, console: Console) -> Content:
@@ -148,11 +173,13 @@ def preload(remote: Remote, model: str) -> None:
 
 
 def chat(console: Console, remote: Remote, conversation: Conversation, view: View) -> None:
-    """Chat on a terminal, while the model is being loaded behind it."""
-    threading.Thread(
-        target=_preload_quietly, args=(remote, conversation.model), daemon=True
-    ).start()
+    """Chat on a terminal."""
     converse(console, remote, conversation, read=_reader(console), view=view)
+
+
+def load_meanwhile(remote: Remote, model: str) -> None:
+    """Have a model loaded while its first question is being written."""
+    threading.Thread(target=_preload_quietly, args=(remote, model), daemon=True).start()
 
 
 def _preload_quietly(remote: Remote, model: str) -> None:

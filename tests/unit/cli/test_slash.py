@@ -55,7 +55,7 @@ def test_a_parameter_becomes_a_member_of_the_request(
         ("/set parameter stop", "Invalid value for stop: (none) (must be a text)"),
         (
             "/set parameter num_ctx 4096",
-            "num_ctx is fixed when a model is loaded: runner serve --context-size N",
+            "num_ctx is fixed when a model is loaded: runner configure MODEL --context-size N",
         ),
         ("/set", "Usage: /set system TEXT, or /set parameter NAME VALUE"),
         ("/set parameter", "Usage: /set system TEXT, or /set parameter NAME VALUE"),
