@@ -50,7 +50,7 @@ def written(pattern: str) -> str | None:
 
 
 def is_malformed(pattern: str) -> bool:
-    """Whether a group or class is left open, or closed and never opened: nobody reads that."""
+    """Whether a group or class is left open, closed and never opened, or groups nest too deep."""
     depth, in_class, is_escaped = 0, False, False
     for character in pattern:
         if is_escaped or character == "\\":
@@ -61,7 +61,7 @@ def is_malformed(pattern: str) -> bool:
             in_class = True
         elif character in "()":
             depth += 1 if character == "(" else -1
-            if depth < 0:
+            if not 0 <= depth <= MAX_DEPTH:
                 return True
     return in_class or depth > 0
 

@@ -124,8 +124,8 @@ def test_a_format_of_no_text() -> None:
     assert patterns.format_pattern("regex") is None
 
 
-@pytest.mark.parametrize("pattern", ["^($", "a)", "[a", "[(]$(", r"(\)"])
-def test_brackets_that_do_not_match_are_malformed(pattern: str) -> None:
+@pytest.mark.parametrize("pattern", ["^($", "a)", "[a", "[(]$(", r"(\)", "(" * 33 + ")" * 33])
+def test_brackets_that_nobody_reads_are_malformed(pattern: str) -> None:
     assert patterns.is_malformed(pattern)
 
 
