@@ -16,7 +16,7 @@ from runner.api import faults
 from runner.api.call import Call, Handler
 from runner.api.choosing import ignored_header
 from runner.api.fields import Fields, Refused, Shape, boolean, required, word
-from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.keep_alive import KEEP_ALIVE, permitted
 from runner.api.keys import Scope
 from runner.api.openai import embeddings, generation, pooling
 from runner.api.openai.preloading import preloading
@@ -76,10 +76,11 @@ class Tei:
         request = await call.read(
             lambda body: parse(pooling.named(body, self._engines, reranks=False))
         )
+        keep_alive_s, ignored = permitted(request, call.allowed)
         pooled = await pooling.pool(
-            self._engines, call, request.model, request.embed, keep_alive_s=request.keep_alive_s
+            self._engines, call, request.model, request.embed, keep_alive_s=keep_alive_s
         )
-        headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
+        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
         await call.reply(await asyncio.to_thread(render, pooled), headers=headers)
 
 

@@ -28,7 +28,7 @@ from runner.api.fields import (
     refuse,
     text,
 )
-from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.keep_alive import KEEP_ALIVE, permitted
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
 from runner.api.openai.preloading import preloading
@@ -74,10 +74,11 @@ class Reranking:
         request = await call.read(
             lambda body: parse_ranking(pooling.named(body, self._engines, reranks=True))
         )
+        keep_alive_s, ignored = permitted(request, call.allowed)
         pooled = await pooling.pool(
-            self._engines, call, request.model, request.rank, keep_alive_s=request.keep_alive_s
+            self._engines, call, request.model, request.rank, keep_alive_s=keep_alive_s
         )
-        headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
+        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
         await call.reply(render_ranking(request, pooled), headers=headers)
 
 

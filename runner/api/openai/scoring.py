@@ -18,7 +18,7 @@ from runner.api import faults
 from runner.api.call import Call, Handler, while_wanted
 from runner.api.choosing import ignored_header
 from runner.api.fields import Fields, Shape
-from runner.api.keep_alive import KEEP_ALIVE
+from runner.api.keep_alive import KEEP_ALIVE, permitted
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling, reranking
 from runner.api.openai.preloading import preloading
@@ -78,11 +78,12 @@ class Scoring:
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
         request = await call.read(parse)
-        leasing = self._engines.lease(request.model, keep_alive_s=request.keep_alive_s)
+        keep_alive_s, ignored = permitted(request, call.allowed)
+        leasing = self._engines.lease(request.model, keep_alive_s=keep_alive_s)
         async with while_wanted(call.exchange), await leasing as lease:
             scores, usage = await _score(lease, request)
         id, now_s = f"score-{secrets.token_hex(16)}", int(time.time())
-        headers = [faults.JSON_TYPE, *ignored_header(request.ignored)]
+        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
         body = render(request.model, scores, usage, id=id, created_s=now_s)
         await call.reply(body, headers=headers)
 
