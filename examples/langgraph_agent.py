@@ -39,8 +39,9 @@ def think(state: State) -> State:
     """Call the tool, or answer once it has been called."""
     has_result = any(isinstance(message, ToolMessage) for message in state["messages"])
     choice = "none" if has_result else "required"
-    answer = model.bind_tools([multiply], tool_choice=choice).invoke(state["messages"])
-    return {"messages": [answer]}
+    # One call at a time: a small model goes on calling until its tokens are used up.
+    calling = model.bind_tools([multiply], tool_choice=choice, parallel_tool_calls=False)
+    return {"messages": [calling.invoke(state["messages"])]}
 
 
 def after_thinking(state: State) -> str:

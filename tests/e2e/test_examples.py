@@ -73,7 +73,7 @@ def test_langchain_streams_and_fills_a_class(server: Daemon) -> None:
     )
     *text, filled = run_python(server, "langchain_chat.py").splitlines()
     assert "".join(text).strip()
-    assert re.fullmatch(r"name='.*' country='.*' is_capital=(True|False)", filled)
+    assert re.fullmatch(r"name=(['\"]).*\1 country=(['\"]).*\2 is_capital=(True|False)", filled)
 
 
 def test_the_agent_calls_its_tool_and_then_answers(server: Daemon) -> None:
