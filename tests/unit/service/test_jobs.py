@@ -89,10 +89,9 @@ def test_a_job_tells_what_happens_and_then_its_result() -> None:
             while news := await watch.more():
                 seen += news
             assert seen[0] == Note("chosen")
-            assert [event for event in seen if isinstance(event, LayerProgress)][-2:] == [
-                layer(A, 5),
-                layer(B, 10),
-            ]
+            # In one turn or in several, as the work's thread comes along.
+            told = [event for event in seen if isinstance(event, LayerProgress)]
+            assert set(told[-2:]) == {layer(A, 5), layer(B, 10)}
             assert await watch.result() == "done"
 
     play(scene)
