@@ -82,24 +82,29 @@ class Answer:
     def __iter__(self) -> Iterator[Said]:
         """Yield the pieces as they come. Raises RunnerError when the answer ends in an error."""
         decoder = http.sse.Decoder()
+        is_stream = False
         for piece in self._reply:
             try:
-                chunks = [_parse(one.data) for one in decoder.feed(piece) if one.data != _DONE]
+                events = decoder.feed(piece)
+                chunks = [_parse(one.data) for one in events if one.data != _DONE]
             except (ValueError, http.ProtocolError) as error:
                 raise RunnerError(
                     Kind.UNAVAILABLE, f"the server's answer is no stream of JSON objects: {error}"
                 ) from None
+            is_stream = is_stream or bool(events)
             for chunk in chunks:
                 yield from self._read(chunk)
+        if not is_stream:
+            raise RunnerError(Kind.UNAVAILABLE, "the server's answer is no stream of events")
 
     def _read(self, chunk: dict[str, Any]) -> Iterator[Said]:
         if "error" in chunk:
             raise build_error(500, chunk["error"])
         self.usage = chunk.get("usage") or self.usage
         self.timings = chunk.get("timings") or self.timings
-        for choice in chunk.get("choices", ()):
+        for choice in chunk.get("choices") or ():
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            delta = choice.get("delta", {})
+            delta = choice.get("delta") or {}
             if text := delta.get("reasoning_content"):
                 yield Said(text, is_thought=True)
             if text := delta.get("content"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from runner import http
 from runner.cli.endpoint import Endpoint, parse_endpoint
 from runner.cli.remote import Remote, read_error
 from runner.errors import Kind, RunnerError
@@ -33,7 +34,12 @@ class Foreign(Remote):
             hint=f"{FLAG} takes the address before /models and /chat/completions",
         )
 
-    def _refused(self, status: int, content: bytes) -> RunnerError:
+    def _refused(self, head: http.Response, content: bytes) -> RunnerError:
+        if head.status < 400:
+            where = head.headers.get("location") or "nowhere"
+            message = f"{self.endpoint} answers {head.status} and points to {where}"
+            return RunnerError(Kind.UNAVAILABLE, message, hint=f"give that address to {FLAG}")
+        status = head.status
         error = read_error(status, content)
         hint = f"set {KEY_VARIABLE} to a key of that server"
         return RunnerError(

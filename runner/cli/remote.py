@@ -111,8 +111,8 @@ class Remote:
                 events = _events(connection, connected)
                 head = next(event for event in events if isinstance(event, http.Response))
             pieces = self._pieces(events, timeout_s)
-            if head.status >= 400:
-                raise self._refused(head.status, _read_some(pieces, _MAX_ERROR_BYTES))
+            if head.status >= 300:
+                raise self._refused(head, _read_some(pieces, _MAX_ERROR_BYTES))
             yield Reply(head, pieces)
 
     def _connect(self) -> socket.socket:
@@ -135,8 +135,8 @@ class Remote:
     def _absent(self, cause: OSError) -> RunnerError:
         return NoDaemon(self.endpoint)
 
-    def _refused(self, status: int, content: bytes) -> RunnerError:
-        return read_error(status, content)
+    def _refused(self, head: http.Response, content: bytes) -> RunnerError:
+        return read_error(head.status, content)
 
     def _fields(self, body: Any) -> Iterator[tuple[str, str]]:
         yield "Host", self.endpoint.authority

@@ -49,9 +49,25 @@ class Other(BaseHTTPRequestHandler):
         pass
 
 
+def odd(status: int, body: bytes, **fields: str) -> type[BaseHTTPRequestHandler]:
+    """A server that answers everything with this."""
+
+    class Odd(Other):
+        def _answer(self, path: str, _: bytes) -> None:
+            self.send_response(status)
+            for name, value in fields.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Odd
+
+
 @contextmanager
-def serving(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+def serving(
+    context: ssl.SSLContext | None = None, handler: type[BaseHTTPRequestHandler] = Other
+) -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -143,3 +159,61 @@ def test_nobody_there(tmp_path: Path) -> None:
     refused = call(tmp_path, "run", "--openaiurl", "http://127.0.0.1:1/v1", "m", "hello")
     assert refused.returncode == 1
     assert "no server answers at http://127.0.0.1:1: Connection refused" in refused.stderr
+
+
+NO_LIST = "the server's answer is no list of models"
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [
+        (odd(200, b""), NO_LIST),
+        (odd(200, b"[]"), NO_LIST),
+        (odd(200, b'{"data": [{"object": "model"}]}'), NO_LIST),
+        (odd(200, b"<html>"), "it is not JSON"),
+        (odd(301, b"", Location="/elsewhere"), "answers 301 and points to /elsewhere"),
+    ],
+)
+def test_what_is_no_list_is_told(
+    handler: type[BaseHTTPRequestHandler], said: str, tmp_path: Path
+) -> None:
+    with serving(handler=handler) as port:
+        listed = call(tmp_path, "list", "--openaiurl", f"http://127.0.0.1:{port}")
+    assert (listed.returncode, listed.stdout) == (1, "")
+    assert said in listed.stderr
+    assert "Traceback" not in listed.stderr
+
+
+def test_a_time_that_is_none_is_left_out(tmp_path: Path) -> None:
+    with serving(handler=odd(200, b'{"data": [{"id": "m", "created": "today"}]}')) as port:
+        listed = call(tmp_path, "list", "--openaiurl", f"http://127.0.0.1:{port}")
+    assert (listed.returncode, listed.stdout.splitlines()[1].split()) == (0, ["m"])
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [
+        (odd(200, b""), "no stream of events"),
+        (odd(200, b'{"choices": []}'), "no stream of events"),
+        (odd(301, b"", Location="/elsewhere"), "answers 301 and points to /elsewhere"),
+    ],
+)
+def test_what_is_no_answer_is_no_success(
+    handler: type[BaseHTTPRequestHandler], said: str, tmp_path: Path
+) -> None:
+    with serving(handler=handler) as port:
+        asked = call(tmp_path, "run", "--openaiurl", f"http://127.0.0.1:{port}", "m", "hello")
+    assert asked.returncode == 1
+    assert said in asked.stderr
+
+
+def test_members_that_are_null_say_nothing(tmp_path: Path) -> None:
+    chunks = [
+        {"choices": None},
+        {"choices": [{"index": 0, "delta": None}]},
+        {"choices": [{"index": 0, "delta": {"content": "well"}}]},
+    ]
+    stream = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
+    with serving(handler=odd(200, stream)) as port:
+        asked = call(tmp_path, "run", "--openaiurl", f"http://127.0.0.1:{port}", "m", "hello")
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "well\n", "")

@@ -10,6 +10,7 @@ from runner.cli.console import Console
 from runner.cli.foreign import connect_foreign
 from runner.cli.output import UNTAGGED, age, display_name, render_json, render_table, short_id
 from runner.cli.parser import add_host, add_openai_url
+from runner.errors import Kind, RunnerError
 
 HEADER = (
     "MODEL NAME",
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _list_foreign(args: argparse.Namespace, console: Console) -> int:
     answer = connect_foreign(args.openaiurl, console.env).call("GET", "/v1/models")
-    models = answer.get("data") or []
+    models = foreign_models(answer)
     if args.model:
         models = [model for model in models if model["id"] == args.model]
     if args.json or args.openai:
@@ -66,9 +67,24 @@ def _list_foreign(args: argparse.Namespace, console: Console) -> int:
         console.write("".join(f"{model['id']}\n" for model in models))
     else:
         now_s = console.now_s()
-        table = sorted([model["id"], _ago(model.get("created"), now_s)] for model in models)
+        table = sorted([model["id"], _foreign_ago(model, now_s)] for model in models)
         console.write(render_table(FOREIGN_HEADER, table))
     return 0
+
+
+def foreign_models(answer: Any) -> list[dict[str, Any]]:
+    """Return the models of OpenAI's list; raise UNAVAILABLE for what is none."""
+    models = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(models, list) or not all(
+        isinstance(model, dict) and isinstance(model.get("id"), str) for model in models
+    ):
+        raise RunnerError(Kind.UNAVAILABLE, "the server's answer is no list of models")
+    return models
+
+
+def _foreign_ago(model: dict[str, Any], now_s: float) -> str:
+    created_s = model.get("created")
+    return _ago(created_s, now_s) if isinstance(created_s, int | float) else ""
 
 
 def _ago(created_s: float | None, now_s: float) -> str:
