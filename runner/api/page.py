@@ -83,7 +83,11 @@ class Page:
         """Send one of the files that the index names."""
         content = self._files.get(call.name)
         if content is None:
-            raise RunnerError(Kind.NOT_FOUND, f"the page has no file {call.name[:200]!r}")
+            raise RunnerError(
+                Kind.NOT_FOUND,
+                f"the page has no file {call.name[:200]!r}",
+                hint="load the page again: the server may have been updated",
+            )
         content_type = TYPES[Path(call.name).suffix]
         await call.reply(content, headers=[("Content-Type", content_type), FOREVER, *SECURITY])
 

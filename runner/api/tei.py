@@ -5,18 +5,15 @@ Its ``/rerank`` is in :mod:`runner.api.openai.reranking`, where ``texts`` tells 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from runner.api import faults
 from runner.api.call import Call, Handler
-from runner.api.choosing import ignored_header
 from runner.api.fields import Fields, Refused, Shape, boolean, required, word
-from runner.api.keep_alive import KEEP_ALIVE, permitted
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.openai import embeddings, generation, pooling
 from runner.api.openai.preloading import preloading
@@ -76,12 +73,7 @@ class Tei:
         request = await call.read(
             lambda body: parse(pooling.named(body, self._engines, reranks=False))
         )
-        keep_alive_s, ignored = permitted(request, call.allowed)
-        pooled = await pooling.pool(
-            self._engines, call, request.model, request.embed, keep_alive_s=keep_alive_s
-        )
-        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
-        await call.reply(await asyncio.to_thread(render, pooled), headers=headers)
+        await pooling.answer(self._engines, call, request, request.embed, render)
 
 
 def parse(body: dict[str, Any]) -> EmbedRequest:

@@ -95,7 +95,11 @@ class Answer:
             for chunk in chunks:
                 yield from self._read(chunk)
         if not is_stream:
-            raise RunnerError(Kind.UNAVAILABLE, "the server's answer is no stream of events")
+            raise RunnerError(
+                Kind.UNAVAILABLE,
+                "the server's answer is no stream of events",
+                hint="is it an OpenAI-compatible API that answers at this address?",
+            )
 
     def _read(self, chunk: dict[str, Any]) -> Iterator[Said]:
         if "error" in chunk:

@@ -277,9 +277,8 @@ def _send_pieces(
 def _open(endpoint: Endpoint) -> socket.socket:
     if endpoint.port is None:
         return _connect_to(socket.AF_UNIX, endpoint.host)
-    if (
-        endpoint.host.replace(".", "").isdigit() and not endpoint.is_tls
-    ):  # saves the import of IDNA that names bring
+    is_numeric = endpoint.host.replace(".", "").isdigit()
+    if is_numeric and not endpoint.is_tls:  # saves the import of IDNA that names bring
         return _connect_to(socket.AF_INET, (endpoint.host, endpoint.port))
     connected = socket.create_connection((endpoint.host, endpoint.port), timeout=CONNECT_S)
     return _secured(connected, endpoint.host) if endpoint.is_tls else connected

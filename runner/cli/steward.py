@@ -84,7 +84,11 @@ def stop(console: Console) -> None:
     deadline = time.monotonic() + STOP_S
     while read_state(console.env) == state:
         if time.monotonic() > deadline:
-            raise RunnerError(Kind.TIMEOUT, f"the server, process {state.pid}, does not end")
+            raise RunnerError(
+                Kind.TIMEOUT,
+                f"the server, process {state.pid}, does not end",
+                hint=f"see: runner logs; to end it without waiting: kill -KILL {state.pid}",
+            )
         time.sleep(POLL_S)
     console.say("The server is stopped.")
 
@@ -133,7 +137,9 @@ def _obey(commands: Sequence[Argv]) -> None:
             )
         except subprocess.TimeoutExpired:
             raise RunnerError(
-                Kind.TIMEOUT, f"{' '.join(argv)}: no end after {MANAGER_S} s"
+                Kind.TIMEOUT,
+                f"{' '.join(argv)}: no end after {MANAGER_S} s",
+                hint="run it by hand to see what it waits for",
             ) from None
         except OSError as error:
             raise RunnerError(

@@ -124,7 +124,7 @@ print([(message.name, message.markdown[0].value) for message in app.chat_message
 
 
 def test_the_streamlit_app_chats(server: Daemon) -> None:
-    pytest.importorskip("streamlit", reason="Streamlit is not installed: pip install streamlit")
+    pytest.importorskip("streamlit", reason="not installed: make test installs streamlit")
     app = EXAMPLES / "streamlit" / "app.py"
     printed = run(
         server,

@@ -49,7 +49,10 @@ def test_the_manifest_is_valid_to_the_letter(parts: dict[str, Any], version: str
         validator.validate(part, version, strict=True)
 
 
-@pytest.mark.skipif(shutil.which("kubeconform") is None, reason="needs kubeconform on the PATH")
+@pytest.mark.skipif(
+    shutil.which("kubeconform") is None,
+    reason="kubeconform is not installed: https://github.com/yannh/kubeconform/releases",
+)
 def test_kubeconform_agrees() -> None:
     subprocess.run(["kubeconform", "-strict", str(MANIFEST)], check=True, timeout=60)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import msgspec
 
-from runner.api import faults
 from runner.api.call import Call, Handler
-from runner.api.choosing import ignored_header
-from runner.api.keep_alive import permitted
 from runner.api.keys import Scope
 from runner.api.openai import embeddings, pooling
 from runner.api.openai.preloading import preloading
@@ -39,12 +35,7 @@ class LlamaEmbeddings:
         request = await call.read(
             lambda body: embeddings.parse(pooling.named(body, self._engines, reranks=False))
         )
-        keep_alive_s, ignored = permitted(request, call.allowed)
-        pooled = await pooling.pool(
-            self._engines, call, request.model, request.embed, keep_alive_s=keep_alive_s
-        )
-        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
-        await call.reply(await asyncio.to_thread(render, pooled), headers=headers)
+        await pooling.answer(self._engines, call, request, request.embed, render)
 
 
 def render(pooled: Pooled) -> bytes:

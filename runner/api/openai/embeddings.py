@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from runner.api import faults
-from runner.api.call import INLINE_BYTES, Call, Handler
-from runner.api.choosing import ignored_header
+from runner.api.call import Call, Handler
 from runner.api.fields import (
     Field,
     Fields,
@@ -25,7 +23,7 @@ from runner.api.fields import (
     refuse,
     word,
 )
-from runner.api.keep_alive import KEEP_ALIVE, permitted
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
 from runner.api.openai.preloading import preloading
@@ -66,16 +64,7 @@ class Embeddings:
     async def __call__(self, call: Call) -> None:
         """Answer one request."""
         request = await call.read(parse)
-        keep_alive_s, ignored = permitted(request, call.allowed)
-        pooled = await pooling.pool(
-            self._engines, call, request.model, request.embed, keep_alive_s=keep_alive_s
-        )
-        if len(pooled.values) <= INLINE_BYTES:
-            body = render(request, pooled)
-        else:
-            body = await asyncio.to_thread(render, request, pooled)
-        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
-        await call.reply(body, headers=headers)
+        await pooling.answer(self._engines, call, request, request.embed, partial(render, request))
 
 
 def inputs_field(name: str, more: str = "") -> Field[Any]:

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from runner.api import faults
-from runner.api.call import Call, while_wanted
+from runner.api import faults, keep_alive
+from runner.api.call import INLINE_BYTES, Call, while_wanted
+from runner.api.choosing import ignored_header
 from runner.errors import Kind, RunnerError
 from runner.service import Engines, Lease
 from runner.wire.messages import Embed, Failed, ModelFacts, Pooled, Rank
 
 
-async def pool(
+class Asked(keep_alive.Asked, Protocol):
+    """A parsed request to a model that pools, whatever dialect it came in."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the client wrote it."""
+
+
+async def answer(
     engines: Engines,
     call: Call,
-    model: str,
+    asked: Asked,
     request: Embed | Rank,
-    *,
-    keep_alive_s: float | None = None,
-) -> Pooled:
-    """Ask; raise MODEL_NOT_SUPPORTED where the model is of another kind."""
-    leasing = engines.lease(model, keep_alive_s=keep_alive_s)
+    render: Callable[[Pooled], bytes],
+) -> None:
+    """Answer one request with what ``render`` makes of the rows.
+
+    Raises MODEL_NOT_SUPPORTED where the model is of another kind.
+    """
+    keep_alive_s, ignored = keep_alive.permitted(asked, call.allowed)
+    leasing = engines.lease(asked.model, keep_alive_s=keep_alive_s)
     async with while_wanted(call.exchange), await leasing as lease:
-        return await pool_on(lease, model, request)
+        pooled = await pool_on(lease, asked.model, request)
+    if len(pooled.values) <= INLINE_BYTES:
+        body = render(pooled)
+    else:
+        body = await asyncio.to_thread(render, pooled)
+    await call.reply(body, headers=[faults.JSON_TYPE, *ignored_header(ignored)])
 
 
 async def pool_on(lease: Lease, model: str, request: Embed | Rank) -> Pooled:
-    """Ask a model that is there."""
+    """Ask a model that is there; raise MODEL_NOT_SUPPORTED where it is of another kind."""
     check_kind(request, model, lease.ready.model)
     async with lease.submit(request) as completion:
         async for event in completion:

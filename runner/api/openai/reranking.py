@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import exp
 from typing import Any
 
 import msgspec
 
-from runner.api import faults
 from runner.api.call import Call, Handler
-from runner.api.choosing import ignored_header
 from runner.api.fields import (
     Field,
     Fields,
@@ -28,7 +27,7 @@ from runner.api.fields import (
     refuse,
     text,
 )
-from runner.api.keep_alive import KEEP_ALIVE, permitted
+from runner.api.keep_alive import KEEP_ALIVE
 from runner.api.keys import Scope
 from runner.api.openai import generation, pooling
 from runner.api.openai.preloading import preloading
@@ -74,12 +73,8 @@ class Reranking:
         request = await call.read(
             lambda body: parse_ranking(pooling.named(body, self._engines, reranks=True))
         )
-        keep_alive_s, ignored = permitted(request, call.allowed)
-        pooled = await pooling.pool(
-            self._engines, call, request.model, request.rank, keep_alive_s=keep_alive_s
-        )
-        headers = [faults.JSON_TYPE, *ignored_header(ignored)]
-        await call.reply(render_ranking(request, pooled), headers=headers)
+        rendering = partial(render_ranking, request)
+        await pooling.answer(self._engines, call, request, request.rank, rendering)
 
 
 def texts_field(name: str, about: str) -> Field[Any]:

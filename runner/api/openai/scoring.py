@@ -5,6 +5,7 @@ Of a model that ranks they are its own numbers, of one that makes vectors the co
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,7 @@ async def _score(lease: Lease, request: ScoringRequest) -> tuple[Sequence[float]
         pooled = await pooling.pool_on(lease, request.model, request.rank)
         return reranking.scores(pooled), pooling.usage(pooled)
     first, second = [await pooling.pool_on(lease, request.model, one) for one in request.embeds()]
-    return cosines(first, second), pooling.usage(first, second)
+    return await asyncio.to_thread(cosines, first, second), pooling.usage(first, second)
 
 
 def parse(body: dict[str, Any]) -> ScoringRequest:

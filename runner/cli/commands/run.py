@@ -67,8 +67,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Ask, chat or load."""
-    if args.openaiurl:
-        return ask_foreign(args, console)
+    is_ours = not args.openaiurl
+    remote, model, content = (find_ours if is_ours else find_foreign)(args, console)
+    conversation = Conversation(model, args.system or "", parse_parameters(args))
+    view = View(is_styled(args.color, console.out, console.env), is_verbose=args.verbose)
+    if args.detach:
+        with waiting(console.err, f"Loading {model}"):
+            preload(remote, model)
+    elif content:
+        print_answer(console, remote, conversation, content, view)
+    else:
+        if is_ours:
+            load_meanwhile(remote, model)
+        converse(console, remote, conversation, read=_reader(console), view=view)
+    return 0
+
+
+def find_ours(args: argparse.Namespace, console: Console) -> tuple[Remote, str, Content]:
+    """Return our server, started if need be, the model, stored by now, and what it is asked."""
     model, prompt = split_words(args.model, args.prompt)
     file = parse_file(model)
     content: Content = "" if args.detach else complete_prompt(prompt, console)
@@ -77,37 +93,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         model = add_file(console, remote, file)
     elif not model.startswith("package:"):  # those are stored at their first use
         fetch_missing(console, remote, model)
-    conversation = Conversation(model, args.system or "", parse_parameters(args))
-    if args.detach:
-        with waiting(console.err, f"Loading {model}"):
-            preload(remote, model)
-    elif content:
-        print_answer(console, remote, conversation, content, open_view(args, console))
-    else:
-        load_meanwhile(remote, model)
-        chat(console, remote, conversation, open_view(args, console))
-    return 0
+    return remote, model, content
 
 
-def ask_foreign(args: argparse.Namespace, console: Console) -> int:
-    """Ask a model of another server, or chat with it."""
+def find_foreign(args: argparse.Namespace, console: Console) -> tuple[Remote, str, Content]:
+    """Return the other server that is named, its model, and what that is asked."""
     if args.model is None or args.detach:
         need = "loads nothing: -d is for our server" if args.detach else "needs a model's name"
         hint = f"see: runner list {FLAG} {args.openaiurl}"
         raise RunnerError(Kind.USAGE, f"{FLAG} {need}", hint=hint)
     remote = connect_foreign(args.openaiurl, console.env)
-    content = complete_prompt(" ".join(args.prompt), console)
-    conversation = Conversation(args.model, args.system or "", parse_parameters(args))
-    if content:
-        print_answer(console, remote, conversation, content, open_view(args, console))
-    else:
-        chat(console, remote, conversation, open_view(args, console))
-    return 0
-
-
-def open_view(args: argparse.Namespace, console: Console) -> View:
-    """Say how answers are shown."""
-    return View(is_styled(args.color, console.out, console.env), is_verbose=args.verbose)
+    return remote, args.model, complete_prompt(" ".join(args.prompt), console)
 
 
 def complete_prompt(prompt: str, console: Console) -> Content:
@@ -170,11 +166,6 @@ def preload(remote: Remote, model: str) -> None:
     """Have a model loaded, and return when it is."""
     only = [("X-Preload-Only", "true")]
     remote.call("POST", PATH, {"model": model}, headers=only, timeout_s=LONG_REPLY_S)
-
-
-def chat(console: Console, remote: Remote, conversation: Conversation, view: View) -> None:
-    """Chat on a terminal."""
-    converse(console, remote, conversation, read=_reader(console), view=view)
 
 
 def load_meanwhile(remote: Remote, model: str) -> None:

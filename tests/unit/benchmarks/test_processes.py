@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks import processes
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="processes are read in /proc, on Linux alone"
+)
 PARENT = (
     "import subprocess, sys; child = subprocess.Popen(['cat'], stdin=subprocess.PIPE);"
     "print(child.pid, flush=True); child.wait()"
