@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 
 import pytest
@@ -13,6 +15,7 @@ from tests.support.fake_service import Site, run
 
 MAX_BYTES = 100_000
 INDEX = "index.html"
+STYLES = ["style.css", "chat.css", "models.css"]  # in the index itself, as it is sent
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "__pycache__")
 
@@ -25,14 +28,21 @@ async def folder_of(site: Site) -> str:
     return folder
 
 
+def style() -> str:
+    """All styles, in their order."""
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLES)
+
+
 def test_a_browser_gets_the_page_and_curl_the_text() -> None:
     async def test(site: Site) -> None:
         page = await site.send("GET", "/", BROWSER)
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert page.headers["vary"] == "Accept"
         folder = await folder_of(site)
+        links = "".join(f'<link rel="stylesheet" href="/web/{name}">\n' for name in STYLES)
+        written = (FOLDER / INDEX).read_text(encoding="utf-8")
         assert page.body.decode().replace(folder, "/web/") == (
-            (FOLDER / "index.html").read_text(encoding="utf-8")
+            written.replace(links, f"<style>{style()}</style>\n")
         )
         for accept in ("Accept: */*", "Accept: application/json", "Accept: text/plain"):
             text = await site.send("GET", "/", accept)
@@ -45,13 +55,14 @@ def test_a_browser_gets_the_page_and_curl_the_text() -> None:
 def test_every_file_is_sent_with_its_type_and_nothing_may_be_added_to_it() -> None:
     types = {
         "js": "text/javascript; charset=utf-8",
-        "css": "text/css; charset=utf-8",
         "svg": "image/svg+xml",
     }
 
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+
     async def test(site: Site) -> None:
         folder = await folder_of(site)
-        for name in FILES:
+        for name in sorted({*FILES} - {*STYLES}):
             answer = await site.send(
                 "GET", *(("/", BROWSER) if name == INDEX else (folder + name,))
             )
@@ -62,7 +73,9 @@ def test_every_file_is_sent_with_its_type_and_nothing_may_be_added_to_it() -> No
                 assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
             assert answer.headers["x-content-type-options"] == "nosniff"
             policy = answer.headers["content-security-policy"]
-            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+            assert policy.startswith(
+                f"default-src 'none'; script-src 'self'; style-src 'sha256-{digest}';"
+            )
             assert "unsafe" not in policy
             assert "http" not in policy
 
@@ -79,6 +92,15 @@ def test_an_index_that_is_known_is_not_sent_again() -> None:
             assert (again.status, again.body) == (304, b"")
             assert again.headers["etag"] == etag
         assert (await site.send("GET", "/", BROWSER, 'If-None-Match: "x"')).status == 200
+
+    run(test)
+
+
+def test_nothing_but_the_index_is_waited_for_before_the_first_paint() -> None:
+    async def test(site: Site) -> None:
+        index = (await site.send("GET", "/", BROWSER)).body.decode()
+        assert re.findall(r"<link rel=\"(\w+)\"", index) == ["icon"]
+        assert re.findall(r"<script ([a-z=\"]+)", index) == ['type="module"']  # run when parsed
 
     run(test)
 
