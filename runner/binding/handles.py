@@ -288,6 +288,10 @@ class Context(Handle):
         """Make a generator; ``settings`` as ``rn_gen_new`` takes them. Any thread."""
         return self.library.check(self.library.rn_gen_new(self.pointer, json_bytes(settings)))
 
+    def schema_to_grammar(self, schema_json: str) -> str:
+        """Return the GBNF that a schema becomes. Any thread."""
+        return self.library.schema_to_grammar(schema_json)
+
     def bind(self, generator: int, seq: int, n_past: int, tail: Sequence[int] = ()) -> None:
         """Put a generator on a sequence that has, or is about to get, ``n_past`` tokens."""
         array = (c.c_int32 * len(tail))(*tail)

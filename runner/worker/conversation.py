@@ -11,8 +11,9 @@ from runner.binding import NativeError
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import ChatPrompt
 from runner.worker import plain_tools
-from runner.worker.gbnf import bare, either, forced, plural, single
+from runner.worker.gbnf import after, bare, either, forced, plural, single
 from runner.worker.media import Media, take_media
+from runner.worker.number_bounds import NumberBounds
 from runner.worker.parsing import Parser
 
 THOUGHT_KEYS = ("thinking_start_tag", "thinking_end_tags", "generation_prompt")
@@ -53,7 +54,7 @@ class Conversations:
 
     template: Renderer
     open_parser: Callable[[dict[str, Any]], Parser]
-    check_schema: Callable[[str], object]  # raises NativeError for one without a grammar
+    schema_to_grammar: Callable[[str], str]  # raises NativeError for one without a grammar
     # Of one of ``plain_tools``, for its grammars and parsers: the model's own knows no tools.
     plain: Renderer | None = None
     marker: str = ""  # of images and sounds; empty: the model takes none,
@@ -76,10 +77,12 @@ class Conversations:
         schema = None if json_schema is None else json.loads(json_schema) or {"type": "object"}
         request = self._request(prompt, now_s=now_s)
         calls = tools if prompt.tool_choice != "none" else []
+        numbers = NumberBounds()  # held in grammars; what the model is shown is whole
+        held = [_held(tool, numbers) for tool in calls], numbers.held(schema)
         if self.plain is not None and (tools or plain_tools.has_calls(messages)):
             request["messages"] = plain_tools.rewrite(messages, calls)
             if calls:
-                return self._render_plain(self.plain, request, prompt, calls, schema)
+                return self._render_plain(self.plain, request, prompt, *held, numbers)
             tools = []
         else:
             request["messages"] = messages
@@ -88,14 +91,14 @@ class Conversations:
         if schema is not None and not calls and (tools or self._thinks):
             request["json_schema"] = schema
         shown = self.template.apply(request)
-        bound = _bind(self.template, request, shown, prompt, calls, schema)
-        return _turn(shown, bound, prompt)
+        bound = self._bind(self.template, request, shown, prompt, *held)
+        return _turn(shown, bound, prompt, numbers)
 
     def check_tools(self, prompt: ChatPrompt) -> None:
         """Raise INVALID_REQUEST for the first function whose parameters make no grammar."""
         for index, tool in enumerate(json.loads(prompt.tools_json or "[]")):
             try:
-                self.check_schema(json.dumps(tool["function"].get("parameters", {})))
+                self.schema_to_grammar(json.dumps(tool["function"].get("parameters", {})))
             except NativeError as error:
                 param = f"tools[{index}].function.parameters"
                 message = f"{param}: {error.message}"
@@ -125,7 +128,13 @@ class Conversations:
         return request
 
     def _render_plain(
-        self, plain: Renderer, request: Request, prompt: ChatPrompt, tools: list[Any], schema: Any
+        self,
+        plain: Renderer,
+        request: Request,
+        prompt: ChatPrompt,
+        tools: list[Any],
+        schema: Any,
+        numbers: NumberBounds,
     ) -> Turn:
         """The model's own template writes the prompt; grammar and parser are those of tags."""
         shown = self.template.apply(request)
@@ -139,38 +148,60 @@ class Conversations:
                 "opens_thought": shown["prompt"].rstrip().endswith(plain_tools.THOUGHT)
             },
         }
-        bound = _bind(plain, asked, plain.apply(asked), prompt, tools, schema)
-        return _turn(shown, bound, prompt)
+        bound = self._bind(plain, asked, plain.apply(asked), prompt, tools, schema)
+        return _turn(shown, bound, prompt, numbers)
+
+    def _bind(
+        self,
+        template: Renderer,
+        request: Request,
+        shown: Made,
+        prompt: ChatPrompt,
+        tools: list[Any],
+        schema: Any,
+    ) -> Made:
+        """Return what constrains and parses the answer: all that ``shown`` has but its prompt."""
+        if not tools:
+            if "json_schema" not in request:
+                return shown
+            if "tools" not in request and request["json_schema"] == schema:
+                return {**shown, "grammar": bare(shown["grammar"])}
+            # Without the tools: some of llama.cpp's formats ask for a call where none may be made.
+            return _structured(template, request, schema)
+        bound = shown
+        names = prompt.allowed_tools if prompt.tool_name is None else (prompt.tool_name,)
+        if names:
+            # The prompt goes on showing every tool, so its beginning stays in the prefix cache.
+            tools = [tool for tool in tools if tool["function"]["name"] in names]
+        if names or tools != request["tools"]:
+            request = request | {"tools": tools}
+            if prompt.tool_name is not None:
+                request["parallel_tool_calls"] = False
+            bound = template.apply(request)
+        if prompt.tool_choice == "required":
+            return {**bound, "grammar": _forced(bound, request)}
+        if schema is None:
+            return {**bound, "grammar": _calls(bound, request)}
+        calls = _forced(template.apply(request | {"tool_choice": "required"}), request)
+        content = _structured(template, request, schema)
+        answer = content["grammar"] or after(
+            content["generation_prompt"], self.schema_to_grammar(json.dumps(schema))
+        )
+        return {**bound, "grammar": either(calls, answer), "grammar_lazy": False}
 
 
-def _bind(
-    template: Renderer,
-    request: Request,
-    shown: Made,
-    prompt: ChatPrompt,
-    tools: list[Any],
-    schema: Any,
-) -> Made:
-    """Return what constrains and parses the answer: all that ``shown`` has but its prompt."""
-    if not tools:
-        return {**shown, "grammar": bare(shown["grammar"])}
-    bound = shown
-    names = prompt.allowed_tools if prompt.tool_name is None else (prompt.tool_name,)
-    if names:
-        # The prompt goes on showing every tool, so its beginning stays in the prefix cache.
-        request = request | {"tools": [t for t in tools if t["function"]["name"] in names]}
-        if prompt.tool_name is not None:
-            request["parallel_tool_calls"] = False
-        bound = template.apply(request)
-    if prompt.tool_choice == "required":
-        return {**bound, "grammar": _forced(bound, request)}
-    if schema is None:
-        return {**bound, "grammar": _calls(bound, request)}
-    calls = _forced(template.apply(request | {"tool_choice": "required"}), request)
+def _held(tool: dict[str, Any], numbers: NumberBounds) -> dict[str, Any]:
+    function = dict(tool["function"])
+    if "parameters" in function:
+        function["parameters"] = numbers.held(function["parameters"])
+    return tool | {"function": function}
+
+
+def _structured(template: Renderer, request: Request, schema: Any) -> Made:
+    """Return what holds an answer without calls to a schema; an empty grammar: nothing does."""
     without = {key: value for key, value in request.items() if not key.startswith("tool")}
-    content = template.apply(without | {"json_schema": schema})
-    grammar = either(calls, bare(content["grammar"]))
-    return {**bound, "grammar": grammar, "grammar_lazy": False}
+    made = template.apply(without | {"json_schema": schema})
+    return {**made, "grammar": bare(made["grammar"])}
 
 
 def _forced(made: Made, request: Request) -> str:
@@ -182,8 +213,10 @@ def _calls(made: Made, request: Request) -> str:
     return grammar if request["parallel_tool_calls"] else single(grammar)
 
 
-def _turn(shown: Made, bound: Made, prompt: ChatPrompt) -> Turn:
+def _turn(shown: Made, bound: Made, prompt: ChatPrompt, numbers: NumberBounds) -> Turn:
     grammar = {key: bound[key] for key in GRAMMAR_KEYS} if bound["grammar"] else {}
+    if grammar:
+        grammar["grammar"] = numbers.settled(grammar["grammar"])
     parser = None
     if bound["parser"]:
         parser = {key: bound[key] for key in PARSER_KEYS}

@@ -9,6 +9,7 @@ _PARTS = re.compile(
     r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|<[^>\n]*>|\{[^}\n]*\}|#[^\n]*|([a-zA-Z][a-zA-Z0-9-]*)'
 )
 
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LITERAL = r'"(?:[^"\\]|\\.)*"'
 # Anything up to a call; between the two perhaps white space, or marks that need not be there.
 _TALK = re.compile(rf"until-\d+\?? (?=(?:space |{_LITERAL}\? )*[a-z0-9-]*tool-call)")
@@ -21,6 +22,12 @@ def either(first: str, second: str) -> str:
     """Return the grammar of what one or the other of two GBNF texts allows."""
     renamed = f"{_prefix(first, 'a-')}\n{_prefix(second, 'b-')}"
     return f"root ::= a-root | b-root\n{renamed}"
+
+
+def after(beginning: str, grammar: str) -> str:
+    """Return the grammar of what another allows after a text that is there already."""
+    escaped = "".join(_ESCAPES.get(character, character) for character in beginning)
+    return f'root ::= "{escaped}" x-root\n{_prefix(grammar, "x-")}'
 
 
 def forced(grammar: str, *, thought: str = "") -> str:

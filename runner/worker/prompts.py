@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from runner.worker.conversation import Conversations, Turn
 from runner.worker.infill import InfillTokens, infill_tokens
 from runner.worker.llama import MAX_TOP_LOGPROBS
 from runner.worker.media import Seeing, Unencoded
+from runner.worker.number_bounds import NumberBounds
 from runner.worker.parsing import Parser
 from runner.worker.saved import SavedText
 
@@ -53,6 +55,10 @@ class Generators(Protocol):
 
     def new_generator(self, settings: dict[str, Any]) -> int:
         """Make a generator."""
+        ...
+
+    def schema_to_grammar(self, schema_json: str) -> str:
+        """GBNF of a JSON schema."""
         ...
 
 
@@ -245,6 +251,13 @@ class Prompter:
                 settings |= turn.grammar
         assert self.generators is not None
         try:
+            if schema := settings.get("json_schema"):
+                numbers = NumberBounds()
+                held = numbers.held(json.loads(schema))
+                if numbers.ranges:  # else the shim makes the grammar, and keeps it for the next
+                    grammar = self.generators.schema_to_grammar(json.dumps(held))
+                    settings["grammar"] = numbers.settled(grammar)
+                    del settings["json_schema"]
             return self.generators.new_generator(settings)
         except NativeError as error:
             raise _refusal(error, submit) from error

@@ -177,8 +177,8 @@ def test_b9_a_schema_that_says_little_is_honoured(daemon: Daemon, schema: Any, b
         ({"not": {"type": "string"}}, "/not"),
         ({"type": "array", "uniqueItems": True}, "/uniqueItems"),
         (
-            {"type": "object", "properties": {"a/b": {"type": "number", "minimum": 1}}},
-            "/properties/a~1b/minimum",
+            {"type": "object", "properties": {"a/b": {"type": "number", "multipleOf": 0.1}}},
+            "/properties/a~1b/multipleOf",
         ),
         ({"type": "object", "patternProperties": {"^x": {}}}, "/patternProperties"),
         ({"if": {"type": "string"}, "then": {"maxLength": 1}}, "/if"),

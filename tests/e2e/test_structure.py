@@ -39,6 +39,24 @@ def integers() -> st.SearchStrategy[Schema]:
     )
 
 
+def numbers() -> st.SearchStrategy[Schema]:
+    """Bounds of numbers, where a model that writes what it likes would go over them."""
+    lows = st.sampled_from(["minimum", "exclusiveMinimum"])
+    highs = st.sampled_from(["maximum", "exclusiveMaximum"])
+    low, width = st.floats(-2, 2), st.sampled_from([0.001, 0.5, 3.0, 1000.0])
+    return st.builds(
+        lambda low_name, low, high_name, width: {
+            "type": "number",
+            low_name: low,
+            high_name: low + width,
+        },
+        lows,
+        low,
+        highs,
+        width,
+    )
+
+
 def strings() -> st.SearchStrategy[Schema]:
     lengths = st.tuples(st.integers(0, 2), st.integers(2, 6))
     return lengths.map(lambda pair: {"type": "string", "minLength": pair[0], "maxLength": pair[1]})
@@ -48,6 +66,7 @@ def leaves() -> st.SearchStrategy[Schema]:
     return st.one_of(
         st.sampled_from(["boolean", "null", "number"]).map(lambda kind: {"type": kind}),
         integers(),
+        numbers(),
         strings(),
         st.sampled_from(PATTERNS).map(lambda pattern: {"type": "string", "pattern": pattern}),
         st.sampled_from(FORMATS).map(lambda name: {"type": "string", "format": name}),

@@ -1,7 +1,7 @@
 """Checks a JSON schema against what the grammar made from it can enforce. Pure.
 
 llama.cpp turns a schema into a grammar and passes over in silence what a grammar cannot say
-(``uniqueItems``, bounds of a number that is no integer, ...). A request with ``strict`` is refused
+(``uniqueItems``, ``multipleOf``, ...). A request with ``strict`` is refused
 instead, naming the place; without it the places are reported to the client. Read beside
 ``common/json-schema.cpp`` of the pinned source, which decides what is honoured.
 """
@@ -52,8 +52,10 @@ _ALWAYS = frozenset(
         "writeOnly",
     }
 )
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _BY_TYPE: dict[str, frozenset[str]] = {
-    "integer": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
+    "integer": _BOUNDS,
+    "number": _BOUNDS,  # by the worker: llama.cpp passes over them
     "array": frozenset({"items", "minItems", "maxItems"}),
     "string": frozenset({"pattern", "minLength", "maxLength"}),
 }

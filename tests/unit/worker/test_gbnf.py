@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.worker.gbnf import bare, either, forced, plural, single
+from runner.worker.gbnf import after, bare, either, forced, plural, single
 
 CALLS = 'root ::= "<s>" space until-161? tool-calls\ntool-calls ::= (tool-call space)+\n'
 
@@ -16,6 +16,12 @@ def test_either_of_two_grammars_keeps_their_rules_apart() -> None:
         "root ::= a-root | b-root\n"
         'a-root ::= "a-root \\" x" [a-z"\\]] a-char{2,3}\na-char ::= "c"\n'
         "b-root ::= <think> b-char # root\nb-char ::= [^\\n]"
+    )
+
+
+def test_a_grammar_comes_after_what_is_there_already() -> None:
+    assert after('<a "b">\n', 'root ::= "{" space x "}"\nspace ::= " "') == (
+        'root ::= "<a \\"b\\">\\n" x-root\nx-root ::= "{" x-space x-x "}"\nx-space ::= " "'
     )
 
 

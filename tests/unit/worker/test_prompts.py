@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,6 +64,9 @@ class Model:
         json.dumps(settings, allow_nan=False)
         self.settings.append(settings)
         return 42
+
+    def schema_to_grammar(self, schema_json: str) -> str:
+        return f'root ::= "{json.loads(schema_json)["const"]}"'
 
 
 def no_parser(settings: dict[str, Any]) -> Parser:
@@ -175,6 +179,17 @@ def test_the_generator_gets_what_was_said_and_nothing_else() -> None:
             "preserved_tokens": ("<tool>",),
         }
     ]
+
+
+@pytest.mark.parametrize("submitted", [chat, partial(text, "a")], ids=["chat", "text"])
+def test_bounds_of_numbers_are_part_of_a_grammar(submitted: Callable[..., Submit]) -> None:
+    model = Model()
+    prepare(submitted(sampling=Sampling(json_schema='{"type": "number"}')), model)
+    bounded = '{"type": "number", "minimum": 7, "exclusiveMaximum": 8}'
+    prepare(submitted(sampling=Sampling(json_schema=bounded)), model)
+    free, held = model.settings
+    assert (free["json_schema"], free.get("grammar")) == ('{"type": "number"}', None)
+    assert (held.get("json_schema"), held["grammar"]) == (None, 'root ::= ("7" ("." [0-9]{1,14})?)')
 
 
 def test_a_forbidden_token_is_written_as_false() -> None:

@@ -75,7 +75,9 @@ def test_what_is_wrong_is_named(members: dict[str, Any], param: str) -> None:
 UNENFORCED: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "array", "items": {}, "uniqueItems": True}, ["/uniqueItems"]),
     ({"type": "array", "uniqueItems": False}, []),
-    ({"type": "number", "minimum": 0}, ["/minimum"]),
+    ({"type": "number", "minimum": 0, "exclusiveMaximum": 1.5, "multipleOf": 0.1}, ["/multipleOf"]),
+    ({"type": ["number", "null"], "maximum": 1}, []),
+    ({"type": "string", "maximum": 1}, ["/maximum"]),
     ({"type": "integer", "minimum": 0, "exclusiveMaximum": 9, "multipleOf": 3}, ["/multipleOf"]),
     ({"type": ["integer", "null"], "minimum": 0}, []),
     ({"type": "string", "format": "date"}, []),
@@ -99,8 +101,8 @@ UNENFORCED: list[tuple[dict[str, Any], list[str]]] = [
     ({"not": {"type": "string"}}, ["/not"]),
     ({"items": {}, "prefixItems": [{}]}, ["/prefixItems"]),
     (
-        {"properties": {"a/b": {"anyOf": [{"type": "null"}, {"type": "number", "maximum": 1}]}}},
-        ["/properties/a~1b/anyOf/1/maximum"],
+        {"properties": {"a/b": {"anyOf": [{"type": "null"}, {"type": "number", "multipleOf": 1}]}}},
+        ["/properties/a~1b/anyOf/1/multipleOf"],
     ),
     (
         {"$defs": {"T": {"type": "object", "minProperties": 1}}, "$ref": "#/$defs/T"},
