@@ -32,17 +32,6 @@ def find_recurrence(gguf: Gguf, *rest: Gguf) -> Recurrence:
     )
 
 
-def window_share(gguf: Gguf) -> float:
-    """Tell the share of blocks that look back no further than the window; 0.0: not told."""
-    key = f"{gguf.architecture}.attention.sliding_window_pattern"
-    pattern = gguf.array(key)
-    if pattern is not None:
-        numbers = pattern.numbers()
-        return sum(map(bool, numbers)) / len(numbers) if numbers else 0.0
-    every = gguf.integer(key) or 0  # one block in so many sees everything
-    return (every - 1) / every if every > 1 else 0.0
-
-
 def _blocks_with(names: Iterable[str], kinds: tuple[str, ...]) -> set[str]:
     found = set()
     for name in names:

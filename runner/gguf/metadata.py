@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.gguf.memory import Recurrence, find_recurrence, window_share
+from runner.gguf.memory import Recurrence, find_recurrence
 from runner.gguf.types import FILE_TYPE_GUESSED, FILE_TYPES, ValueType
 from runner.gguf.values import Array, Field, Gguf, Split
+from runner.gguf.windows import Window, find_window
 
 MAX_SHOWN_ELEMENTS = 50  # longer arrays are left out of ``kv``, as Docker Model Runner does
 MAX_SHOWN_BYTES = 1024 * 1024  # of ``kv`` together, so that a model's config stays small
@@ -31,8 +32,7 @@ class ModelMetadata:
     head_count_kv: int | tuple[int, ...] | None  # defaults to head_count
     key_length: int | None  # elements of one head's key
     value_length: int | None
-    sliding_window: int | None  # tokens
-    window_share: float  # of the blocks, as far as the file says
+    window: Window
     recurrence: Recurrence
     pooling_type: int | None  # llama_pooling_type; not None and not 0: an embedding model
     vocabulary: int | None  # tokens
@@ -79,8 +79,7 @@ def describe(gguf: Gguf, *rest: Gguf) -> ModelMetadata:
         head_count_kv=heads if heads_kv is None else heads_kv,
         key_length=head_length if key_length is None else key_length,
         value_length=head_length if value_length is None else value_length,
-        sliding_window=gguf.integer(f"{architecture}.attention.sliding_window"),
-        window_share=window_share(gguf),
+        window=find_window(gguf),
         recurrence=find_recurrence(gguf, *rest),
         pooling_type=gguf.integer(f"{architecture}.pooling_type"),
         vocabulary=vocabulary.count if vocabulary else None,

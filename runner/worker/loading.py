@@ -111,12 +111,11 @@ def _load(
         return _load_pool(message, model, system, machine, info=info, metadata=metadata)
     paths = [Path(path) for path in message.adapter_paths]
     adapters = load_adapters(model, paths, architecture=metadata.architecture)
-    has_state = info["recurrent"] or info["hybrid"]
     traits = choosing.traits(
         metadata,
-        has_state=has_state,
+        has_state=info["recurrent"] or info["hybrid"],
         window=info["n_swa"],
-        window_share=info["swa_layers"] / info["n_layer"],
+        window_share=_window_share(info, metadata),
     )
     wanted = choosing.choose(wishes, traits, machine, message.tuned)
     context = binding.Context(model, choosing.context_options(wanted))
@@ -150,6 +149,12 @@ def _load(
         ready=ready,
         seeing=seeing,
     )
+
+
+def _window_share(info: dict[str, Any], metadata: ModelMetadata) -> float:
+    """Tell the share of layers with a window among those that keep cells."""
+    layers = info["n_layer"] - metadata.recurrence.blocks_without_cells
+    return min(1.0, info["swa_layers"] / layers) if layers > 0 else 0.0
 
 
 def _open_projector(

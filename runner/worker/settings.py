@@ -68,7 +68,7 @@ class Traits:
     has_state: bool = False  # recurrent or hybrid: a sequence cannot be cut back
     heads: int = 0  # of attention, in a block
     window: int = 0  # tokens that layers with a sliding window look back; 0: there are none
-    window_share: float = 0.0  # of the layers
+    window_share: float = 0.0  # of the layers that keep cells
 
 
 def traits(metadata: ModelMetadata, **known: Any) -> Traits:
@@ -81,8 +81,8 @@ def traits(metadata: ModelMetadata, **known: Any) -> Traits:
     asking = metadata.head_count
     told = {
         "has_state": bool(recurrence.state_elements),
-        "window": (metadata.sliding_window or 0) if metadata.window_share else 0,
-        "window_share": metadata.window_share,
+        "window": metadata.window.tokens,
+        "window_share": metadata.window.share,
     }
     return Traits(
         context_train=metadata.context_length or USUAL_CONTEXT,

@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 
 from runner.binding import Code, Context, Library, Model, NativeError, Prompt, Stepper
-from runner.gguf import describe, read_header
+from runner.gguf import Window, describe, read_header
 from runner.wire.messages import EngineWishes
 from runner.worker.footprint import FULL, need
 from runner.worker.settings import choose, context_options, traits
-from tests.support.state_models import VOCABULARY, WINDOW, write_state_models
+from tests.support.state_models import (
+    MANY_LAYERS,
+    VOCABULARY,
+    WINDOW,
+    write_state_models,
+    write_window_models,
+)
 
 from .driver import Engine
 
@@ -115,6 +121,29 @@ def test_what_a_cache_takes_is_told_from_the_header(
     settings = choose(wishes, traits(metadata), FULL)
     with Context(models[kind], context_options(settings)) as context:
         assert need(settings, metadata).cache_bytes == context.info.memory_bytes["context"]
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("architecture", "windows"), [("gemma3", 6), ("gemma2", 4), ("cohere2", 6)]
+)
+def test_layers_that_only_the_architecture_gives_a_window_are_told_from_the_header(
+    library: Library, tmp_path: Path, architecture: str, windows: int, kv_unified: bool
+) -> None:
+    path = write_window_models(tmp_path)[architecture]
+    data = path.read_bytes()
+    metadata = describe(read_header(data, len(data)))
+    assert metadata.window == Window(WINDOW, windows / MANY_LAYERS)
+    wishes = EngineWishes(
+        context_size=2048,
+        kv_layout="unified" if kv_unified else "streams",
+        prefix_ram_bytes=2**20,
+    )
+    settings = choose(wishes, traits(metadata), FULL)
+    with Model(library, path) as model, Context(model, context_options(settings)) as context:
+        assert model.info()["swa_layers"] == windows
+        told = need(settings, metadata).cache_bytes
+        assert told == pytest.approx(context.info.memory_bytes["context"], rel=1e-3)
 
 
 def test_what_forgets_says_so(make: MakeEngine) -> None:

@@ -16,6 +16,7 @@ from tests.support.gguf_maker import ARR, BOOL, F32, I32, STR, U32, Fields, Tens
 
 WIDTH = 64
 LAYERS = 4
+MANY_LAYERS = 7  # more than any period of window layers here
 WINDOW = 48  # tokens that every other layer of "window" looks back
 CONTEXT = 8192
 VOCABULARY = 3 + 256
@@ -33,6 +34,15 @@ def write_state_models(folder: Path) -> dict[str, Path]:
     for name, make in makers.items():
         paths[name] = folder / f"{name}.gguf"
         paths[name].write_bytes(make())
+    return paths
+
+
+def write_window_models(folder: Path) -> dict[str, Path]:
+    """Write models that do not say which layers have a window; return them by architecture."""
+    paths = {}
+    for architecture in ("gemma3", "gemma2", "cohere2"):
+        paths[architecture] = folder / f"{architecture}.gguf"
+        paths[architecture].write_bytes(_untold_window(architecture))
     return paths
 
 
@@ -94,6 +104,28 @@ def _gemma3(more: Fields | None = None) -> bytes:
         "gemma3.attention.head_count_kv": (U32, 1),
     }
     return make_gguf(fields | (more or {}), tensors)
+
+
+def _untold_window(architecture: str) -> bytes:
+    """Make a model whose window layers are known by its architecture: ``load_swa_pattern``."""
+    draw = _drawer(5)
+    tensors = [draw("token_embd.weight", WIDTH, VOCABULARY), _gain("output_norm.weight", 6.0)]
+    left_out = () if architecture == "gemma3" else ("attn_q_norm.weight", "attn_k_norm.weight")
+    for block in (f"blk.{layer}." for layer in range(MANY_LAYERS)):
+        tensors += [each for each in _attention(draw, block) if not each.name.endswith(left_out)]
+        tensors += _feed_forward(draw, block)
+        if architecture != "cohere2":
+            tensors += [_gain(f"{block}post_{part}_norm.weight") for part in ("attention", "ffw")]
+    fields = _shape(architecture) | {
+        f"{architecture}.block_count": (U32, MANY_LAYERS),
+        f"{architecture}.attention.sliding_window": (U32, WINDOW),
+        f"{architecture}.attention.head_count_kv": (U32, 1),
+        f"{architecture}.attention.layer_norm_epsilon": (F32, 1e-5),
+        f"{architecture}.logit_scale": (F32, 1.0),
+    }
+    if architecture == "cohere2":
+        tensors = [each for each in tensors if not each.name.endswith("ffn_norm.weight")]
+    return make_gguf(fields, tensors)
 
 
 def _mamba() -> bytes:

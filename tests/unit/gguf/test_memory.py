@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runner.gguf import Gguf, Recurrence, read_header
-from runner.gguf.memory import find_recurrence, window_share
-from tests.support.gguf_maker import ARR, BOOL, I32, STR, U32, Tensor, make_gguf
+from runner.gguf.memory import find_recurrence
+from tests.support.gguf_maker import STR, U32, Tensor, make_gguf
 
 ATTENTION = ("attn_q.weight", "attn_k.weight", "attn_v.weight")
 DELTA_NET = ("attn_qkv.weight", "ssm_conv1d.weight", "ssm_out.weight")
@@ -93,21 +93,3 @@ def test_the_shards_of_one_model_count_together() -> None:
 def test_tensors_that_only_look_like_a_block_s_are_none() -> None:
     named = [Tensor(name) for name in ("ssm_a", "v.blk.0.ssm_a", "blk.0.attn_ssm_a", "blk.ssm_a")]
     assert find_recurrence(model([], *named, ssm__inner_size=8)) == Recurrence()
-
-
-@pytest.mark.parametrize(
-    ("pattern", "share"),
-    [
-        (None, 0.0),
-        (0, 0.0),
-        (1, 0.0),
-        (2, 0.5),
-        (4, 0.75),
-        ((ARR, (BOOL, [True, True, True, False])), 0.75),
-        ((ARR, (I32, [])), 0.0),
-        ((STR, "half"), 0.0),
-    ],
-)
-def test_the_share_of_blocks_with_a_window(pattern: Any, share: float) -> None:
-    sizes = {} if pattern is None else {"attention__sliding_window_pattern": pattern}
-    assert window_share(model([ATTENTION], **sizes)) == share

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.gguf import Gguf, ModelMetadata, Recurrence, Split, describe, read_header
+from runner.gguf import Gguf, ModelMetadata, Recurrence, Split, Window, describe, read_header
 from runner.gguf.metadata import render_parameters, render_size
 from runner.gguf.types import FILE_TYPES
 from tests.conftest import ROOT
@@ -48,8 +48,7 @@ def test_the_facts_of_a_model() -> None:
         head_count_kv=2,
         key_length=8,
         value_length=8,
-        sliding_window=None,
-        window_share=0.0,
+        window=Window(),
         recurrence=Recurrence(),
         pooling_type=None,
         vocabulary=6,
@@ -83,13 +82,12 @@ def test_the_file_may_state_what_is_otherwise_derived() -> None:
             tiny_model(
                 llama__attention__key_length=(U32, 16),
                 llama__attention__value_length=(U32, 24),
-                llama__attention__sliding_window=(U32, 512),
                 llama__pooling_type=(U32, 1),
             )
         )
     )
     assert (facts.key_length, facts.value_length) == (16, 24)
-    assert (facts.sliding_window, facts.pooling_type) == (512, 1)
+    assert facts.pooling_type == 1
 
 
 def test_heads_may_differ_from_block_to_block() -> None:
