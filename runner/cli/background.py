@@ -45,7 +45,7 @@ def _plan(console: Console, host_flag: str | None, *, containers: bool) -> Setti
     flags: dict[str, str] = {}
     wanted = explicit_endpoint(console.env, host_flag)
     if wanted is not None:
-        if not wanted.is_here:
+        if not wanted.is_here or wanted.is_tls:  # a server of ours has no TLS
             return None
         if wanted.port is None:
             flags["socket_path"] = wanted.host

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from runner import places
 from runner.cli.contexts import read_contexts
+from runner.cli.trust import TLS_VARIABLE, Trust, Wish, read_wish
 from runner.errors import Kind, RunnerError
 from runner.places import DEFAULT_HOST, DEFAULT_PORT, STATE_FILE_NAME, clean, parse_port
 
@@ -24,7 +25,8 @@ CONTAINER_HOST = "host.docker.internal"  # Docker Desktop's name for the machine
 _AUTHORITY = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]+))?/?"
 )
-_GRAMMAR = "http://HOST:PORT, HOST:PORT or unix:PATH"
+_GRAMMAR = "http(s)://HOST:PORT, HOST:PORT or unix:PATH"
+_NO_WISH = Wish()
 
 
 class Endpoint(NamedTuple):
@@ -33,6 +35,7 @@ class Endpoint(NamedTuple):
     host: str
     port: int | None
     is_tls: bool = False
+    trust: Trust = Trust()  # where there is TLS
 
     def __str__(self) -> str:
         if self.port is None:
@@ -52,22 +55,31 @@ class Endpoint(NamedTuple):
         return self.port is None or self.host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::")
 
 
-def parse_endpoint(text: str, source: str) -> Endpoint:
+def parse_endpoint(text: str, source: str, wish: Wish = _NO_WISH) -> Endpoint:
     """Parse an address; ``source`` is the flag or variable it came from, for the error.
 
-    A URL without a port means 80, as everywhere; a bare host means the daemon's port.
+    A URL without a port means 80 or, with TLS, 443, as everywhere; a bare host means the daemon's
+    port, or 443. A wish for TLS makes ``http://`` an ``https://``.
     """
     if text.startswith("unix:"):
+        if wish.is_tls:
+            raise RunnerError(
+                Kind.USAGE,
+                f"{source}: there is no TLS on a socket file, {text}",
+                hint=f"name http(s)://HOST:PORT, or set {TLS_VARIABLE}=false",
+            )
         path = text.removeprefix("unix:")
         return Endpoint("/" + path.lstrip("/") if path.startswith("//") else path, None)
     scheme, separator, rest = text.rpartition("://")
     match = _AUTHORITY.fullmatch(rest)
-    if match is None or scheme not in ("", "http"):
+    if match is None or scheme not in ("", "http", "https"):
         raise _refuse(source, text)
     host = match["ipv6"] or match["name"]
-    default = "80" if separator else str(DEFAULT_PORT)
+    is_tls = wish.is_tls or scheme == "https"
+    default = "443" if is_tls else "80" if separator else str(DEFAULT_PORT)
+    trust = wish.trust if is_tls else Trust()
     try:
-        return Endpoint(host.lower(), parse_port(match["port"] or default))
+        return Endpoint(host.lower(), parse_port(match["port"] or default), is_tls, trust)
     except ValueError:
         raise _refuse(source, text) from None
 
@@ -75,13 +87,14 @@ def parse_endpoint(text: str, source: str) -> Endpoint:
 def explicit_endpoint(env: Mapping[str, str], host_flag: str | None) -> Endpoint | None:
     """Return the address that the user asked for by name, if any: flag, variable or context."""
     if flag := clean(host_flag):
-        return parse_endpoint(flag, "--host")
+        return parse_endpoint(flag, "--host", read_wish(env))
     if text := clean(env.get(HOST_VARIABLE)):
-        return parse_endpoint(text, HOST_VARIABLE)
+        return parse_endpoint(text, HOST_VARIABLE, read_wish(env))
     contexts = read_contexts(env)
-    return (
-        parse_endpoint(host, f'context "{contexts.current}"') if (host := contexts.host) else None
-    )
+    if not (host := contexts.host):
+        return None
+    wish = read_wish(env, contexts.contexts[contexts.current].get("tls"))
+    return parse_endpoint(host, f'context "{contexts.current}"', wish)
 
 
 def find_endpoints(env: Mapping[str, str], host_flag: str | None = None) -> list[Endpoint]:
@@ -124,7 +137,7 @@ def container_address(
     if named is not None and not named.is_here:
         return own
     if platform != "linux":
-        return Endpoint(CONTAINER_HOST, own.port)
+        return own._replace(host=CONTAINER_HOST)
     state = read_state(env)
     bridges = [parse_endpoint(url, STATE_FILE_NAME) for url in (state.bridges if state else ())]
     return next((bridge for bridge in bridges if bridge.port == own.port), own)

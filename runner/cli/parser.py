@@ -38,7 +38,7 @@ def add_host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         metavar="URL",
-        help="where the server is: http://HOST:PORT or unix:PATH (default: $MODEL_RUNNER_HOST, "
+        help="where the server is: http(s)://HOST:PORT or unix:PATH (default: $MODEL_RUNNER_HOST, "
         "else the context's, else the one running here)",
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 import runner
 from runner import http
 from runner.cli.endpoint import Endpoint, find_endpoints
+from runner.cli.trust import secure
 from runner.errors import Kind, RunnerError
 from runner.places import clean, parse_key
 
@@ -270,8 +271,25 @@ def _send_pieces(
     for piece in pieces:
         connected.sendall(connection.send_data(piece))
         if select.select([connected], [], [], 0)[0]:
-            return  # the answer is there: the rest is not wanted
+            said = _receive_ready(connected)
+            if said is not None:
+                connection.receive(said)
+                return  # the answer is there: the rest is not wanted
     connected.sendall(connection.send_end())
+
+
+def _receive_ready(connected: socket.socket) -> bytes | None:
+    """Return what has come of the answer; None where TLS talks of itself, as of its tickets."""
+    import ssl  # archives alone come here, which take longer
+
+    timeout_s = connected.gettimeout()
+    connected.setblocking(False)
+    try:
+        return connected.recv(_RECEIVE_BYTES)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return None
+    finally:
+        connected.settimeout(timeout_s)
 
 
 def _open(endpoint: Endpoint) -> socket.socket:
@@ -281,17 +299,7 @@ def _open(endpoint: Endpoint) -> socket.socket:
     if is_numeric and not endpoint.is_tls:  # saves the import of IDNA that names bring
         return _connect_to(socket.AF_INET, (endpoint.host, endpoint.port))
     connected = socket.create_connection((endpoint.host, endpoint.port), timeout=CONNECT_S)
-    return _secured(connected, endpoint.host) if endpoint.is_tls else connected
-
-
-def _secured(connected: socket.socket, host: str) -> socket.socket:
-    import ssl  # costs each command 10 ms, and our own server has no TLS
-
-    try:
-        return ssl.create_default_context().wrap_socket(connected, server_hostname=host)
-    except OSError:
-        connected.close()
-        raise
+    return secure(connected, endpoint.host, endpoint.trust) if endpoint.is_tls else connected
 
 
 def _connect_to(family: socket.AddressFamily, address: str | tuple[str, int]) -> socket.socket:

@@ -21,6 +21,7 @@ from runner.cli.contexts import (
 )
 from runner.cli.endpoint import HOST_VARIABLE, parse_endpoint
 from runner.cli.output import printable, render_json, render_table
+from runner.cli.trust import Trust, Wish
 from runner.errors import Kind, RunnerError
 from runner.places import clean
 
@@ -33,13 +34,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS))
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: the server found here")
-    parser.add_argument("--host", metavar="URL", help="of create: http://HOST:PORT or unix:PATH")
+    parser.add_argument("--host", metavar="URL", help="of create: http(s)://HOST:PORT or unix:PATH")
     parser.add_argument("--description", default="", metavar="TEXT", help="of create")
+    parser.add_argument("--tls", action="store_true", help="of create: speak TLS to it")
+    parser.add_argument(
+        "--tls-ca-cert", default="", metavar="FILE", help="of create: trust these authorities alone"
+    )
+    parser.add_argument(
+        "--tls-skip-verify", action="store_true", help="of create: trust whoever answers there"
+    )
     parser.add_argument("--json", action="store_true", help="of ls: the contexts as JSON")
-    for flag in ("--tls", "--tls-skip-verify", "--tls-ca-cert"):  # Docker's
-        parser.add_argument(
-            flag, action="append_const", const=flag, dest="tls", help=argparse.SUPPRESS
-        )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -79,17 +83,31 @@ def build(args: argparse.Namespace, now_s: float) -> dict[str, Any]:
     """Build the members of a new context."""
     if not args.host:
         raise RunnerError(Kind.USAGE, "--host is required")
-    if args.tls:
+    authorities = _absolute(args.tls_ca_cert)
+    wish = Wish(args.tls, Trust(authorities, args.tls_skip_verify))
+    is_tls = parse_endpoint(args.host, "--host", wish).is_tls
+    if not is_tls and wish != Wish():
         raise RunnerError(
-            Kind.USAGE, f"{args.tls[0]}: this client speaks no TLS", hint="tunnel it: ssh -L"
+            Kind.USAGE,
+            "--tls-ca-cert and --tls-skip-verify are for TLS, which this server does not speak",
+            hint="add --tls, or name it https://HOST:PORT",
         )
-    parse_endpoint(args.host, "--host")
+    tls: dict[str, Any] = {"enabled": is_tls, "skipVerify": args.tls_skip_verify}
+    if authorities:
+        tls["caCert"] = authorities
     return {
         "host": args.host,
-        "tls": {"enabled": False, "skipVerify": False},
+        "tls": tls,
         "description": args.description,
         "createdAt": render_time(int(now_s)),
     }
+
+
+def _absolute(path: str) -> str:
+    """Return where a file is that must be there, whatever folder a later command runs in."""
+    if path and not Path(path).is_file():
+        raise RunnerError(Kind.USAGE, f"--tls-ca-cert: there is no file {path}")
+    return str(Path(path).absolute()) if path else ""
 
 
 def describe(contexts: Contexts, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from runner.cli.contexts import Contexts, parse_contexts, read_contexts, render_contexts
 from runner.cli.endpoint import Endpoint, explicit_endpoint, find_endpoints
+from runner.cli.trust import Trust
 from runner.errors import RunnerError
 from tests.support.console import run_command
 
@@ -59,6 +60,25 @@ def test_a_context_is_made_used_shown_and_removed(env: dict[str, str]) -> None:
     assert read_contexts(env) == Contexts("default", {})
 
 
+def test_a_context_of_tls_is_written_as_docker_s(env: dict[str, str], tmp_path: Path) -> None:
+    authorities = tmp_path / "ca.pem"
+    authorities.touch()
+    made = ["create", "far", "--host", "https://box", "--tls-ca-cert", str(authorities)]
+    assert context(env, *made)[0] == 0
+    [shown] = json.loads(context(env, "inspect", "far")[1])
+    assert shown["tls"] == {"enabled": True, "skipVerify": False, "caCert": str(authorities)}
+    context(env, "use", "far")
+    assert find_endpoints(env) == [Endpoint("box", 443, True, Trust(str(authorities)))]
+
+
+def test_variables_override_what_a_context_says_of_tls(env: dict[str, str], file: Path) -> None:
+    file.write_text(DOCKERS.replace('"enabled":false', '"enabled":true'))
+    assert find_endpoints(env) == [Endpoint("h", 12434, True, Trust("/abs", True))]
+    checked = env | {"MODEL_RUNNER_TLS_SKIP_VERIFY": "false", "MODEL_RUNNER_TLS_CA_CERT": "/mine"}
+    assert find_endpoints(checked) == [Endpoint("h", 12434, True, Trust("/mine", False))]
+    assert find_endpoints(env | {"MODEL_RUNNER_TLS": "false"}) == [Endpoint("h", 12434)]
+
+
 def test_docker_s_file_is_read_and_kept_whole(env: dict[str, str], file: Path) -> None:
     assert find_endpoints(env) == [Endpoint("h", 12434)]
     context(env, "create", "two", "--host", "h2")
@@ -93,8 +113,10 @@ def test_ls_as_json(env: dict[str, str], file: Path) -> None:
     ("arguments", "said"),
     [
         (["create", "x"], "--host is required"),
-        (["create", "x", "--host", "ftp://x"], "--host: expected http://HOST:PORT"),
-        (["create", "x", "--host", "h", "--tls"], "--tls: this client speaks no TLS"),
+        (["create", "x", "--host", "ftp://x"], "--host: expected http(s)://HOST:PORT"),
+        (["create", "x", "--host", "unix:/s", "--tls"], "there is no TLS on a socket file"),
+        (["create", "x", "--host", "h", "--tls-skip-verify"], "add --tls"),
+        (["create", "x", "--host", "h", "--tls", "--tls-ca-cert", "/none"], "there is no file"),
         (["create", "default", "--host", "h"], 'context name "default" is reserved'),
         (["create", "x y", "--host", "h"], 'invalid context name "x y"'),
         (["create", "gpu", "--host", "h"], 'context "gpu" already exists'),
@@ -123,9 +145,9 @@ def test_a_file_that_is_none_is_told(text: str, env: dict[str, str], file: Path)
     assert find_endpoints(env, "b:2") == [Endpoint("b", 2)]
 
 
-def test_a_context_with_tls_is_refused_by_name(env: dict[str, str], file: Path) -> None:
-    file.write_text(DOCKERS.replace("http://h", "https://h"))
-    with pytest.raises(RunnerError, match='context "gpu": expected http://HOST:PORT'):
+def test_a_context_s_address_that_is_none_is_told_by_name(env: dict[str, str], file: Path) -> None:
+    file.write_text(DOCKERS.replace("http://h", "ftp://h"))
+    with pytest.raises(RunnerError, match=r'context "gpu": expected http\(s\)://HOST:PORT'):
         find_endpoints(env)
 
 

@@ -14,6 +14,7 @@ from runner.cli.endpoint import (
     parse_state,
     render_state,
 )
+from runner.cli.trust import Trust, Wish
 from runner.errors import RunnerError
 
 HOME = {"HOME": "/home/ada"}
@@ -40,9 +41,26 @@ def test_an_address_is_parsed(text: str, host: str, port: int | None, shown: str
 
 
 @pytest.mark.parametrize(
+    ("text", "wish", "shown"),
+    [
+        ("https://Box", Wish(), "https://box:443"),
+        ("https://box:8443/", Wish(), "https://box:8443"),
+        ("http://box", Wish(is_tls=True), "https://box:443"),
+        ("http://box:81", Wish(is_tls=True), "https://box:81"),
+        ("box", Wish(is_tls=True), "https://box:443"),
+        ("http://box", Wish(trust=Trust("/ca")), "http://box:80"),
+    ],
+)
+def test_an_address_with_tls_is_parsed(text: str, wish: Wish, shown: str) -> None:
+    endpoint = parse_endpoint(text, "--host", wish)
+    assert str(endpoint) == shown
+    assert endpoint.trust == (wish.trust if endpoint.is_tls else Trust())
+
+
+@pytest.mark.parametrize(
     "text",
     [
-        "https://x",
+        "ftp://x",
         "http://x/engines",
         "http://",
         "x:y",
@@ -56,7 +74,7 @@ def test_what_is_no_address(text: str) -> None:
     with pytest.raises(RunnerError) as caught:
         parse_endpoint(text, "MODEL_RUNNER_HOST")
     assert caught.value.message == (
-        f"MODEL_RUNNER_HOST: expected http://HOST:PORT, HOST:PORT or unix:PATH, got {text!r}"
+        f"MODEL_RUNNER_HOST: expected http(s)://HOST:PORT, HOST:PORT or unix:PATH, got {text!r}"
     )
 
 
