@@ -22,7 +22,7 @@ CA = "MODEL_RUNNER_TLS_CA_CERT"
 
 @dataclass(frozen=True)
 class Client:
-    """A command line with a home of its own, so that nothing but the address leads to the server."""
+    """A command line with a home of its own: nothing but an address leads to the server."""
 
     home: Path
     port: int  # of the proxy
