@@ -53,6 +53,12 @@ class AnswerPage:
         clean = _clean(said.text, self._console.out)
         self._console.write(self._markdown.feed(clean) if self._markdown else clean)
 
+    def pause(self) -> None:
+        """End a paragraph: something else comes before the answer goes on."""
+        self._end_thoughts()
+        if self.text and not self.text.endswith("\n"):
+            self.show(Said("\n\n"))
+
     def end(self) -> None:
         """End the last line."""
         self._end_thoughts()

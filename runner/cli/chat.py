@@ -60,6 +60,8 @@ class Answer:
     """
 
     def __init__(self, remote: Remote, request: dict[str, Any]) -> None:
+        self.text = ""
+        self.calls: list[dict[str, Any]] = []  # of tools, as OpenAI's messages have them
         self.usage: dict[str, Any] = {}
         self.timings: dict[str, Any] = {}
         self.finish_reason = ""
@@ -101,6 +103,11 @@ class Answer:
                 hint="is it an OpenAI-compatible API that answers at this address?",
             )
 
+    def message(self) -> dict[str, Any]:
+        """Return the answer as the conversation's next message, without its thoughts."""
+        message = {"role": "assistant", "content": self.text or None}
+        return message | ({"tool_calls": self.calls} if self.calls else {})
+
     def _read(self, chunk: dict[str, Any]) -> Iterator[Said]:
         if "error" in chunk:
             raise build_error(500, chunk["error"])
@@ -112,7 +119,21 @@ class Answer:
             if text := delta.get("reasoning_content"):
                 yield Said(text, is_thought=True)
             if text := delta.get("content"):
+                self.text += text
                 yield Said(text)
+            for part in delta.get("tool_calls") or ():
+                self._take_call(part)
+
+    def _take_call(self, part: dict[str, Any]) -> None:
+        """Take a part of a call: the first has its id and name, all have some of the arguments."""
+        index, said = part.get("index"), part.get("function") or {}
+        if not (isinstance(index, int) and 0 <= index < len(self.calls)):
+            call = {"id": part.get("id") or f"call_{len(self.calls)}", "type": "function"}
+            self.calls.append(call | {"function": {"name": "", "arguments": ""}})
+            index = -1
+        function = self.calls[index]["function"]
+        function["name"] += said.get("name") or ""
+        function["arguments"] += said.get("arguments") or ""
 
 
 def _parse(data: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Another server with OpenAI's API, which ``--openaiurl`` names in place of ours."""
+"""Other servers than ours: what ``--openaiurl`` names, and what servers of tools share with it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from runner import http
 from runner.cli.endpoint import Endpoint, parse_endpoint
-from runner.cli.remote import Remote, read_error
+from runner.cli.remote import Remote, read_error, read_key
 from runner.errors import Kind, RunnerError
-from runner.places import clean
 
 FLAG = "--openaiurl"
 KEY_VARIABLE = "OPENAI_API_KEY"  # never ours: that is for our server alone
@@ -17,13 +16,18 @@ _OURS = "/v1"  # what stands before OpenAI's routes here
 
 
 class Foreign(Remote):
-    """Asked for OpenAI's routes as ours is, below ``/v1``; they lie below its own path."""
+    """A server of others. It is never left for another, whatever it answers."""
+
+    source = FLAG  # what named it
+    key_variable = KEY_VARIABLE
+    absent_hint = f"{FLAG} takes the address before /models and /chat/completions"
 
     def __init__(self, endpoint: Endpoint, path: str, *, api_key: str) -> None:
         super().__init__([endpoint], api_key=api_key)
         self._path = path
 
     def _target(self, path: str) -> str:
+        """Return where one of OpenAI's routes is, which are asked for as ours: below ``/v1``."""
         assert path.startswith(f"{_OURS}/"), path
         return self._path + path.removeprefix(_OURS)
 
@@ -31,17 +35,19 @@ class Foreign(Remote):
         return RunnerError(
             Kind.UNAVAILABLE,
             f"no server answers at {self.endpoint}: {cause.strerror or cause}",
-            hint=f"{FLAG} takes the address before /models and /chat/completions",
+            hint=self.absent_hint,
         )
 
     def _refused(self, head: http.Response, content: bytes) -> RunnerError:
         if head.status < 400:
             where = head.headers.get("location") or "nowhere"
             message = f"{self.endpoint} answers {head.status} and points to {where}"
-            return RunnerError(Kind.UNAVAILABLE, message, hint=f"give that address to {FLAG}")
+            return RunnerError(
+                Kind.UNAVAILABLE, message, hint=f"give that address to {self.source}"
+            )
         status = head.status
         error = read_error(status, content)
-        hint = f"set {KEY_VARIABLE} to a key of that server"
+        hint = f"set {self.key_variable} to a key of that server"
         return RunnerError(
             error.kind,
             error.message,
@@ -58,14 +64,24 @@ def connect_foreign(url: str, env: Mapping[str, str]) -> Foreign:
 
     Raises RunnerError(USAGE) for what is no such URL.
     """
+    endpoint, path = parse_url(url, FLAG)
+    return Foreign(endpoint, path.rstrip("/"), api_key=read_key(env, KEY_VARIABLE))
+
+
+def parse_url(url: str, source: str, *, may_have_query: bool = False) -> tuple[Endpoint, str]:
+    """Return who and what a URL names: an address, and a path that is empty or begins with ``/``.
+
+    Raises RunnerError(USAGE), naming ``source``, for what is no ``http(s)://HOST[:PORT][/PATH]``.
+    """
     scheme, separator, rest = url.strip().partition("://")
     authority, slash, path = rest.partition("/")
-    if not separator or scheme not in ("http", "https") or set(path) & set("?# "):
-        raise RunnerError(Kind.USAGE, f"{FLAG}: expected http(s)://HOST[:PORT][/PATH], got {url!r}")
-    is_tls = scheme == "https"
-    has_port = ":" in authority.rpartition("]")[2]
-    if is_tls and not has_port:
-        authority += ":443"
-    endpoint = parse_endpoint(f"http://{authority}", FLAG)._replace(is_tls=is_tls)
-    key = clean(env.get(KEY_VARIABLE)) or ""
-    return Foreign(endpoint, (slash + path).rstrip("/"), api_key=key)
+    is_path = path.isascii() and path.isprintable()
+    if (
+        not (separator and is_path)
+        or scheme not in ("http", "https")
+        or set(path) & set("# " if may_have_query else "?# ")
+    ):
+        query = "[?QUERY]" if may_have_query else ""
+        expected = f"http(s)://HOST[:PORT][/PATH{query}]"
+        raise RunnerError(Kind.USAGE, f"{source}: expected {expected}, got {url!r}")
+    return parse_endpoint(f"{scheme}://{authority}", source), slash + path

@@ -180,16 +180,16 @@ class Remote:
 
 def connect(env: Mapping[str, str], host_flag: str | None = None) -> Remote:
     """Return the daemon that this environment points to; nothing is sent yet."""
-    return Remote(find_endpoints(env, host_flag), api_key=_read_key(env))
+    return Remote(find_endpoints(env, host_flag), api_key=read_key(env, API_KEY_VARIABLE))
 
 
-def _read_key(env: Mapping[str, str]) -> str:
-    """Return the key to show, as it is: a server takes its own from this variable so, too."""
-    text = clean(env.get(API_KEY_VARIABLE))
+def read_key(env: Mapping[str, str], variable: str) -> str:
+    """Return the key that a variable holds, as it is, or nothing. Raises RunnerError(USAGE)."""
+    text = clean(env.get(variable))
     try:
         return parse_key(text) if text else ""
     except ValueError as expected:  # the key itself stays out of the message
-        raise RunnerError(Kind.USAGE, f"{API_KEY_VARIABLE}: expected {expected}") from None
+        raise RunnerError(Kind.USAGE, f"{variable}: expected {expected}") from None
 
 
 def model_path(name: str, *, under: str = "/models") -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
+from typing import Any
 
 from runner.cli.answer_page import AnswerPage, View
 from runner.cli.attachments import Content, attach
@@ -15,6 +16,7 @@ from runner.cli.output import one_line
 from runner.cli.progress import waiting
 from runner.cli.remote import Remote
 from runner.cli.slash import is_command, obey
+from runner.cli.websearch import WebSearch
 from runner.errors import RunnerError
 
 PROMPT = "> "
@@ -26,7 +28,13 @@ _FENCE = '"""'
 
 
 def converse(
-    console: Console, remote: Remote, conversation: Conversation, *, read: ReadLine, view: View
+    console: Console,
+    remote: Remote,
+    conversation: Conversation,
+    *,
+    read: ReadLine,
+    view: View,
+    search: WebSearch | None = None,
 ) -> None:
     """Chat until the person leaves. An error or Ctrl-C ends an answer, never the chat."""
     while (text := _read_text(console, read)) is not None:
@@ -36,36 +44,66 @@ def converse(
                 return
             console.say(reply.text)
         elif text.strip():
-            _take_turn(console, remote, conversation, text, view)
+            _take_turn(console, remote, conversation, text, view, search)
 
 
 def print_answer(
-    console: Console, remote: Remote, conversation: Conversation, prompt: Content, view: View
+    console: Console,
+    remote: Remote,
+    conversation: Conversation,
+    prompt: Content,
+    view: View,
+    search: WebSearch | None = None,
 ) -> str:
     """Ask, print the answer while it comes, and return it. Raises RunnerError."""
-    page, began_s = AnswerPage(console, is_styled=view.is_styled), time.monotonic()
+    page = AnswerPage(console, is_styled=view.is_styled)
+
+    def ask(request: dict[str, Any]) -> Answer:
+        return _print_reply(console, remote, request, page, view)
+
+    request = conversation.request(prompt)
+    if search is None:
+        ask(request)
+    else:
+        search.answer(request, ask)
+    return page.text
+
+
+def _print_reply(
+    console: Console, remote: Remote, request: dict[str, Any], page: AnswerPage, view: View
+) -> Answer:
+    """Send one request, print what comes, and return it: the answer, or calls of tools."""
+    began_s = time.monotonic()
     with ExitStack() as stack:
         with waiting(console.err, "Waiting for the model"):
-            answer = stack.enter_context(Answer(remote, conversation.request(prompt)))
+            answer = stack.enter_context(Answer(remote, request))
             pieces = iter(answer)
             said = next(pieces, Said(""))
         first_s = time.monotonic() - began_s
         for piece in chain([said], pieces):
             page.show(piece)
-    page.end()
+    if answer.calls:
+        page.pause()
+    else:
+        page.end()
     if view.is_verbose:
         spent = Spent(first_s, time.monotonic() - began_s)
         console.say(describe_cost(answer, spent))
-    return page.text
+    return answer
 
 
 def _take_turn(
-    console: Console, remote: Remote, conversation: Conversation, text: str, view: View
+    console: Console,
+    remote: Remote,
+    conversation: Conversation,
+    text: str,
+    view: View,
+    search: WebSearch | None,
 ) -> None:
     """Ask; only a whole answer becomes part of the conversation."""
     try:
         prompt = read_prompt(console, text)
-        answer = print_answer(console, remote, conversation, prompt, view)
+        answer = print_answer(console, remote, conversation, prompt, view, search)
     except KeyboardInterrupt:
         console.write("\n")
     except RunnerError as error:

@@ -143,6 +143,7 @@ def test_its_certificate_is_checked(tmp_path: Path) -> None:
         (("list", "--openaiurl", "localhost:1/v1"), "expected http(s)://HOST[:PORT][/PATH]"),
         (("list", "--openaiurl", "http://u:p@localhost/v1"), "--openaiurl"),
         (("list", "--openaiurl", "http://localhost/v1?x=1"), "expected http(s)://"),
+        (("list", "--openaiurl", "http://localhost/\xfc"), "expected http(s)://"),
         (("run", "--openaiurl", "http://localhost:1/v1"), "needs a model's name"),
         (("run", "-d", "--openaiurl", "http://localhost:1/v1", "m"), "-d is for our server"),
     ],
@@ -153,6 +154,13 @@ def test_what_cannot_be_meant_is_a_usage_error(
     refused = call(tmp_path, *arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert said in refused.stderr
+
+
+def test_a_key_that_no_header_can_hold_is_a_usage_error(tmp_path: Path) -> None:
+    refused = call(tmp_path, "list", "--openaiurl", "http://127.0.0.1:1/v1", key="a\nb")
+    assert refused.returncode == 2
+    assert "OPENAI_API_KEY: expected" in refused.stderr
+    assert "a\nb" not in refused.stderr
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from runner.cli.parser import add_host, add_openai_url
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S, Remote, model_path
 from runner.cli.repl import ReadLine, converse, print_answer, read_prompt
+from runner.cli.websearch import DEFAULT_URL, URL_VARIABLE, open_search
 from runner.errors import Kind, RunnerError
 from runner.places import state_folder
 
@@ -61,6 +62,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=COLORS[0],
         help="Markdown as styles of the terminal (default: auto, on a terminal that has them)",
     )
+    parser.add_argument(
+        "--websearch",
+        action="store_true",
+        help="let the model search the web, by the MCP server of $"
+        f"{URL_VARIABLE} (default: {DEFAULT_URL})",
+    )
     add_openai_url(parser)
     add_host(parser)
 
@@ -74,12 +81,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.detach:
         with waiting(console.err, f"Loading {model}"):
             preload(remote, model)
-    elif content:
-        print_answer(console, remote, conversation, content, view)
-    else:
-        if is_ours:
-            load_meanwhile(remote, model)
-        converse(console, remote, conversation, read=_reader(console), view=view)
+        return 0
+    with open_search(console) if args.websearch else nullcontext() as search:
+        if content:
+            print_answer(console, remote, conversation, content, view, search)
+        else:
+            if is_ours:
+                load_meanwhile(remote, model)
+            read = _reader(console)
+            converse(console, remote, conversation, read=read, view=view, search=search)
     return 0
 
 
