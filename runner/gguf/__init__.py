@@ -13,6 +13,7 @@ from runner.gguf.metadata import ModelMetadata, describe, render_parameters, ren
 from runner.gguf.shards import ShardName, check_shards, parse_shard_name, render_shard_name
 from runner.gguf.types import ValueType
 from runner.gguf.values import Array, Field, Gguf, Split, TensorInfo
+from runner.gguf.weights import Weights
 from runner.gguf.windows import Window
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Split",
     "TensorInfo",
     "ValueType",
+    "Weights",
     "Window",
     "check_shards",
     "describe",

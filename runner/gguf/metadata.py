@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runner.gguf.memory import Recurrence, find_recurrence
 from runner.gguf.types import FILE_TYPE_GUESSED, FILE_TYPES, ValueType
 from runner.gguf.values import Array, Field, Gguf, Split
+from runner.gguf.weights import Weights, weigh
 from runner.gguf.windows import Window, find_window
 
 MAX_SHOWN_ELEMENTS = 50  # longer arrays are left out of ``kv``, as Docker Model Runner does
@@ -33,6 +34,7 @@ class ModelMetadata:
     key_length: int | None  # elements of one head's key
     value_length: int | None
     window: Window
+    weights: Weights
     recurrence: Recurrence
     pooling_type: int | None  # llama_pooling_type; not None and not 0: an embedding model
     vocabulary: int | None  # tokens
@@ -80,6 +82,7 @@ def describe(gguf: Gguf, *rest: Gguf) -> ModelMetadata:
         key_length=head_length if key_length is None else key_length,
         value_length=head_length if value_length is None else value_length,
         window=find_window(gguf),
+        weights=weigh(gguf, *rest),
         recurrence=find_recurrence(gguf, *rest),
         pooling_type=gguf.integer(f"{architecture}.pooling_type"),
         vocabulary=vocabulary.count if vocabulary else None,

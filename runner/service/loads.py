@@ -145,6 +145,7 @@ def with_draft(need: MemoryNeed, draft: MemoryNeed) -> MemoryNeed:
         weights_bytes=need.weights_bytes + draft.weights_bytes,
         cache_bytes=need.cache_bytes + draft.cache_bytes,
         compute_bytes=need.compute_bytes + draft.compute_bytes,
+        device_bytes=need.device_bytes + draft.device_bytes,
     )
 
 

@@ -36,6 +36,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: int  # KV of the cells that there are at least
     compute_bytes: int  # of a step at its largest
     context_size: int  # tokens that one sequence may hold for it
+    device_bytes: int = 0  # of all that, what goes to the GPU where there is one
 
     @property
     def total_bytes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from runner.gguf import ModelMetadata
+from runner.gguf import ModelMetadata, Weights
 from runner.wire.messages import EngineSettings, EngineWishes, MemoryNeed
 from runner.worker import pooling_settings
 from runner.worker.settings import (
@@ -37,13 +37,32 @@ def estimate(
     more where there is more. Raises RunnerError(INVALID_REQUEST) for wishes that no context can
     have together.
     """
+    alone = need(settings_for(metadata, wishes, FULL), metadata)
+    layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
+    device_bytes = on_device(alone, metadata.weights, layers)
+    return msgspec.structs.replace(
+        alone,
+        weights_bytes=alone.weights_bytes + companions_bytes,
+        device_bytes=device_bytes + (companions_bytes if layers else 0),
+    )
+
+
+def on_device(takes: MemoryNeed, weights: Weights, layers: int) -> int:
+    """Count what is on the GPU with the last ``layers`` there, their cells beside them.
+
+    Negative: all layers.
+    """
+    if layers == 0:
+        return 0
+    cells_bytes = takes.cache_bytes * weights.blocks_among(layers) // max(1, len(weights.blocks))
+    return weights.of_last(layers) + cells_bytes + takes.compute_bytes - PROCESS_BYTES
+
+
+def settings_for(metadata: ModelMetadata, wishes: EngineWishes, machine: Machine) -> EngineSettings:
+    """Choose the settings from the header alone; raise RunnerError(INVALID_REQUEST)."""
     if metadata.pooling_type:
-        settings = pooling_settings.choose(wishes, metadata.context_length or 0, FULL)
-    else:
-        settings = choose(wishes, traits(metadata), FULL)
-    alone = need(settings, metadata)
-    weights_bytes = alone.weights_bytes + companions_bytes
-    return msgspec.structs.replace(alone, weights_bytes=weights_bytes)
+        return pooling_settings.choose(wishes, metadata.context_length or 0, machine)
+    return choose(wishes, traits(metadata), machine)
 
 
 def need(settings: EngineSettings, metadata: ModelMetadata) -> MemoryNeed:

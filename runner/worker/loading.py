@@ -16,16 +16,17 @@ from msgspec import structs
 from runner import binding
 from runner.binding import Code, NativeError
 from runner.errors import Kind, RunnerError
-from runner.gguf import ModelMetadata
+from runner.gguf import ModelMetadata, render_size
 from runner.wire.messages import EngineSettings, EngineWishes, Load, ModelFacts, Ready
 from runner.worker import plain_tools, pooling_settings
 from runner.worker import settings as choosing
 from runner.worker.adapters import LoadedAdapters, load_adapters
 from runner.worker.conversation import Conversations
-from runner.worker.footprint import estimate
+from runner.worker.footprint import estimate, need, on_device, settings_for
 from runner.worker.machine import survey
 from runner.worker.media import Seeing, open_projector
 from runner.worker.model_file import check_model_file
+from runner.worker.offload import ALL, MARGIN_BYTES, gpu_layers
 
 TEMPLATE_LIMIT_S = 5.0  # its analysis renders it some twenty times
 
@@ -78,7 +79,10 @@ def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> L
     path = Path(message.model_path)
     metadata = check_model_file(path)
     try:
-        loaded = _load(message, library, watch, path=path, metadata=metadata)
+        system = library.system()
+        machine = survey(system["devices"])
+        message = _with_layers(message, metadata, machine)
+        loaded = _load(message, library, watch, system=system, machine=machine, metadata=metadata)
     except NativeError as error:
         raise _explain(error, message.wishes, metadata, library) from error
     except MemoryError as error:
@@ -95,14 +99,13 @@ def _load(
     library: binding.Library,
     watch: binding.LoadWatch,
     *,
-    path: Path,
+    system: dict[str, Any],
+    machine: choosing.Machine,
     metadata: ModelMetadata,
 ) -> Loaded | LoadedPool:
     wishes = message.wishes
-    system = library.system()
-    machine = _survey(system)
-    layers = -1 if wishes.gpu_layers is None else wishes.gpu_layers
-    model = binding.Model(library, path, gpu_layers=layers, watch=watch)
+    layers = ALL if wishes.gpu_layers is None else wishes.gpu_layers
+    model = binding.Model(library, Path(message.model_path), gpu_layers=layers, watch=watch)
     info = model.info()
     if info["pooling"] and message.adapter_paths:
         problem = "adapters of a model for embeddings or ranking are not supported"
@@ -149,6 +152,28 @@ def _load(
         ready=ready,
         seeing=seeing,
     )
+
+
+def _with_layers(message: Load, metadata: ModelMetadata, machine: choosing.Machine) -> Load:
+    """Fill in how many layers go to the GPU, where there is one and nobody has asked for some."""
+    wishes = message.wishes
+    if machine.device_free_bytes is None or wishes.gpu_layers is not None:
+        return message
+    companions = [Path(path) for path in (*message.adapter_paths, message.projector_path) if path]
+    beside = sum(path.stat().st_size for path in companions if path.is_file())
+    if wishes.draft_model_path is not None:
+        draft = check_model_file(Path(wishes.draft_model_path))
+        takes = need(settings_for(metadata, wishes, machine), draft)
+        beside += on_device(takes, draft.weights, ALL)
+    layers = gpu_layers(metadata, wishes, machine, companions_bytes=beside)
+    if layers != ALL:
+        LOG.info(
+            "%d of %d layers go to the GPU, which has %s free",
+            layers,
+            metadata.weights.layers,
+            render_size(machine.device_free_bytes),
+        )
+    return structs.replace(message, wishes=structs.replace(wishes, gpu_layers=layers))
 
 
 def _window_share(info: dict[str, Any], metadata: ModelMetadata) -> float:
@@ -218,7 +243,8 @@ def _take_draft(context: binding.Context, path: Path, wanted: EngineSettings) ->
         "n_outputs_max": wanted.slots,
         "full_window": True,
     }
-    with binding.Model(context.library, path, gpu_layers=wanted.gpu_layers) as model:
+    layers = ALL if wanted.gpu_layers else 0  # room was left for all of them
+    with binding.Model(context.library, path, gpu_layers=layers) as model:
         draft = binding.Context(model, options)  # keeps what it needs of the model
     try:
         context.take_draft(draft)
@@ -306,10 +332,14 @@ def _conversations(
 
 def _is_too_large(wishes: EngineWishes, metadata: ModelMetadata, library: binding.Library) -> bool:
     """Whether memory is the cause of a failure: llama.cpp tells of no causes but in words."""
-    machine = _survey(library.system())
-    on_gpu = wishes.gpu_layers != 0 and machine.device_free_bytes is not None
-    free = machine.device_free_bytes if on_gpu else machine.available_bytes
-    return estimate(metadata, wishes).total_bytes > (free or 0)
+    machine = survey(library.system()["devices"])
+    takes = estimate(metadata, wishes)
+    if machine.device_free_bytes is None:
+        return takes.total_bytes > machine.available_bytes
+    margin_bytes = machine.devices * MARGIN_BYTES if takes.device_bytes else 0
+    if takes.device_bytes + margin_bytes > machine.device_free_bytes:
+        return True
+    return takes.total_bytes - takes.device_bytes > machine.available_bytes
 
 
 def _no_memory(cause: str = "") -> RunnerError:
@@ -318,11 +348,6 @@ def _no_memory(cause: str = "") -> RunnerError:
         "not enough memory for the model" + (f": {cause}" if cause else ""),
         hint="use a smaller model or a smaller context (--context-size 2048), or unload others",
     )
-
-
-def _survey(system: dict[str, Any]) -> choosing.Machine:
-    free = [device["free_bytes"] for device in system["devices"] if device["type"] == "gpu"]
-    return survey(device_free_bytes=sum(free) if free else None)
 
 
 def _facts(info: dict[str, Any], metadata: ModelMetadata, template: dict[str, Any]) -> ModelFacts:

@@ -7,9 +7,9 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runner.worker.neighbours import CpuTime
 from runner.worker.settings import Machine
@@ -19,8 +19,11 @@ T = TypeVar("T")
 UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
 
 
-def survey(*, device_free_bytes: int | None, root: Path = Path("/")) -> Machine:
-    """Look at the machine as this process sees it; ``root`` is for tests."""
+def survey(devices: Sequence[Mapping[str, Any]], *, root: Path = Path("/")) -> Machine:
+    """Look at the machine as this process sees it; ``root`` is for tests.
+
+    ``devices`` as ``rn_system_json`` lists them.
+    """
     cpus = _affinity()
     groups = list(_cgroups(root))
     return Machine(
@@ -34,8 +37,20 @@ def survey(*, device_free_bytes: int | None, root: Path = Path("/")) -> Machine:
                 *_present([_address_space_left()]),
             ]
         ),
-        device_free_bytes=device_free_bytes,
+        device_free_bytes=device_free_bytes(devices),
+        devices=len(_gpus(devices)),
     )
+
+
+def device_free_bytes(devices: Sequence[Mapping[str, Any]]) -> int | None:
+    """Count what is free on all GPUs together; None: there is none that tells."""
+    gpus = _gpus(devices)
+    return sum(gpu["free_bytes"] for gpu in gpus) if gpus else None
+
+
+def _gpus(devices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    # Of no size are those that only compute in the machine's memory, as a BLAS.
+    return [device for device in devices if device["type"] == "gpu" and device["total_bytes"]]
 
 
 def resident_bytes() -> int:

@@ -19,7 +19,7 @@ from runner.wire.messages import EngineSettings, EngineWishes, TunedSettings
 T = TypeVar("T")
 Layout = Literal["unified", "streams"]
 
-USUAL_CONTEXT = 4096  # of models that do not say what they were trained for
+USUAL_CONTEXT = 4096  # of models that do not say; on a GPU layers give way to it
 AMPLE_CONTEXT = 32_768  # enough for agents: a longer one is not worth giving up streams for
 MAX_CONTEXT = 2**20  # of models that keep no cells, where memory sets no limit
 LEAST_CONTEXT = 2048  # what even a small memory must allow
@@ -54,7 +54,8 @@ class Machine:
     quota_cpus: float | None  # CPU time it may take (cgroup); None: no quota
     physical_cores: int | None  # among ``cpus``; None: unknown
     available_bytes: int  # memory
-    device_free_bytes: int | None  # GPU memory; None: no GPU
+    device_free_bytes: int | None  # GPU memory, of all together; None: no GPU
+    devices: int = 0  # GPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ def choose(
     ubatch = wishes.ubatch_size or UBATCH
     room = _room(model, machine, kv_type, on_gpu=on_gpu, scores=0 if flash else ubatch)
     shared = wishes.kv_layout == "unified" or (wishes.kv_layout is None and on_gpu)
-    context = wishes.context_size or _auto_context(model, room, 1 if shared else parallel)
+    least = USUAL_CONTEXT if on_gpu else LEAST_CONTEXT
+    sequences = 1 if shared else parallel
+    context = wishes.context_size or _auto_context(model, room, sequences, least=least)
     prefix_ram = _given(wishes.prefix_ram_bytes, _prefix_ram(model, machine))
     stream = stream_tokens(model, context, ubatch=ubatch, prefix_ram=prefix_ram)
     fits = room.holds(parallel * stream, context)
@@ -300,8 +303,8 @@ def _prefix_ram(model: Traits, machine: Machine) -> int:
     return min(free // PREFIX_RAM_SHARE, MAX_PREFIX_RAM_BYTES)
 
 
-def _auto_context(model: Traits, room: _Room, sequences: int) -> int:
-    """Choose the largest context that fits, up to the model's.
+def _auto_context(model: Traits, room: _Room, sequences: int, *, least: int) -> int:
+    """Choose the largest context that fits, up to the model's; ``least`` whether it fits or not.
 
     Where every sequence can have an ample one at once, as large as all can have: streams compute
     faster. Else as large as one can have, in a buffer that all share.
@@ -309,7 +312,7 @@ def _auto_context(model: Traits, room: _Room, sequences: int) -> int:
     for_each = room.context(sequences)
     is_ample = for_each >= min(model.context_train, AMPLE_CONTEXT)
     most = for_each if is_ample else room.context(1)
-    return min(model.context_train, max(LEAST_CONTEXT, most // PAD * PAD))
+    return min(model.context_train, max(least, most // PAD * PAD))
 
 
 def _layout(model: Traits, *, on_gpu: bool, fits: bool) -> Layout:

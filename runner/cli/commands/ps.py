@@ -68,12 +68,18 @@ def describe_engine(model: dict[str, Any]) -> list[str]:
         "" if speed is None else f"{speed:.1f}",
         str(settings["context_size"]),
         decimal_size(memory_bytes) if memory_bytes else "",
-        ", ".join(model.get("devices", ())) or "CPU",
+        _devices(model, settings["gpu_layers"]),
         f"{model.get('threads') or most} of {most}",
         f"{right / guessed:.0%} of {guessed}" if guessed else "",
         f"{settings['origin']}: flash attention {flash}, {settings['kv_layout']}, "
         f"{settings['kv_type']}, ubatch {settings['ubatch_size']}",
     ]
+
+
+def _devices(model: dict[str, Any], gpu_layers: int) -> str:
+    """Name what computes, and how much of a model a GPU has where it has not all."""
+    names = ", ".join(model.get("devices", ())) or "CPU"
+    return names if gpu_layers <= 0 else f"{names} ({gpu_layers} layers on it)"
 
 
 def until(model: dict[str, Any], now_s: float) -> str:

@@ -309,6 +309,7 @@ SETTINGS = {
     "flash_attention": False,
     "kv_layout": "streams",
     "kv_type": "f16",
+    "gpu_layers": 0,
     "draft_tokens": 8,
     "prefix_ram_bytes": 1_500_000_000,
     "prefix_disk_bytes": 0,
@@ -345,6 +346,17 @@ def test_ps_tells_of_the_engine_when_asked() -> None:
         "1 of 4   45% of 200  tuned: flash attention off, streams, f16, ubatch 256",
         "b                                  Loading... 50%",
     ]
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"), [(-1, "GPU0: Ada"), (0, "GPU0: Ada"), (17, "GPU0: Ada (17 layers on it)")]
+)
+def test_ps_tells_how_much_of_a_model_a_gpu_has(layers: int, shown: str) -> None:
+    on_gpu = LOADED | {"devices": ["GPU0: Ada"], "settings": SETTINGS | {"gpu_layers": layers}}
+    _, out, _, _ = run_command({"GET /engines/ps": [on_gpu]}, "ps", "--verbose")
+    header, row = out.splitlines()
+    start, end = header.index("DEVICE"), header.index("THREADS")
+    assert row[start:end].rstrip() == shown
 
 
 def test_show_is_dockers_page_with_the_engine_in_it() -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from runner.gguf import Gguf, ModelMetadata, Recurrence, Split, Window, describe, read_header
+from runner.gguf import (
+    Gguf,
+    ModelMetadata,
+    Recurrence,
+    Split,
+    Weights,
+    Window,
+    describe,
+    read_header,
+)
 from runner.gguf.metadata import render_parameters, render_size
 from runner.gguf.types import FILE_TYPES
 from tests.conftest import ROOT
@@ -49,6 +58,7 @@ def test_the_facts_of_a_model() -> None:
         key_length=8,
         value_length=8,
         window=Window(),
+        weights=Weights((576,), 32 * 6 * 4 + 32 * 4),
         recurrence=Recurrence(),
         pooling_type=None,
         vocabulary=6,

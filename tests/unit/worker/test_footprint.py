@@ -38,11 +38,13 @@ def test_the_least_is_what_is_chosen_where_memory_is_short() -> None:
     need = estimate(facts(), EngineWishes())
     # One buffer of 2048 cells; 512 rows with 9 heads' scores and a mask; logits of 64 outputs.
     rows = 512 * (2048 * 10 + 12 * 576 + 3 * 1536) * 4
+    tensors = 576 + 896  # of the tiny model: its block, its output
     assert need == MemoryNeed(
         weights_bytes=92 * MIB,
         cache_bytes=2048 * 11_520 * 2,
         compute_bytes=rows + 64 * 49_152 * 4 + PROCESS_BYTES,
         context_size=2048,
+        device_bytes=tensors + 2048 * 11_520 * 2 + rows + 64 * 49_152 * 4,
     )
     assert need.total_bytes == need.weights_bytes + need.cache_bytes + need.compute_bytes
 

@@ -33,7 +33,7 @@ def test_a_limit_of_the_process_counts_as_memory(
     limit = pages * os.sysconf("SC_PAGE_SIZE") + 4096
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
     freed_bytes = 1 << 28  # at most, by the test's own process meanwhile
-    assert survey(device_free_bytes=None, root=root).available_bytes < 4096 + freed_bytes
+    assert survey([], root=root).available_bytes < 4096 + freed_bytes
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -43,7 +43,7 @@ def write(root: Path, name: str, text: str) -> None:
 
 
 def test_threads_of_one_core_count_as_one_core(root: Path) -> None:
-    machine = survey(device_free_bytes=None, root=root)
+    machine = survey([], root=root)
     assert (machine.cpus, machine.physical_cores) == (4, 2)
 
 
@@ -51,18 +51,39 @@ def test_cores_of_two_packages_are_different_cores(root: Path) -> None:
     for cpu in (2, 3):
         write(root, f"sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id", "1\n")
         write(root, f"sys/devices/system/cpu/cpu{cpu}/topology/core_id", "0\n")
-    assert survey(device_free_bytes=None, root=root).physical_cores == 2
+    assert survey([], root=root).physical_cores == 2
 
 
 def test_an_unknown_topology_says_nothing_of_cores(root: Path) -> None:
     (root / "sys/devices/system/cpu/cpu3/topology/core_id").unlink()
-    assert survey(device_free_bytes=None, root=root).physical_cores is None
+    assert survey([], root=root).physical_cores is None
 
 
 def test_without_a_control_group_the_whole_machine_is_ours(root: Path) -> None:
-    machine = survey(device_free_bytes=7, root=root)
+    machine = survey([], root=root)
     assert (machine.quota_cpus, machine.available_bytes) == (None, 1000 * 1024)
-    assert machine.device_free_bytes == 7
+
+
+def device(kind: str, free: int, total: int) -> dict[str, object]:
+    return {"name": kind, "type": kind, "free_bytes": free, "total_bytes": total}
+
+
+@pytest.mark.parametrize(
+    ("devices", "count", "free"),
+    [
+        ([], 0, None),
+        ([device("cpu", 9, 10)], 0, None),
+        ([device("gpu", 7, 10), device("cpu", 9, 10)], 1, 7),
+        ([device("gpu", 7, 10), device("gpu", 5, 10)], 2, 12),
+        ([device("gpu", 0, 10)], 1, 0),
+        ([device("gpu", 0, 0), device("cpu", 9, 10)], 0, None),  # a BLAS has no memory of its own
+    ],
+)
+def test_gpus_are_those_with_memory(
+    root: Path, devices: list[dict[str, object]], count: int, free: int | None
+) -> None:
+    machine = survey(devices, root=root)
+    assert (machine.devices, machine.device_free_bytes) == (count, free)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +92,7 @@ def test_without_a_control_group_the_whole_machine_is_ours(root: Path) -> None:
 def test_the_quota_of_a_control_group(root: Path, cpu_max: str, quota: float | None) -> None:
     write(root, "proc/self/cgroup", "0::/user/app\n")
     write(root, "sys/fs/cgroup/user/app/cpu.max", cpu_max)
-    assert survey(device_free_bytes=None, root=root).quota_cpus == quota
+    assert survey([], root=root).quota_cpus == quota
 
 
 def test_a_parent_group_may_be_the_tighter_one(root: Path) -> None:
@@ -80,7 +101,7 @@ def test_a_parent_group_may_be_the_tighter_one(root: Path) -> None:
     write(root, "sys/fs/cgroup/user/cpu.max", "200000 100000\n")
     write(root, "sys/fs/cgroup/memory.max", "300000\n")
     write(root, "sys/fs/cgroup/memory.current", "100000\n")
-    machine = survey(device_free_bytes=None, root=root)
+    machine = survey([], root=root)
     assert (machine.quota_cpus, machine.available_bytes) == (2.0, 200_000)
 
 
@@ -89,7 +110,7 @@ def test_file_pages_that_can_go_count_as_free(root: Path) -> None:
     write(root, "sys/fs/cgroup/memory.max", "500000\n")
     write(root, "sys/fs/cgroup/memory.current", "450000\n")
     write(root, "sys/fs/cgroup/memory.stat", "anon 100000\ninactive_file 300000\n")
-    assert survey(device_free_bytes=None, root=root).available_bytes == 350_000
+    assert survey([], root=root).available_bytes == 350_000
 
 
 def test_the_first_version_of_control_groups(root: Path) -> None:
@@ -102,7 +123,7 @@ def test_the_first_version_of_control_groups(root: Path) -> None:
     write(root, "sys/fs/cgroup/memory/box/memory.usage_in_bytes", "50000\n")
     write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
     write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "50000\n")
-    machine = survey(device_free_bytes=None, root=root)
+    machine = survey([], root=root)
     assert (machine.quota_cpus, machine.available_bytes) == (3.0, 150_000)
 
 
@@ -110,11 +131,11 @@ def test_no_limit_in_words_is_no_limit(root: Path) -> None:
     write(root, "proc/self/cgroup", "0::/\n")
     write(root, "sys/fs/cgroup/memory.max", "max\n")
     write(root, "sys/fs/cgroup/memory.current", "450000\n")
-    assert survey(device_free_bytes=None, root=root).available_bytes == 1000 * 1024
+    assert survey([], root=root).available_bytes == 1000 * 1024
 
 
 def test_a_system_without_proc_still_has_memory(tmp_path: Path) -> None:
-    machine = survey(device_free_bytes=None, root=tmp_path)
+    machine = survey([], root=tmp_path)
     assert machine.available_bytes > 1024**2
     assert machine.cpus >= 1
 
