@@ -19,6 +19,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from runner.log_lines import render_line
+
 MAX_FILE_BYTES = 10 * 1024 * 1024
 KEPT_FILES = 2  # rotated ones, beside the one being written
 
@@ -62,7 +64,8 @@ class LineFormatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
-        return escape(f"[{_stamp(record)}] {record.levelname.lower()} {record.name} {text}")
+        line = render_line(_stamp(record), record.levelname.lower(), record.name, text)
+        return escape(line)
 
 
 class JsonFormatter(logging.Formatter):

@@ -44,7 +44,7 @@ from runner.wire.messages import (
 
 MAX_UNREAD_BYTES = 128 * 1024 * 1024  # a reading worker empties the pipe in milliseconds
 ASKED = (0, -signal.SIGTERM, -signal.SIGKILL)  # the ends that stop() brings about
-LOG = logging.getLogger("runner.worker")
+LOG = logging.getLogger("runner.worker")  # of engines alone: runner.log_lines knows the name
 
 TuningListener = Callable[[Measured | Tuned], None]
 

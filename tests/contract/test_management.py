@@ -239,6 +239,27 @@ def test_logs(tmp_path: Path) -> None:
     run(test, log_path=log)
 
 
+def test_logs_without_the_engines(tmp_path: Path) -> None:
+    log = tmp_path / "runner.log"
+    log.write_text("[t] info runner.net one\n[t] info runner.worker [7] loud\n[t] info runner.n")
+
+    async def test(site: Site) -> None:
+        answer = await site.send("GET", "/logs?no-engines=true")
+        assert answer.body == b"[t] info runner.net one\n[t] info runner.n"
+        assert (await site.send("GET", "/logs?no-engines=false")).body == log.read_bytes()
+        assert (await site.send("GET", "/logs?no-engines=maybe")).status == 400
+        async with site.connect() as (reader, writer):
+            writer.write(render_request("GET", "/logs?follow=1&no-engines=1"))
+            seen = await reader.readuntil(b"one\n")
+            with log.open("a") as file:
+                file.write("et two\n[t] info runner.worker [7] louder\n[t] info runner.x last\n")
+            seen += await reader.readuntil(b"last\n")
+            assert b"[t] info runner.net two\n[t] info runner.x last\n" in seen
+            assert b"loud" not in seen
+
+    run(test, log_path=log)
+
+
 def test_a_followed_log_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     log = tmp_path / "runner.log"
     log.write_text("one\n")

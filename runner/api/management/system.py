@@ -15,6 +15,7 @@ from runner.api.keys import Scope
 from runner.api.page import Page, wants_page
 from runner.api.routes import Route
 from runner.errors import Kind, RunnerError
+from runner.log_lines import EngineSieve
 from runner.service import Catalogue
 
 TEXT_TYPE: Header = ("Content-Type", "text/plain; charset=utf-8")
@@ -38,6 +39,8 @@ Models in memory: /engines/ps   health: /health /livez /readyz   version: /versi
 
 
 FOLLOW = flag("follow", "whether to go on until the client leaves")
+NO_ENGINES = flag("no-engines", "whether to leave out what engines wrote")
+LOG_QUERY = (FOLLOW, NO_ENGINES)
 
 
 class System:
@@ -57,7 +60,7 @@ class System:
         yield Route("GET", "/health", None, self.health, "say that the process answers")
         yield Route("GET", "/livez", None, self.health, "say that the process answers")
         yield Route("GET", "/readyz", None, self.ready, "say that requests can be served")
-        yield Route("GET", "/logs", Scope.ADMIN, self.logs, "send the log", query=(FOLLOW,))
+        yield Route("GET", "/logs", Scope.ADMIN, self.logs, "send the log", query=LOG_QUERY)
 
     async def welcome(self, call: Call) -> None:
         """Say what this is and how to begin; a browser gets the page that does it all."""
@@ -89,6 +92,7 @@ class System:
     async def logs(self, call: Call) -> None:
         """Send the daemon's log; with ``follow`` go on until the client leaves."""
         follow = call.query(FOLLOW)
+        sieve = EngineSieve() if call.query(NO_ENGINES) else None
         if self._log_path is None:
             raise _no_log()
         try:
@@ -101,11 +105,13 @@ class System:
                 while True:
                     piece = await asyncio.to_thread(tail.read)
                     if piece:
-                        await stream.send(piece)
+                        await stream.send(sieve.feed(piece) if sieve else piece)
                     elif follow:
                         await asyncio.sleep(LOG_POLL_S)
                     else:
                         break
+                if sieve:
+                    await stream.send(sieve.finish())
             await stream.finish()
 
 

@@ -255,6 +255,8 @@ def test_logs_are_printed_without_controls() -> None:
     pieces = ["[t] info é".encode()[:-1], "é".encode()[-1:] + b"\n\x1b[2Jx\n"]
     code, out, _, _ = run_command({"GET /logs": pieces}, "logs")
     assert (code, out) == (0, "[t] info é\n\ufffd[2Jx\n")
+    quiet = {"GET /logs?follow=true&no-engines=true": [b"x\n"]}
+    assert run_command(quiet, "logs", "-f", "--no-engines")[:2] == (0, "x\n")
 
 
 def test_logs_without_a_daemon_are_what_the_last_one_wrote(tmp_path: Path) -> None:
@@ -266,6 +268,11 @@ def test_logs_without_a_daemon_are_what_the_last_one_wrote(tmp_path: Path) -> No
     code, out, err, _ = run_command({"GET /logs": DOWN}, "logs", env=env)
     assert (code, out) == (0, "last words\n")
     assert "this is what the last one wrote to" in err
+    (tmp_path / "runner" / "runner.log").write_text("[t] info runner.worker [7] loud\nquiet\n")
+    code, out, _, _ = run_command(
+        {"GET /logs?no-engines=true": DOWN}, "logs", "--no-engines", env=env
+    )
+    assert (code, out) == (0, "quiet\n")
 
 
 PACKAGED = [
