@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TextIO
 
 from runner.cli.output import render_json
 from runner.cli.remote import Remote, connect
+from runner.cli.trace import Trace
 
 
 class Console(NamedTuple):
@@ -25,6 +26,16 @@ class Console(NamedTuple):
     def remote(self, host_flag: str | None) -> Remote:
         """Return the daemon that ``--host``, the environment or the machine points to."""
         return self.connect(self.env, host_flag)
+
+    def traced(self) -> Console:
+        """Return a console that tells on stderr what is asked of the daemon."""
+
+        def connect_traced(env: Mapping[str, str], host_flag: str | None) -> Remote:
+            remote = self.connect(env, host_flag)
+            remote.trace = Trace(self.say)
+            return remote
+
+        return self._replace(connect=connect_traced)
 
     def write(self, text: str) -> None:
         """Send data to stdout now."""

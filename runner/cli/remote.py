@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import runner
 from runner import http
 from runner.cli.endpoint import Endpoint, find_endpoints
+from runner.cli.trace import Trace
 from runner.cli.trust import secure
 from runner.errors import Kind, RunnerError
 from runner.places import clean, parse_key
@@ -55,6 +57,8 @@ class Remote:
     Every method raises RunnerError: :class:`NoDaemon`, TIMEOUT, UNAVAILABLE when the connection
     breaks, and the daemon's own errors with their kinds.
     """
+
+    trace: Trace | None = None  # told of every request
 
     def __init__(self, candidates: Sequence[Endpoint], *, api_key: str = "") -> None:
         self._candidates = list(candidates)
@@ -103,6 +107,9 @@ class Remote:
             connection = http.Connection(http.Role.CLIENT)
             target = self._target(path)
             request = connection.send_request(method, target, headers=fields, body=_encode(body))
+            began_s = time.monotonic()
+            if self.trace is not None:
+                self.trace.sent(self.endpoint, method, target, body)
             with self._translated(timeout_s):
                 # A server may refuse a request before it has read it all: then its answer counts.
                 with suppress(BrokenPipeError, ConnectionResetError):
@@ -111,6 +118,8 @@ class Remote:
                         _send_pieces(connection, connected, body)
                 events = _events(connection, connected)
                 head = next(event for event in events if isinstance(event, http.Response))
+            if self.trace is not None:
+                self.trace.answered(head, time.monotonic() - began_s)
             pieces = self._pieces(events, timeout_s)
             if head.status >= 300:
                 raise self._refused(head, _read_some(pieces, _MAX_ERROR_BYTES))

@@ -211,3 +211,19 @@ def test_a_stream_that_is_closed_is_an_empty_one(
     env["MODEL_RUNNER_HOST"] = daemon.url
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+def test_debug_tells_what_run_asks_of_whom_on_stderr(
+    daemon: ScriptedDaemon, env: dict[str, str]
+) -> None:
+    run = cli("run", "--debug", "--host", daemon.url, "parrot", "hi", env=env)
+    assert (run.returncode, run.stdout) == (0, "echo: hi \n")
+    asked = [line for line in run.stderr.splitlines() if line.startswith("> ")]
+    assert [line.split()[:5] for line in asked] == [
+        [">", "GET", "/readyz", "to", daemon.url],
+        [">", "GET", "/models/parrot", "to", daemon.url],
+        [">", "POST", "/v1/chat/completions", "to", daemon.url],
+    ]
+    assert '"messages": [{"role": "user", "content": "hi"}]' in asked[-1]
+    assert run.stderr.count("< 200 after ") == 3
+    assert "first words after" in run.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from runner.cli.endpoint import Endpoint
 from runner.cli.remote import NoDaemon, Remote, connect, read_error
+from runner.cli.trace import Trace
 from runner.errors import Kind, RunnerError
 
 
@@ -195,3 +197,21 @@ def test_a_key_is_sent_as_a_server_takes_it_from_the_same_variable() -> None:
     with playing(answer(b"[]")) as (endpoint, received):
         connect({"MODEL_RUNNER_HOST": str(endpoint), "RUNNER_API_KEY": "k:infer"}).call("GET", "/")
     assert b"Authorization: Bearer k:infer\r\n" in received[0]
+
+
+def test_a_trace_tells_requests_and_answers_without_the_key() -> None:
+    told: list[str] = []
+    body = {"model": "m", "messages": [{"role": "user", "content": "x" * 3000}]}
+    reply = b"HTTP/1.1 200 OK\r\nX-Request-Id: r1\r\nContent-Length: 2\r\n\r\n[]"
+    with playing(reply) as (endpoint, received):
+        remote = Remote([endpoint], api_key="secret")
+        remote.trace = Trace(told.append)
+        remote.call("POST", "/v1/chat/completions", body)
+    assert b"Authorization: Bearer secret" in received[0]
+    sent, answered = told
+    cut = "x" * 2000 + "... (3000 characters)"
+    assert sent == (
+        f'> POST /v1/chat/completions to {endpoint} {{"model": "m", '
+        f'"messages": [{{"role": "user", "content": "{cut}"}}]}}'
+    )
+    assert re.fullmatch(r"< 200 after \d+\.\d{3} s, request r1", answered)

@@ -24,6 +24,7 @@ from runner.cli.parser import add_host, add_openai_url
 from runner.cli.progress import waiting
 from runner.cli.remote import LONG_REPLY_S, Remote, model_path
 from runner.cli.repl import ReadLine, converse, print_answer, read_prompt
+from runner.cli.trace import Trace
 from runner.cli.websearch import DEFAULT_URL, URL_VARIABLE, open_search
 from runner.errors import Kind, RunnerError
 from runner.places import state_folder
@@ -57,6 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--verbose", action="store_true", help="tell what the answer cost, and its speed"
     )
     parser.add_argument(
+        "--debug", action="store_true", help="tell what is sent, where to, and how long it takes"
+    )
+    parser.add_argument(
         "--color",
         choices=COLORS,
         default=COLORS[0],
@@ -74,10 +78,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Ask, chat or load."""
+    if args.debug:
+        console = console.traced()
     is_ours = not args.openaiurl
     remote, model, content = (find_ours if is_ours else find_foreign)(args, console)
     conversation = Conversation(model, args.system or "", parse_parameters(args))
-    view = View(is_styled(args.color, console.out, console.env), is_verbose=args.verbose)
+    view = View(
+        is_styled(args.color, console.out, console.env), is_verbose=args.verbose or args.debug
+    )
     if args.detach:
         with waiting(console.err, f"Loading {model}"):
             preload(remote, model)
@@ -113,6 +121,8 @@ def find_foreign(args: argparse.Namespace, console: Console) -> tuple[Remote, st
         hint = f"see: runner list {FLAG} {args.openaiurl}"
         raise RunnerError(Kind.USAGE, f"{FLAG} {need}", hint=hint)
     remote = connect_foreign(args.openaiurl, console.env)
+    if args.debug:
+        remote.trace = Trace(console.say)
     return remote, args.model, complete_prompt(" ".join(args.prompt), console)
 
 
