@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from runner.errors import Kind, RunnerError
 
@@ -31,6 +31,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise RunnerError(Kind.USAGE, message, hint=f"see: python -m runner {self._command} --help")
+
+
+def refuse(parser: argparse.ArgumentParser, flag: str, why: str) -> None:
+    """Declare a flag of Docker Model Runner's that makes no sense here; ``why`` says what does."""
+    parser.add_argument(flag, action=_Refusal, nargs="?", const=why, help=argparse.SUPPRESS)
+
+
+class _Refusal(argparse.Action):
+    """Ends with the reason, whatever value the flag has."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.error(f"{self.option_strings[0]}: {self.const}")
 
 
 def add_host(parser: argparse.ArgumentParser) -> None:

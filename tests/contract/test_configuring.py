@@ -43,6 +43,8 @@ def test_configure_takes_dockers_json_keeps_it_and_loads_the_model(tmp_path: Pat
         }
         answer = await site.post(CONFIGURE, body)
         assert (answer.status, answer.body) == (202, b"")
+        ignored = "mode, speculative.num_tokens, speculative.min_acceptance_rate"
+        assert answer.headers["x-ignored-fields"] == ignored
         wishes = await loaded(site, "a")
         assert (wishes["context_size"], wishes["threads"]) == (8192, 3)
         assert wishes["draft_model_path"] == "/models/b"

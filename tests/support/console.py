@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from runner.cli.console import Console
@@ -24,14 +25,26 @@ class Terminal(io.StringIO):
         return True
 
 
+@dataclass(frozen=True)
+class FakeReply:
+    """An answer whose head has come."""
+
+    pieces: Iterator[bytes]
+    headers: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.pieces
+
+
 class FakeRemote:
     """Answers ``"METHOD path"`` from a table.
 
     A value, pieces of bytes to stream, an error, or a function of the body that gives one of them.
     """
 
-    def __init__(self, answers: Mapping[str, Any]) -> None:
+    def __init__(self, answers: Mapping[str, Any], fields: Mapping[str, str] = {}) -> None:
         self.answers = dict(answers)
+        self.fields = fields  # of every answer's head, names in lower case
         self.requests: list[tuple[str, Any]] = []
         self.headers: list[tuple[str, str]] = []
         self.endpoint = Endpoint("127.0.0.1", 12434)
@@ -50,9 +63,9 @@ class FakeRemote:
         *,
         headers: Sequence[tuple[str, str]] = (),
         timeout_s: float = 0,
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[FakeReply]:
         if path == "/readyz" and READY not in self.answers:
-            yield iter([b"{}"])
+            yield FakeReply(iter([b"{}"]), self.fields)
             return
         self.requests.append((f"{method} {path}", body))
         self.headers += headers
@@ -62,9 +75,9 @@ class FakeRemote:
         if callable(answer):
             answer = answer(body)
         if isinstance(answer, list) and answer and isinstance(answer[0], bytes | Exception):
-            yield _play(answer)
+            yield FakeReply(_play(answer), self.fields)
         else:
-            yield iter([json.dumps(answer).encode()])
+            yield FakeReply(iter([json.dumps(answer).encode()]), self.fields)
 
 
 def _play(pieces: list[bytes | Exception]) -> Iterator[bytes]:
@@ -96,10 +109,13 @@ def make_console(
 
 
 def run_command(
-    answers: Mapping[str, Any], *arguments: str, **surroundings: Any
+    answers: Mapping[str, Any],
+    *arguments: str,
+    fields: Mapping[str, str] = {},
+    **surroundings: Any,
 ) -> tuple[int, str, str, FakeRemote]:
     """Run one command line; returns exit code, stdout, stderr and the daemon that was asked."""
-    remote = FakeRemote(answers)
+    remote = FakeRemote(answers, fields)
     console = make_console(remote, **surroundings)
     try:
         code = dispatch(arguments, console)

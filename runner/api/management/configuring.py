@@ -138,7 +138,11 @@ CONFIGURATION = Shape(
         SOURCE,
         Ignored("mode", "a model's own header says what it can do"),
         LLAMACPP,
-        Refused("vllm", "is for an engine that is not here"),
+        Refused(
+            "vllm",
+            "is for an engine that is not here",
+            hint="what llama.cpp takes is told by runtime-flags, as --n-gpu-layers",
+        ),
     ),
 )
 

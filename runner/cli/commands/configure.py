@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from runner.cli.console import Console
@@ -13,6 +14,7 @@ from runner.cli.settings import effective, render_effective
 from runner.errors import Kind, RunnerError
 
 PATH = "/engines/_configure"
+MODES = ("completion", "embedding", "reranking")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speculative-draft-model", metavar="MODEL", help="small stored model that guesses"
     )
+    for flag, kind, metavar, text in (
+        ("--speculative-num-tokens", int, "N", "tokens guessed at a time; here: as many as pay"),
+        ("--speculative-min-acceptance-rate", _share, "SHARE", "0 to 1; here: as low as pays"),
+        ("--gpu-memory-utilization", _share, "SHARE", "0 to 1, for servers that have vLLM"),
+        ("--hf_overrides", _members, "JSON", "for servers that have vLLM"),
+    ):
+        parser.add_argument(flag, type=kind, metavar=metavar, help=text)
     parser.add_argument(
         "--think",
         nargs="?",
@@ -38,7 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("true", "false"),
         help="whether it thinks before it answers, where it can (default: true)",
     )
-    parser.add_argument("--mode", help=argparse.SUPPRESS)  # Docker's: the model's header says it
+    parser.add_argument(
+        "--mode", choices=MODES, help="what the model is for; here its own header says it"
+    )
     parser.add_argument(
         "--unset", action="append", default=[], metavar="NAME", help="forget one: context_size"
     )
@@ -64,7 +75,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.reset:
         remote.call("DELETE", _path(model))
     else:
-        remote.call("POST", PATH, _change(model, flags, args))
+        with remote.stream("POST", PATH, _change(model, flags, args)) as reply:
+            ignored = reply.headers.get("x-ignored-fields")
+        if ignored:
+            console.say(f"Without effect on this server: {printable(ignored)}")
     if (ruling := _find_ruling(remote, model)) is None:
         console.say(f"{printable(model)} is not stored; this is kept for it.")
     if args.json:
@@ -93,8 +107,20 @@ def _change(model: str, flags: list[str], args: argparse.Namespace) -> dict[str,
         change["context-size"] = args.context_size
     if args.keep_alive is not None:
         change["keep_alive"] = args.keep_alive
-    if args.speculative_draft_model is not None:
-        change["speculative"] = {"draft_model": args.speculative_draft_model}
+    guessing = {
+        "draft_model": args.speculative_draft_model,
+        "num_tokens": args.speculative_num_tokens,
+        "min_acceptance_rate": args.speculative_min_acceptance_rate,
+    }
+    vllm = {
+        "hf-overrides": args.hf_overrides,
+        "gpu-memory-utilization": args.gpu_memory_utilization,
+    }
+    for name, members in (("speculative", guessing), ("vllm", vllm)):
+        if stated := {each: value for each, value in members.items() if value is not None}:
+            change[name] = stated
+    if args.mode is not None:
+        change["mode"] = args.mode
     if args.think is not None:
         change["llamacpp"] = {"reasoning-budget": -1 if args.think == "true" else 0}
     if args.unset:
@@ -102,6 +128,20 @@ def _change(model: str, flags: list[str], args: argparse.Namespace) -> dict[str,
     if flags:
         change["runtime-flags"] = flags
     return change
+
+
+def _share(text: str) -> float:
+    share = float(text)  # argparse tells of a ValueError
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
+    return share
+
+
+def _members(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return value
 
 
 def _find_ruling(remote: Remote, model: str) -> list[dict[str, Any]] | None:

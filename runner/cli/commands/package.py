@@ -11,7 +11,7 @@ from runner.cli.commands.push import push
 from runner.cli.console import Console
 from runner.cli.display import open_display
 from runner.cli.output import UNTAGGED, display_name, printable, render_json, short_id
-from runner.cli.parser import add_host
+from runner.cli.parser import add_host, refuse
 from runner.cli.remote import Remote
 from runner.cli.transfer import perform
 from runner.errors import Kind, RunnerError
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sources.add_argument(
         "--safetensors-dir", metavar="DIR", help="a folder with safetensors and configs"
     )
+    refuse(parser, "--dduf", "there is no engine here for models that make images")
     sources.add_argument(
         "--from", dest="from_model", metavar="MODEL", help="a stored model; its files are shared"
     )

@@ -22,7 +22,15 @@ RULES = [
     [
         (["--context-size", "8192"], {"context-size": 8192}),
         (["--keep-alive", "-1"], {"keep_alive": "-1"}),
-        (["--mode", "completion"], {}),
+        (["--mode", "completion"], {"mode": "completion"}),
+        (
+            ["--speculative-num-tokens", "8", "--speculative-min-acceptance-rate=0.5"],
+            {"speculative": {"num_tokens": 8, "min_acceptance_rate": 0.5}},
+        ),
+        (
+            ["--gpu-memory-utilization", "0.8", "--hf_overrides", '{"max_model_len": 4096}'],
+            {"vllm": {"hf-overrides": {"max_model_len": 4096}, "gpu-memory-utilization": 0.8}},
+        ),
         (["--think=false"], {"llamacpp": {"reasoning-budget": 0}}),
         (["--think"], {"llamacpp": {"reasoning-budget": -1}}),
         (["--speculative-draft-model", "b"], {"speculative": {"draft_model": "b"}}),
@@ -82,3 +90,29 @@ def test_show_is_dockers_json(names: list[str], path: str) -> None:
 
 def test_show_takes_one_model() -> None:
     assert run_command({}, "configure", "show", "a", "b")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--gpu-memory-utilization", "80"], "expected a share from 0 to 1, got '80'"),
+        (["--speculative-min-acceptance-rate", "nan"], "expected a share from 0 to 1"),
+        (["--speculative-num-tokens", "x"], "argument --speculative-num-tokens: invalid int"),
+        (["--hf_overrides", "[]"], "expected a JSON object, got '[]'"),
+        (["--hf_overrides", "{"], "argument --hf_overrides: invalid"),
+        (["--mode", "image-generation"], "argument --mode: invalid choice"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_not_sent(arguments: list[str], said: str) -> None:
+    code, _, err, remote = run_command({}, "configure", "ai/x", *arguments)
+    assert (code, remote.requests) == (2, [])
+    assert said in err
+
+
+def test_what_the_server_ignores_is_told() -> None:
+    answers = {POST: None, "GET /engines/settings/ai/x": RULES}
+    fields = {"x-ignored-fields": "mode, speculative.num_tokens"}
+    arguments = ("configure", "ai/x", "--mode", "embedding", "--speculative-num-tokens", "8")
+    code, out, err, _ = run_command(answers, *arguments, fields=fields)
+    assert (code, out.split()[0]) == (0, "SETTING")
+    assert err == "Without effect on this server: mode, speculative.num_tokens\n"
