@@ -19,12 +19,19 @@ export async function stream(conversation, answer, { signal, onChange }) {
   }
 }
 
+/** What was said. Questions without an answer are one with the next: many templates want turns. */
 function history(conversation, answer) {
-  const said = conversation.messages
-    .filter((message) => message !== answer && (message.content || message.role === "user"))
-    .map(({ role, content, images }) => ({ role, content: images?.length ? parts(content, images) : content }));
+  const said = [];
+  for (const message of conversation.messages) {
+    const { role, content, images = [] } = message;
+    if (message === answer || (!content && role !== "user")) continue;
+    const last = said.at(-1);
+    if (last?.role !== role) said.push({ role, content, images });
+    else Object.assign(last, { content: [last.content, content].filter(Boolean).join("\n\n"), images: [...last.images, ...images] });
+  }
   const { system } = conversation.settings;
-  return system ? [{ role: "system", content: system }, ...said] : said;
+  const begin = system ? [{ role: "system", content: system }] : [];
+  return [...begin, ...said.map(({ role, content, images }) => ({ role, content: images.length ? parts(content, images) : content }))];
 }
 
 function parts(content, images) {

@@ -195,7 +195,7 @@ export class Chat {
         onChange: () => {
           this.#following(() => answer.changed());
           if (performance.now() - saved < SAVED_EVERY_MS) return;
-          conversations.keep(conversation);
+          conversations.update(conversation);
           saved = performance.now();
         },
       });
@@ -204,7 +204,7 @@ export class Chat {
       else message.error = error.message;
     } finally {
       message.pending = false;
-      conversations.keep(conversation);
+      conversations.update(conversation);
       if (this.#stopping === stopping) this.#finish();
       this.#following(() => answer.show());
     }

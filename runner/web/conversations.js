@@ -31,6 +31,11 @@ export function keep(conversation) {
   }
 }
 
+/** Keep what became of a conversation, unless it was deleted meanwhile, here or in another tab. */
+export function update(conversation) {
+  if (localStorage.getItem(PREFIX + conversation.id) !== null) keep(conversation);
+}
+
 /** Let the oldest go where there are more than anybody looks through. */
 export function tidy() {
   for (const one of list().slice(MAX_KEPT)) forget(one.id);

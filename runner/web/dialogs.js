@@ -40,11 +40,15 @@ export function tell(title, ...content) {
 export function open(content, className = "") {
   return new Promise((resolve) => {
     const dialog = el("dialog", { className });
+    let answer = null;
     const close = (value) => {
-      dialog.remove();
-      resolve(value);
+      answer = value;
+      dialog.close(); // which gives the focus back
     };
-    dialog.addEventListener("close", () => close(null));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(answer);
+    });
     dialog.append(...content(close));
     const title = dialog.querySelector("h2");
     title.id = "dialog-title";

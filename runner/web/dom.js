@@ -47,7 +47,7 @@ export function redraw(place, nodes) {
 
 /** Copy text, and say so on the button for a moment. */
 export async function copy(text, pressed) {
-  const label = pressed.textContent;
+  const label = (pressed.dataset.label ??= pressed.textContent);
   try {
     await navigator.clipboard.writeText(text);
     pressed.textContent = "Copied";

@@ -1,5 +1,5 @@
 // The Machine view: what is loaded and how it does, the engine, the last requests, the log.
-import { ask, askJson, lines } from "./api.js";
+import { ApiError, ask, askJson, lines } from "./api.js";
 import { el, redraw } from "./dom.js";
 import { bytes } from "./format.js";
 import { loadedCard } from "./loaded.js";
@@ -16,6 +16,7 @@ export class Machine {
   #requests = new Requests();
   #log = el("pre", { className: "tail", tabIndex: 0, role: "region", "aria-label": "Last lines of the log" });
   #following = null;
+  #isLost = false; // asked again when the server is back, or has got its key
 
   constructor() {
     this.element = el("div", { className: "page" },
@@ -24,19 +25,29 @@ export class Machine {
       el("section", { "aria-labelledby": "engine" }, el("h2", { id: "engine" }, "Engine"), this.#facts),
       el("section", { "aria-labelledby": "requests" }, el("h2", { id: "requests" }, "Requests"), this.#requests.element),
       el("section", { "aria-labelledby": "log" }, el("h2", { id: "log" }, "Log"), this.#log));
-    subscribe(({ running }) => this.#showLoaded(running));
+    subscribe(({ running, online, error }) => {
+      this.#showLoaded(running);
+      if (this.#isLost && online && !error) this.seen(true);
+    });
   }
 
   /** The view came into sight, or left it. */
   seen(isSeen) {
     this.#following?.abort();
     this.#following = null;
+    this.#isLost = false;
     this.#requests.seen(isSeen);
     if (!isSeen) return;
     this.#following = new AbortController();
     const { signal } = this.#following;
-    this.#showFacts(signal).catch((error) => show(this.#facts, error));
-    this.#follow(signal).catch((error) => show(this.#log, error));
+    this.#showFacts(signal).catch((error) => this.#fail(this.#facts, error));
+    this.#follow(signal).catch((error) => this.#fail(this.#log, error));
+  }
+
+  #fail(place, error) {
+    if (error.name === "AbortError") return;
+    place.replaceChildren(el("p", { className: "failed" }, error.message));
+    this.#isLost = error.status === 0 || error.status === 401;
   }
 
   async #showFacts(signal) {
@@ -71,11 +82,8 @@ export class Machine {
         this.#log.scrollTop = this.#log.scrollHeight;
       }, 100);
     }
+    throw new ApiError("The server went away.");
   }
-}
-
-function show(place, error) {
-  if (error.name !== "AbortError") place.replaceChildren(el("p", { className: "failed" }, error.message));
 }
 
 function pair([name, value]) {

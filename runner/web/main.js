@@ -2,6 +2,7 @@
 import { hasKey, setKey } from "./api.js";
 import { Chat } from "./chat.js";
 import { askKey } from "./dialogs.js";
+import { button } from "./dom.js";
 import { Machine } from "./machine.js";
 import { Models } from "./models.js";
 import { refresh, state, subscribe } from "./state.js";
@@ -14,9 +15,11 @@ const models = new Models((model) => {
   location.hash = "#/chat";
 });
 const views = { chat, models, machine: new Machine() };
-let isAsking = false;
+const enter = button("Enter key", () => { isAsking = false; askForKey(); }, { className: "quiet" });
+let isAsking = false; // once: whoever cancels wants no key, or the button
 
 function show() {
+  if (location.hash === "#content" && content.hasChildNodes()) return; // the link past the bar
   const name = location.hash.replace(/^#\//, "");
   const view = views[name] ?? chat;
   content.replaceChildren(view.element);
@@ -40,7 +43,8 @@ function showHealth({ online, error, running }) {
 
 /** Ask for a key when the server wants one, or another one when it refuses the one it got. */
 async function askForKey() {
-  if (state.error?.status !== 401 || isAsking) return;
+  enter.hidden = state.error?.status !== 401;
+  if (enter.hidden || isAsking) return;
   isAsking = true;
   const key = await askKey(hasKey() ? "The server does not know this key. Try another one." : "This server needs an API key.");
   setKey(key);
@@ -50,7 +54,7 @@ async function askForKey() {
   }
 }
 
-health.addEventListener("click", () => { isAsking = false; askForKey(); });
+health.append(enter);
 window.addEventListener("hashchange", show);
 subscribe(showHealth);
 subscribe(askForKey);

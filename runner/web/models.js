@@ -43,7 +43,7 @@ export class Models {
 
   #show({ models, running, online, error }) {
     const rows = models.map((model) => ({ model, row: runningRow(model.id) }));
-    const key = JSON.stringify([rows.map(({ model, row }) => [model.id, badge(row).textContent, abilitiesOf(model.id)]), online && !error]);
+    const key = JSON.stringify([rows.map(({ model, row }) => [model.id, model.created, badge(row).textContent, abilitiesOf(model.id)]), online && !error]);
     if (key === this.#shown) return;
     this.#sum.textContent = models.length ? `${count(models.length)} ${models.length === 1 ? "model" : "models"}, ${bytes(models.reduce((sum, one) => sum + one.meta.size, 0))}` : "";
     const isEmpty = !models.length && online && !error;

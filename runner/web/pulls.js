@@ -150,5 +150,7 @@ function unfinished() {
 }
 
 function remember(names) {
-  localStorage.setItem(KEY, JSON.stringify(names));
+  try {
+    localStorage.setItem(KEY, JSON.stringify(names));
+  } catch { /* no space is left: it is not there after a reload */ }
 }

@@ -26,7 +26,10 @@ export class Sampling {
     this.#controls.reasoning_effort = select({ id: "reasoning-effort" }, EFFORTS);
     this.#effort = field("Thinking", this.#controls.reasoning_effort);
     for (const [name, control] of Object.entries(this.#controls)) {
-      control.addEventListener("change", () => onChange(name, control.validity.valid ? control.value : ""));
+      control.addEventListener("change", () => {
+        if (isUsable(control)) onChange(name, control.value);
+        else control.reportValidity();
+      });
     }
     this.element = el("details", { className: "settings" }, el("summary", {}, "Settings"),
       el("div", { className: "fields" },
@@ -52,6 +55,12 @@ export function fieldsOf(settings) {
   }
   if (settings.reasoning_effort) fields.reasoning_effort = settings.reasoning_effort;
   return fields;
+}
+
+/** Steps are for the arrows: a number between two of them is one, too, unless it must be whole. */
+function isUsable({ validity, step }) {
+  const { badInput, rangeOverflow, rangeUnderflow, stepMismatch } = validity;
+  return !(badInput || rangeOverflow || rangeUnderflow || (stepMismatch && step === "1"));
 }
 
 function idOf(name) {

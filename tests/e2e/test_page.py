@@ -193,8 +193,9 @@ def test_an_answer_full_of_html_is_only_text(page: Browser) -> None:
 
 
 def test_markdown_becomes_nodes_block_by_block(page: Browser) -> None:
+    unclosed = f"**{'x' * 600}**"  # for so long that it is no span
     text = (
-        "# A\n\nOne *two* **three** `four`\n\n1. x\n   - y\n2. z\n\n> q\n\n"
+        f"# A\n\nOne *two* **three** `four`\n\n{unclosed}\n\n1. x\n   - y\n2. z\n\n> q\n\n"
         "```py\n1 < 2\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     )
     shape = page.script(
@@ -215,6 +216,7 @@ def test_markdown_becomes_nodes_block_by_block(page: Browser) -> None:
         "shape": [
             "h2(A)",
             "p(One  em(two)   strong(three)   code(four))",
+            f"p({unclosed})",
             "ol(li(x ul(li(y))) li(z))",
             "blockquote(p(q))",
             "div(div(span(py) button(Copy)) pre(code(1 < 2)))",
@@ -387,6 +389,13 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(
         window.script("sessionStorage.clear()")
         window.reload()
         window.find("dialog", text="needs an API key")
+        window.press("Escape")
+        window.script("document.querySelector('.health button').focus()")
+        window.press("Enter")
+        window.type("dialog #key", "right")
+        window.press("Enter")
+        window.find(".health", text="ready")
+        window.gone(".health button:not([hidden])")
         window.complaints()  # of a 401 the console tells
         daemon.stop()
 
@@ -403,15 +412,100 @@ def test_a_server_that_goes_away_is_told_and_seen_when_it_is_back(
     window.find(".health", text="not reachable")
     ask(window, "Are you there?")
     window.find(f"{ANSWER} .failed", text="start it with: runner serve")
+    window.click(".tabs a", text="Machine")
+    window.find(".tail .failed", text="start it with: runner serve")
     (tmp_path / ".local" / "state" / "runner" / "daemon.json").unlink(missing_ok=True)
     with running_daemon(tmp_path, "--port", str(port)) as daemon:
         window.find(".health", text="ready")
+        window.find(".tail", text="runner.access")
+        window.find(".pairs", text="Models on disk")
+        window.click(".tabs a", text="Chat")
         set_up(window, max_tokens=4)
         window.click(f"{ANSWER} button", text="Regenerate")
         assert finish(window)
         daemon.stop()
     window.script("localStorage.clear()")
     window.complaints()  # of what was refused meanwhile
+
+
+def test_a_conversation_that_is_deleted_while_its_answer_comes_stays_deleted(page: Browser) -> None:
+    ask(page, "Tell me a very long story about the wind.")
+    page.until(f"return document.querySelector('{ANSWER} .markdown').innerText.length > 20")
+    page.click(".conversations button[aria-label^='Delete Tell']")
+    page.click("dialog button", text="Delete")
+    page.find("h2", text="What shall we talk about?")
+    page.find(".send", text="Send")
+    kept = "return Object.keys(localStorage).filter((key) => key.includes('conversation'))"
+    assert page.script(kept) == []
+    page.gone(".conversations .title")
+
+
+def test_questions_without_an_answer_are_asked_with_the_next(page: Browser) -> None:
+    picture = "data:image/png;base64,AA=="
+    said = [
+        {"role": "user", "content": "What is the capital", "images": [picture]},
+        {"role": "assistant", "content": "", "error": "The server does not answer.", "calls": []},
+        {"role": "user", "content": "of France?"},
+        {"role": "assistant", "content": "Paris.", "calls": []},
+        {"role": "user", "content": "And of"},
+        {"role": "assistant", "content": "", "stopped": True, "calls": []},
+    ]
+    conversation = {"id": "1", "title": "Cities", "model": "m", "changed": 1, "messages": said}
+    keep(page, conversation)
+    page.script(
+        """const asks = window.fetch;
+        window.fetch = async (path, asked) => {
+          if (path === "/v1/chat/completions") window.asked = asked.body;
+          return asks(path, asked);
+        };"""
+    )
+    ask(page, "Italy?")
+    body = json.loads(page.until("return window.asked"))
+    page.find(f"{ANSWER}:last-child .failed")
+    page.complaints()  # there is no model of that name
+    assert body["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": picture}},
+                {"type": "text", "text": "What is the capital\n\nof France?"},
+            ],
+        },
+        {"role": "assistant", "content": "Paris."},
+        {"role": "user", "content": "And of\n\nItaly?"},
+    ]
+
+
+def test_a_setting_between_two_steps_counts_and_one_that_cannot_be_is_told(page: Browser) -> None:
+    set_up(page, temperature=0.75, top_p=0.925, max_tokens=4)
+    ask(page, "Hello")
+    finish(page)
+    kept = "return JSON.parse(Object.values(localStorage)[0]).settings"
+    settings = {"temperature": "0.75", "top_p": "0.925", "max_tokens": "4"}
+    assert page.script(kept) == settings
+    page.click(".settings summary")
+    page.type("#max-tokens", ".5")  # behind the 4
+    page.press("Tab")
+    page.find("#max-tokens:invalid:focus")
+    assert page.script(kept) == settings
+
+
+def test_copying_twice_at_once_leaves_the_button_as_it_was(page: Browser) -> None:
+    keep(page, SAID)
+    page.click(f"{ANSWER} .tools button", text="Copy")
+    page.click(f"{ANSWER} .tools button:first-child")
+    page.find(f"{ANSWER} .tools button", text="Copy")
+    page.until(f"return document.querySelector('{ANSWER} .tools button').textContent === 'Copy'")
+
+
+def test_a_browser_that_is_full_pulls_all_the_same(page: Browser) -> None:
+    page.script("localStorage.setItem('full', 'x'.repeat(5 * 1024 * 1024 - 5))")
+    page.click(".tabs a", text="Models")
+    page.type("#pull-name", "not/a/name/at:all:")
+    page.press("Enter")
+    page.find(".pull.failed button", text="Resume")
+    page.find(".pull button", text="Forget")
+    page.complaints()  # of a refusal the console tells
 
 
 def test_everything_is_reached_by_keyboard(page: Browser) -> None:
@@ -443,6 +537,16 @@ def test_everything_is_reached_by_keyboard(page: Browser) -> None:
     page.press("Escape")
     page.gone("dialog")
     assert page.script("return document.activeElement.ariaLabel").startswith("Inspect")
+    tab_to("one.ariaLabel?.startsWith('Remove')")
+    page.press("Enter")
+    page.find("dialog[open]", text="Cancel")
+    page.press("Enter")
+    page.gone("dialog")
+    assert page.script("return document.activeElement.ariaLabel").startswith("Remove")
+    page.script("document.querySelector('.skip').focus()")
+    page.press("Enter")
+    assert page.script("return document.activeElement.id") == "content"
+    page.find("#pull-name")
 
 
 def test_on_a_phone_conversations_lie_over_the_chat_until_they_are_left(page: Browser) -> None:
