@@ -44,7 +44,7 @@ def test_a_conversation_as_the_model_reads_it(prefix: str) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/engines/v1", "/engines/llama.cpp/v1"])
+@pytest.mark.parametrize("prefix", ["/v1", "/engines/v1", "/engines/llama.cpp/v1", ""])
 def test_a_conversation_is_counted_without_being_answered(prefix: str) -> None:
     async def test(site: Site) -> None:
         answer = await site.post(f"{prefix}/chat/completions/input_tokens", chat_body("hello"))

@@ -42,7 +42,7 @@ class Llama:
             return Route("POST", path, Scope.INFER, handler, about, body)
 
         about = "count the tokens of a conversation"
-        for prefix in OPENAI_PREFIXES:
+        for prefix in (*OPENAI_PREFIXES, *LLAMA_PREFIXES):
             counts = f"{prefix}/chat/completions/input_tokens"
             yield post(counts, self.count, about, chat_parse.SHAPE)
         for prefix in LLAMA_PREFIXES:

@@ -63,6 +63,8 @@ _FORMATS = frozenset(
     {"date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"}
 )
 _ANNOTATIONS = frozenset({"binary", "password"})  # formats that OpenAPI has for people
+_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+_KINDS = ", ".join(f'"{name}"' for name in _TYPES)
 # Without a type these say which one is meant.
 _IMPLIED_TYPE = {"items": "array", "prefixItems": "array", "pattern": "string"} | dict.fromkeys(
     ("format", "minLength", "maxLength"), "string"
@@ -78,7 +80,8 @@ def check(schema: dict[str, Any], *, param: str) -> list[str]:
     """Return JSON pointers of the keywords that will not be enforced.
 
     Raises INVALID_REQUEST when the schema is so large, or unfolds so far, that making a grammar of
-    it would take a client's whole patience, and for an ``allOf`` whose grammar would be of others.
+    it would take a client's whole patience, for a type that JSON has not, and for an ``allOf``
+    whose grammar would be of others.
     """
     unenforced: list[str] = []
     nodes = values = 0
@@ -91,6 +94,13 @@ def check(schema: dict[str, Any], *, param: str) -> list[str]:
                 f"{param}: expected at most {MAX_NODES} schemas and {MAX_VALUES} enum values",
                 param=param,
             )
+        if not _is_type(node.get("type")):
+            place = f"{param}#{pointer}/type"
+            raise RunnerError(
+                Kind.INVALID_REQUEST,
+                f"{place}: expected {_KINDS}, or a list of them, got {node['type']!r:.80}",
+                param=place,
+            )
         if has_ruling_all_of(node) and not is_mergeable(schema, node):
             place = f"{param}#{pointer}/allOf"
             raise RunnerError(
@@ -101,6 +111,11 @@ def check(schema: dict[str, Any], *, param: str) -> list[str]:
             )
         unenforced += [f"{pointer}/{keyword}" for keyword in _unenforced(node)]
     return unenforced
+
+
+def _is_type(kind: Any) -> bool:
+    kinds = kind if isinstance(kind, list) and kind else [kind]
+    return kind is None or all(isinstance(one, str) and one in _TYPES for one in kinds)
 
 
 def unenforceable(pointers: list[str], param: str) -> RunnerError:

@@ -64,6 +64,12 @@ def test_a_structure_becomes_a_schema(members: dict[str, Any], schema: str | Non
         ({"json_schema": "x"}, "json_schema"),
         ({"json_schema": {}, "response_format": {"type": "json_object"}}, "json_schema"),
         (strict({"enum": ["x" * 300_000]}), "response_format.json_schema.schema"),
+        (strict({"type": "hiccup"}), "response_format.json_schema.schema#/type"),
+        (
+            strict({"properties": {"a/b": {"type": ["string", 7]}}}),
+            "response_format.json_schema.schema#/properties/a~1b/type",
+        ),
+        (strict({"items": {"type": []}}), "response_format.json_schema.schema#/items/type"),
     ],
 )
 def test_what_is_wrong_is_named(members: dict[str, Any], param: str) -> None:
