@@ -6,7 +6,7 @@ from runner.service.aliases import Aliases
 from runner.service.catalogue import DEFAULT_MODEL, Catalogue
 from runner.service.configured import Configured
 from runner.service.configuring import Configuring, Setting
-from runner.service.engines import EngineLimits, Engines
+from runner.service.engines import Engines
 from runner.service.jobs import Watch
 from runner.service.lease import Lease
 from runner.service.memory import available_bytes
@@ -14,6 +14,7 @@ from runner.service.options import ModelSettings, Options
 from runner.service.residency import Phase
 from runner.service.resident import RunningModel
 from runner.service.responses import ResponseStore, StoredResponse
+from runner.service.room import EngineLimits
 from runner.service.tally import Histogram, ModelTally, Tally
 from runner.service.transfers import Transfers
 from runner.service.tuning import Record, Tuning

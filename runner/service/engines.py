@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -21,14 +20,9 @@ from runner.service.lease import Lease, Spawn
 from runner.service.loads import Estimate, Loads, Models, called_by
 from runner.service.options import ModelSettings
 from runner.service.refusals import closing, is_short_of_memory, refused
-from runner.service.residency import (
-    ModelKey,
-    Phase,
-    Room,
-    Ticket,
-    plan,
-)
+from runner.service.residency import ModelKey, Phase, plan
 from runner.service.resident import Resident, RunningModel, cause_of_end, renewable
+from runner.service.room import EngineLimits, Look
 from runner.service.searches import Searches
 from runner.service.tally import Tally, Unload
 from runner.service.tuning import Record, Tuning
@@ -37,16 +31,6 @@ from runner.store import StoredModel
 from runner.wire.messages import MemoryNeed
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """How many models and how many waiters there may be. Times in seconds."""
-
-    max_loaded: int = 4
-    max_waiting: int = 1024  # requests without a model, over all models
-    wait_s: float = 300.0  # for a place; a load that has begun has limits of its own
-    linger_s: float = 5.0  # how long a load goes on that nobody waits for any more
 
 
 class Engines:
@@ -83,7 +67,7 @@ class Engines:
             library_path=library_path,
             prefixes_path=prefixes_path,
         )
-        self._available_bytes = available_bytes
+        self._look = Look(self._limits, available_bytes)
         self._clock = clock
         self._residents: dict[ModelKey, Resident] = {}
         self._queue = Waiting(self._limits.max_waiting)
@@ -204,7 +188,8 @@ class Engines:
         tickets = self._queue.tickets()
         self._squeezed.intersection_update(ticket.key for ticket in tickets)
         stays = [resident.stay for resident in self._residents.values()]
-        room = self._room(tickets)
+        is_asked = any(ticket.key not in self._residents for ticket in tickets)
+        room = self._look.room(self._residents.values(), is_asked=is_asked, squeezed=self._squeezed)
         todo = plan(stays, tickets, room=room, now_s=now_s)
         for ticket_id in todo.grant:
             waiter = self._queue[ticket_id]
@@ -342,6 +327,7 @@ class Engines:
 
     def _bury(self, resident: Resident, life: asyncio.Task[RunnerError | None]) -> None:
         del self._residents[resident.key]
+        self._look.gone(resident, now_s=self._clock())
         resident.gone.set()
         error = cause_of_end(resident, life)
         resident.ended(error)
@@ -363,20 +349,6 @@ class Engines:
         LOG.info("loading %s once more, in the place of idle models", resident.name)
         self._squeezed.add(resident.key)
         return True
-
-    def _room(self, tickets: Sequence[Ticket]) -> Room:
-        """See what there is to share; memory is looked at only when someone wants some."""
-        absent = any(ticket.key not in self._residents for ticket in tickets)
-        engines = [each.engine for each in self._residents.values() if each.engine is not None]
-        return Room(
-            max_loaded=self._limits.max_loaded,
-            available_bytes=self._available_bytes(engine.pid for engine in engines)
-            if absent
-            else None,
-            wait_s=self._limits.wait_s,
-            linger_s=self._limits.linger_s,
-            squeezed=frozenset(self._squeezed),
-        )
 
     def _set_timer(self, delay_s: float | None) -> None:
         if self._timer is not None:

@@ -11,6 +11,8 @@ The rules, for a queue in order of arrival:
 4. What nobody waits for causes nothing: when a waiter leaves, its reservation was never made.
 5. A model that needs more memory than there would be without all others is refused at once.
 6. A model whose load ran out of memory is loaded once more, when every idle model has gone.
+7. A model that a GPU has not the memory for makes idle models on it go. It is loaded when they
+   have: with as many layers there as fit. Nobody waits for a busy model for that, or is refused.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Stay:
     used_s: float  # when it last was in use or waited for
     granted_s: float | None  # when someone last got it; None: nobody yet
     keep_alive_s: float  # math.inf: kept until unloaded by name
+    device_bytes: int = 0  # of a GPU's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Ticket:
     key: ModelKey
     need_bytes: int
     since_s: float
+    device_bytes: int = 0  # of a GPU's memory, to have all layers there
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Room:
 
     max_loaded: int
     available_bytes: int | None = None  # of memory, now; None: not known
+    device_free_bytes: int | None = None  # of GPUs' memory, now; None: not known, or no GPU
     wait_s: float = 300.0  # for a place; a load that has begun is not counted
     linger_s: float = 5.0  # how long a load goes on that nobody waits for
     squeezed: frozenset[ModelKey] = frozenset()  # whose last load ran out of memory
@@ -155,9 +160,11 @@ class _Books:
         self._promised: set[ModelKey] = set()  # absent models that load or hold claims
         self._room, self._now_s = room, now_s
         self._places = room.max_loaded - len(stays)
-        loading = sum(stay.need_bytes for stay in stays if stay.phase is Phase.LOADING)
+        loading = [stay for stay in stays if stay.phase is Phase.LOADING]
         available = room.available_bytes  # not yet less what loads are going to take
-        self._free_bytes = None if available is None else available - loading
+        self._free_bytes = _less(available, sum(stay.need_bytes for stay in loading))
+        on_device = sum(stay.device_bytes for stay in loading)
+        self._device_bytes = _less(room.device_free_bytes, on_device)
         self._most_bytes = math.inf if available is None else most_bytes(stays, available)
         wanted = Counter(ticket.key for ticket in queue)
         self._seats = {
@@ -204,7 +211,7 @@ class _Books:
         else:
             self._waiting.append(ticket)
         self._promised.add(ticket.key)
-        self._take(claims, ticket.need_bytes)
+        self._take(claims, ticket)
 
     def _refusal(self, need_bytes: int) -> Refusal | None:
         """Say why waiting would be in vain, if it would."""
@@ -218,17 +225,20 @@ class _Books:
 
     def _claims(self, ticket: Ticket) -> tuple[list[_Seat], bool]:
         """List whose places this model must get, and whether that is enough to load it."""
-        places, free = self._places, self._free_bytes
-        need_bytes, is_squeezed = ticket.need_bytes, ticket.key in self._room.squeezed
+        places, free, device = self._places, self._free_bytes, self._device_bytes
+        is_squeezed = ticket.key in self._room.squeezed
         claims: list[_Seat] = []
         for seat in self._sources():
-            is_in_the_way = is_squeezed and (seat.is_leaving or seat.is_idle)
-            if places > 0 and (free is None or need_bytes <= free) and not is_in_the_way:
-                break
+            is_enough = places > 0 and _holds(free, ticket.need_bytes)
+            is_cramped = seat.stay.device_bytes > 0 and not _holds(device, ticket.device_bytes)
+            may_go = seat.is_leaving or seat.is_idle
+            if is_enough and not (may_go and (is_squeezed or is_cramped)):
+                continue
             claims.append(seat)
             places += 1
-            free = None if free is None else free + seat.stay.need_bytes
-        return claims, places > 0 and (free is None or need_bytes <= free)
+            free = _less(free, -seat.stay.need_bytes)
+            device = _less(device, -seat.stay.device_bytes)
+        return claims, places > 0 and _holds(free, ticket.need_bytes)
 
     def _sources(self) -> list[_Seat]:
         """Order the seats a waiter may claim: leaving, idle longest, busy and granted longest."""
@@ -241,12 +251,12 @@ class _Books:
         busy.sort(key=lambda seat: math.inf if seat.is_fresh else seat.stay.granted_s or 0.0)
         return leaving + idle + busy
 
-    def _take(self, claims: list[_Seat], need_bytes: int) -> None:
+    def _take(self, claims: list[_Seat], ticket: Ticket) -> None:
         """Enter what one waiter gets: a free place if there is one, and its claims."""
         if self._places > 0:
             self._places -= 1
-        if self._free_bytes is not None:
-            self._free_bytes -= need_bytes
+        self._free_bytes = _less(self._free_bytes, ticket.need_bytes)
+        self._device_bytes = _less(self._device_bytes, ticket.device_bytes)
         for seat in claims:
             seat.is_claimed = True
             if seat.is_idle and not seat.is_leaving:
@@ -264,3 +274,12 @@ class _Books:
         if seat.is_pinned:
             return None
         return seat.stay.used_s + seat.stay.keep_alive_s
+
+
+def _less(have_bytes: int | None, taken_bytes: int) -> int | None:
+    return None if have_bytes is None else have_bytes - taken_bytes
+
+
+def _holds(have_bytes: int | None, need_bytes: int) -> bool:
+    """Whether there is enough, as far as is known."""
+    return have_bytes is None or need_bytes <= have_bytes

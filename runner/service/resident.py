@@ -112,6 +112,7 @@ class Resident:
             used_s=self.used_s,
             granted_s=self.granted_s,
             keep_alive_s=self.keep_alive_s,
+            device_bytes=self.engine.ready.device_bytes if self.engine else self.need.device_bytes,
         )
 
     @property

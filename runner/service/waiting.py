@@ -50,7 +50,13 @@ class Waiting:
         """Queue a request; raise RunnerError(BUSY) when too many wait already."""
         if len(self._waiters) >= self._max_waiting:
             raise busy(f"{len(self._waiters)} requests wait for a model already")
-        ticket = Ticket(next(self._ids), ModelKey(str(model.id)), need.total_bytes, since_s=now_s)
+        ticket = Ticket(
+            next(self._ids),
+            ModelKey(str(model.id)),
+            need.total_bytes,
+            since_s=now_s,
+            device_bytes=need.device_bytes,
+        )
         lease = asyncio.get_running_loop().create_future()
         waiter = Waiter(ticket, name, model, settings, need, keep_alive_s, lease)
         self._waiters[ticket.id] = waiter

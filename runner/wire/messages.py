@@ -25,6 +25,7 @@ from runner.wire.chat import ChatPrompt as ChatPrompt
 from runner.wire.pooling import Embed as Embed
 from runner.wire.pooling import Pooled as Pooled
 from runner.wire.pooling import Rank as Rank
+from runner.wire.settings import DeviceMemory as DeviceMemory
 from runner.wire.settings import EngineSettings as EngineSettings
 from runner.wire.settings import EngineWishes as EngineWishes
 from runner.wire.settings import MemoryNeed as MemoryNeed
@@ -93,6 +94,8 @@ class Ready(Message, frozen=True, tag="ready"):
     system_info: str  # llama.cpp's line of CPU features
     devices: tuple[str, ...]
     load_ms: float
+    device: DeviceMemory | None = None  # None: there is no GPU
+    device_bytes: int = 0  # of a GPU's memory, that the load took
 
 
 class LoadFailed(Message, frozen=True, tag="load_failed"):
@@ -332,6 +335,7 @@ class Beat(Message, frozen=True, tag="beat"):
     draft_tokens: int = 0  # totals since load: guessed and checked
     accepted_tokens: int = 0
     prefix_ram_bytes: int = 0  # in use
+    device: DeviceMemory | None = None  # None: there is no GPU
 
 
 # ---- tuning ---------------------------------------------------------------------------------

@@ -44,6 +44,13 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         return self.weights_bytes + self.cache_bytes + self.compute_bytes
 
 
+class DeviceMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker saw of the memory of all GPUs together."""
+
+    free_bytes: int
+    at_s: float  # of the monotonic clock, which all processes of a machine share
+
+
 class TunedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that are chosen by measurement; what they mean is said at EngineSettings."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from runner import binding
 from runner.engine import Scheduler
 from runner.errors import Kind, RunnerError
@@ -18,6 +20,7 @@ from runner.wire.messages import (
     Ask,
     Beat,
     Cancel,
+    DeviceMemory,
     Embed,
     Failed,
     Load,
@@ -36,7 +39,7 @@ from runner.worker.infill import find_infill
 from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded, LoadedPool, load, open_library
 from runner.worker.loop import EngineLoop, Inbox
-from runner.worker.machine import count_cpus, cpu_time, resident_bytes
+from runner.worker.machine import count_cpus, cpu_time, device_memory, resident_bytes
 from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
 from runner.worker.parsing import Parsing
@@ -122,6 +125,7 @@ class Host:
         self._watch = binding.LoadWatch()
         self._state = threading.Lock()  # progress is told before, beats are told after ``Ready``
         self._engine: Engine | None = None
+        self._has_gpu = False
         self._is_stopping = False
         self._beat_s = 0.0  # when the next one is due
         self._ended = threading.Event()
@@ -153,6 +157,7 @@ class Host:
             engine = self._assemble(loaded, message)
         engine.preparer.start()
         gc.freeze()  # what is loaded stays: no collection need walk it between two steps
+        self._has_gpu = loaded.ready.device is not None
         with self._state:
             self._engine = engine
             self._outbox.send(loaded.ready)
@@ -193,9 +198,14 @@ class Host:
                 resident_bytes=resident_bytes(),
                 threads=engine.backend.threads,
             )
-            self._outbox.send(beat)
+            self._outbox.send(structs.replace(beat, device=self._device_memory()))
             self._drain_native_log()
         return LOOK_S if is_busy else IDLE_BEAT_S
+
+    def _device_memory(self) -> DeviceMemory | None:
+        if self._library is None or not self._has_gpu:
+            return None
+        return device_memory(self._library.system()["devices"])
 
     def close(self) -> None:
         """End :meth:`pulse` (at its next look); write the rest of the native log."""

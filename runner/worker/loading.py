@@ -23,7 +23,7 @@ from runner.worker import settings as choosing
 from runner.worker.adapters import LoadedAdapters, load_adapters
 from runner.worker.conversation import Conversations
 from runner.worker.footprint import estimate, need, on_device, settings_for
-from runner.worker.machine import survey
+from runner.worker.machine import device_memory, survey
 from runner.worker.media import Seeing, open_projector
 from runner.worker.model_file import check_model_file
 from runner.worker.offload import ALL, MARGIN_BYTES, gpu_layers
@@ -87,8 +87,13 @@ def load(message: Load, library: binding.Library, watch: binding.LoadWatch) -> L
         raise _explain(error, message.wishes, metadata, library) from error
     except MemoryError as error:
         raise _no_memory() from error
-    load_ms = (time.monotonic() - began_s) * 1000
-    ready = structs.replace(loaded.ready, load_ms=load_ms)
+    left = device_memory(library.system()["devices"])
+    ready = structs.replace(
+        loaded.ready,
+        load_ms=(time.monotonic() - began_s) * 1000,
+        device=left,
+        device_bytes=max(0, (machine.device_free_bytes or 0) - (left.free_bytes if left else 0)),
+    )
     if isinstance(loaded, LoadedPool):
         return replace(loaded, ready=ready)
     return replace(loaded, ready=ready)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from runner.wire.messages import DeviceMemory
 from runner.worker.neighbours import CpuTime
 from runner.worker.settings import Machine
 
@@ -46,6 +47,12 @@ def device_free_bytes(devices: Sequence[Mapping[str, Any]]) -> int | None:
     """Count what is free on all GPUs together; None: there is none that tells."""
     gpus = _gpus(devices)
     return sum(gpu["free_bytes"] for gpu in gpus) if gpus else None
+
+
+def device_memory(devices: Sequence[Mapping[str, Any]]) -> DeviceMemory | None:
+    """Tell what is free on all GPUs now; None: there is none that tells."""
+    free = device_free_bytes(devices)
+    return None if free is None else DeviceMemory(free_bytes=free, at_s=time.monotonic())
 
 
 def _gpus(devices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from runner.binding import Library, LoadWatch
 from runner.gguf import describe, read_header
-from runner.wire.messages import EngineSettings, EngineWishes, Load
+from runner.wire.messages import Beat, EngineSettings, EngineWishes, Load, Stop
 from runner.worker.footprint import need, on_device, settings_for
+from runner.worker.host import Host
 from runner.worker.loading import load
 from runner.worker.machine import survey
 from runner.worker.offload import ALL, MARGIN_BYTES
+from runner.worker.outbox import Outbox
 
 pytestmark = [pytest.mark.native, pytest.mark.model]
 
@@ -37,13 +42,19 @@ class WithGpu:
         return told | {"devices": [gpu, *told["devices"]]}
 
 
+def message(path: Path, wishes: EngineWishes = WISHES) -> Load:
+    return Load(version=1, model_path=str(path), library_path=None, wishes=wishes)
+
+
 def settings_with(
     library: Library, path: Path, free_bytes: int, wishes: EngineWishes = WISHES
 ) -> EngineSettings:
-    asked = Load(version=1, model_path=str(path), library_path=None, wishes=wishes)
-    loaded = load(asked, WithGpu(library, free_bytes), LoadWatch())  # type: ignore[arg-type]
+    gpu = WithGpu(library, free_bytes)
+    loaded = load(message(path, wishes), gpu, LoadWatch())  # type: ignore[arg-type]
     loaded.context.close()  # type: ignore[union-attr]
     loaded.model.close()
+    assert loaded.ready.device is not None
+    assert (loaded.ready.device.free_bytes, loaded.ready.device_bytes) == (free_bytes, 0)
     return loaded.ready.settings
 
 
@@ -84,3 +95,30 @@ def test_a_draft_model_keeps_its_room(library: Library, model_path: Path) -> Non
     without = settings_with(library, model_path, free_bytes)
     assert without.gpu_layers == ALL
     assert settings_with(library, model_path, free_bytes, with_draft).gpu_layers == 12
+
+
+@pytest.mark.parametrize("free_bytes", [2**20, None])
+def test_a_worker_tells_what_is_free_there_with_every_beat(
+    library: Library, model_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int | None
+) -> None:
+    seen = library if free_bytes is None else WithGpu(library, free_bytes)
+    monkeypatch.setattr("runner.worker.host.open_library", lambda *_, **__: seen)
+    beats: SimpleQueue[Beat] = SimpleQueue()
+    outbox = Outbox(lambda data: None)
+    outbox.send = lambda told: beats.put(told) if isinstance(told, Beat) else None
+    host = Host(outbox, native_log_level=2)
+    began_s = time.monotonic()
+    threads = [Thread(target=host.run, args=[message(model_path)]), Thread(target=host.pulse)]
+    for thread in threads:
+        thread.start()
+    beat = beats.get(timeout=60)
+    host.receive(Stop(grace_s=0.0))
+    threads[0].join()
+    host.close()
+    threads[1].join()
+    if free_bytes is None:
+        assert beat.device is None
+    else:
+        assert beat.device is not None
+        assert beat.device.free_bytes == free_bytes
+        assert began_s < beat.device.at_s < time.monotonic()

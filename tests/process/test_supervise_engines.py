@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.errors import Kind
-from runner.service.engines import EngineLimits, Engines
+from runner.service import EngineLimits, Engines
 from runner.service.lease import Lease
 from runner.supervise import Command, Patience, Worker
 from runner.wire.messages import Ended, Event, Failed, Sampling, Submit, TextPrompt

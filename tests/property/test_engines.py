@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import Kind, RunnerError
-from runner.service.engines import EngineLimits, Engines
+from runner.service import EngineLimits, Engines
 from runner.service.lease import Lease
 from runner.service.options import ModelSettings
 from runner.store import StoredModel

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from msgspec import structs
+
 from runner.errors import Kind, RunnerError
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig
 from runner.service.catalogue import EngineFiles
@@ -18,6 +20,7 @@ from runner.wire.messages import (
     AdapterFacts,
     Ask,
     Beat,
+    DeviceMemory,
     EngineSettings,
     EngineWishes,
     Load,
@@ -63,7 +66,7 @@ SETTINGS = EngineSettings(
 )
 
 
-def beat(*, resident_bytes: int) -> Beat:
+def beat(*, resident_bytes: int, device: DeviceMemory | None = None) -> Beat:
     """An idle worker's numbers."""
     return Beat(
         step_running_s=0.0,
@@ -76,6 +79,7 @@ def beat(*, resident_bytes: int) -> Beat:
         completion_tokens=0,
         steps=0,
         resident_bytes=resident_bytes,
+        device=device,
     )
 
 
@@ -96,6 +100,7 @@ class FakeEngine:
         self.exits_at_once = True
         self.on_tuning: Callable[[Measured | Tuned], None] | None = None
         self.tuners: list[Callable[[Measured | Tuned], None]] = []
+        self.exited: Callable[[], None] = lambda: None  # called at its end
         self._dead: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
 
     @property
@@ -132,6 +137,30 @@ class FakeEngine:
         """End the process."""
         if not self._dead.done():
             self._dead.set_result(death)
+            self.exited()
+
+
+class FakeGpu:
+    """A GPU's memory, which workers share: a load takes what it needs, or what is there."""
+
+    def __init__(self, free_bytes: int, clock: Callable[[], float]) -> None:
+        self.free_bytes = free_bytes
+        self._clock = clock
+
+    def tell(self) -> DeviceMemory:
+        """What a worker sees."""
+        return DeviceMemory(free_bytes=self.free_bytes, at_s=self._clock())
+
+    def give(self, engine: FakeEngine, need_bytes: int) -> None:
+        """Load a model into it, until the engine exits."""
+        taken = min(need_bytes, self.free_bytes)
+        self.free_bytes -= taken
+        engine.ready = structs.replace(engine.ready, device=self.tell(), device_bytes=taken)
+
+        def give_back() -> None:
+            self.free_bytes += taken
+
+        engine.exited = give_back
 
 
 class FakeSpawn:
@@ -139,6 +168,7 @@ class FakeSpawn:
 
     def __init__(self, *, at_once: bool = True) -> None:
         self.at_once = at_once
+        self.gpu: FakeGpu | None = None
         self.loads: list[str] = []  # names of models, in order of loading
         self.given_up: list[str] = []
         self.engines: dict[str, FakeEngine] = {}  # the newest of each model
@@ -158,6 +188,8 @@ class FakeSpawn:
                 self.given_up.append(name)
                 raise
         engine = self.engines[name] = FakeEngine(load, next(self._pids))
+        if self.gpu is not None:
+            self.gpu.give(engine, 1100)  # as :func:`estimate` says of a model of 1000
         return engine
 
     def finish(self, name: str) -> None:
@@ -202,6 +234,7 @@ async def estimate(model: StoredModel, wishes: EngineWishes) -> MemoryNeed:
         cache_bytes=model.size_bytes // 10,
         compute_bytes=0,
         context_size=wishes.context_size or 64,
+        device_bytes=model.size_bytes + model.size_bytes // 10,
     )
 
 

@@ -54,6 +54,8 @@ def _engine(model: RunningModel) -> dict[str, Any]:
         told["devices"] = list(model.ready.devices)
         told["system_info"] = model.ready.system_info
         told["load_ms"] = model.ready.load_ms
+        if model.ready.device_bytes:
+            told["device_memory_bytes"] = model.ready.device_bytes
     if model.tokens_per_s is not None:
         told["tokens_per_second"] = round(model.tokens_per_s, 2)  # of the last answer
     if (beat := model.beat) is not None:

@@ -59,7 +59,6 @@ def _running(model: RunningModel, stored: StoredModel | None, *, now_s: float) -
     name = shown_name(model.tags[0]) if model.tags else model.name
     size = model.size_bytes if model.beat is None else model.beat.resident_bytes
     settings = model.settings
-    is_on_gpu = settings is not None and settings.gpu_layers != 0
     in_s = model.keep_alive_s if model.expires_in_s is None else model.expires_in_s
     expires_s = now_s + min(in_s, LONGEST_S)  # Ollama's clients show far times as "Forever"
     return {
@@ -69,9 +68,17 @@ def _running(model: RunningModel, stored: StoredModel | None, *, now_s: float) -
         "digest": model.id.removeprefix("sha256:"),
         "details": {} if stored is None else details(stored),
         "expires_at": render_moment(round(expires_s * 1e9)),
-        "size_vram": size if is_on_gpu else 0,
+        "size_vram": _on_card_bytes(model, size),
         "context_length": 0 if settings is None else settings.context_size,
     }
+
+
+def _on_card_bytes(model: RunningModel, size: int) -> int:
+    """Count what of ``size`` is a graphics card's: all of it where all layers are there."""
+    if model.ready is None or model.ready.settings.gpu_layers == 0:
+        return 0
+    is_whole = model.ready.settings.gpu_layers < 0
+    return size if is_whole else min(size, model.ready.device_bytes)
 
 
 def _names(model: StoredModel) -> list[str]:

@@ -63,17 +63,24 @@ def describe_engine(model: dict[str, Any]) -> list[str]:
     most = max(settings["threads"], settings["threads_batch"])
     guessed, right = model.get("draft_tokens", 0), model.get("accepted_tokens", 0)
     flash = "on" if settings["flash_attention"] else "off"
-    speed, memory_bytes = model.get("tokens_per_second"), model.get("memory_bytes")
+    speed = model.get("tokens_per_second")
     return [
         "" if speed is None else f"{speed:.1f}",
         str(settings["context_size"]),
-        decimal_size(memory_bytes) if memory_bytes else "",
+        _memory(model),
         _devices(model, settings["gpu_layers"]),
         f"{model.get('threads') or most} of {most}",
         f"{right / guessed:.0%} of {guessed}" if guessed else "",
         f"{settings['origin']}: flash attention {flash}, {settings['kv_layout']}, "
         f"{settings['kv_type']}, ubatch {settings['ubatch_size']}",
     ]
+
+
+def _memory(model: dict[str, Any]) -> str:
+    """Tell what the worker holds, and what of a GPU's memory it took."""
+    sizes = (model.get("memory_bytes"), model.get("device_memory_bytes"))
+    words = [decimal_size(size) for size in sizes if size]
+    return " + ".join(words)
 
 
 def _devices(model: dict[str, Any], gpu_layers: int) -> str:

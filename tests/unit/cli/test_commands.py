@@ -360,10 +360,12 @@ def test_ps_tells_of_the_engine_when_asked() -> None:
 )
 def test_ps_tells_how_much_of_a_model_a_gpu_has(layers: int, shown: str) -> None:
     on_gpu = LOADED | {"devices": ["GPU0: Ada"], "settings": SETTINGS | {"gpu_layers": layers}}
+    on_gpu["device_memory_bytes"] = 5_200_000_000
     _, out, _, _ = run_command({"GET /engines/ps": [on_gpu]}, "ps", "--verbose")
     header, row = out.splitlines()
-    start, end = header.index("DEVICE"), header.index("THREADS")
-    assert row[start:end].rstrip() == shown
+    memory, device, threads = map(header.index, ("MEMORY", "DEVICE", "THREADS"))
+    assert row[memory:device].rstrip() == "1.50GB + 5.20GB"
+    assert row[device:threads].rstrip() == shown
 
 
 def test_show_is_dockers_page_with_the_engine_in_it() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Kind, RunnerError
+from runner.service import EngineLimits, Engines
 from runner.service.catalogue import EngineFiles
-from runner.service.engines import EngineLimits, Engines
 from runner.service.lease import Lease
 from runner.service.options import ModelSettings
 from runner.service.residency import Phase
@@ -28,7 +28,7 @@ from runner.wire.messages import (
     Tuned,
     TunedSettings,
 )
-from tests.support.fake_engine import CRASH, FakeModels, FakeSpawn, beat, estimate
+from tests.support.fake_engine import CRASH, FakeGpu, FakeModels, FakeSpawn, beat, estimate
 
 ASK = Submit(id=0, prompt=TextPrompt(text="hi"), sampling=Sampling())
 
@@ -820,6 +820,54 @@ def test_short_memory_takes_idle_models_down_before_a_load() -> None:
         await s.engines.lease("b")
         assert s.loaded == ["b"]
         assert asked_of == [[], [1000], []]  # only when someone needs some
+
+    play(scene)
+
+
+def on_a_gpu(free_bytes: int) -> tuple[Scene, FakeGpu]:
+    s = Scene()
+    gpu = s.spawn.gpu = FakeGpu(free_bytes, lambda: s.now_s)
+    return s, gpu
+
+
+def test_a_full_gpu_takes_an_idle_model_down_before_a_load_and_no_more_than_it_must() -> None:
+    async def scene() -> None:
+        s, gpu = on_a_gpu(2500)  # room for two of 1100
+        for name in ("a", "b"):
+            (await s.engines.lease(name)).release()
+            await s.pass_time(1)
+        s.spawn.engines["b"].beat = beat(resident_bytes=1, device=gpu.tell())
+        await s.pass_time(1)
+        # What b told last is older than the end of a.
+        (await s.engines.lease("c")).release()
+        assert s.spawn.loads == ["a", "b", "c"]
+        assert s.loaded == ["b", "c"]
+        assert s.spawn.engines["c"].ready.device_bytes == 1100
+
+    play(scene)
+
+
+def test_what_a_worker_told_last_of_the_gpu_counts() -> None:
+    async def scene() -> None:
+        s, gpu = on_a_gpu(10_000)
+        (await s.engines.lease("a")).release()
+        await s.pass_time(5)
+        gpu.free_bytes = 100  # others have taken the rest
+        s.spawn.engines["a"].beat = beat(resident_bytes=1, device=gpu.tell())
+        (await s.engines.lease("b")).release()
+        assert s.loaded == ["b"]
+
+    play(scene)
+
+
+def test_a_gpu_full_of_busy_and_pinned_models_keeps_nobody_waiting() -> None:
+    async def scene() -> None:
+        s, _ = on_a_gpu(2500)
+        await s.engines.lease("a")
+        (await s.engines.lease("b", keep_alive_s=math.inf)).release()
+        await s.engines.lease("c")
+        assert s.loaded == ["a", "b", "c"]
+        assert s.spawn.engines["c"].ready.device_bytes == 300  # the rest is on the CPU
 
     play(scene)
 

@@ -34,6 +34,7 @@ def ready(key: ModelKey, **changes: object) -> Stay:
         used_s=NOW - 1,
         granted_s=NOW - 1,
         keep_alive_s=300.0,
+        device_bytes=GB,
     )
     return replace(stay, **changes)  # type: ignore[arg-type]
 
@@ -269,6 +270,52 @@ def test_a_wait_for_a_load_has_no_such_limit() -> None:
 def test_memory_that_is_short_is_made(stays: list[Stay], available: int, expected: Plan) -> None:
     room = Room(4, available_bytes=available)
     assert replace(plan(stays, queue(D), room=room, now_s=NOW), wake_s=None) == expected
+
+
+@pytest.mark.parametrize(
+    ("stays", "free", "expected"),
+    [
+        pytest.param([], 0, Plan(load=(D,)), id="nothing to make room with"),
+        pytest.param([ready(A)], GB, Plan(load=(D,)), id="fits beside another"),
+        pytest.param([ready(A)], GB - 1, Plan(evict=(A,)), id="an idle one makes room"),
+        pytest.param([ready(A)], None, Plan(load=(D,)), id="no GPU, or nothing is told of it"),
+        pytest.param(
+            [ready(A, used_s=NOW - 9), ready(B)], GB // 2, Plan(evict=(A,)), id="one is enough"
+        ),
+        pytest.param([ready(A), ready(B)], -GB, Plan(evict=(A, B)), id="as many as there are"),
+        pytest.param(
+            [ready(A, used_s=NOW - 9, device_bytes=0), ready(B)],
+            0,
+            Plan(evict=(B,)),
+            id="one that has nothing there is passed over",
+        ),
+        pytest.param([stopping(A)], 0, Plan(), id="what is being freed is waited for"),
+        pytest.param([busy(A)], 0, Plan(load=(D,)), id="a busy one is not"),
+        pytest.param([busy(A), ready(B)], 0, Plan(evict=(B,)), id="busy ones stay"),
+        pytest.param([ready(A, keep_alive_s=math.inf)], 0, Plan(load=(D,)), id="nor are pinned"),
+        pytest.param([loading(A)], 2 * GB - 1, Plan(evict=(A,)), id="a load nobody wants, too"),
+    ],
+)
+def test_a_full_gpu_makes_idle_models_go_and_keeps_nobody_waiting(
+    stays: list[Stay], free: int | None, expected: Plan
+) -> None:
+    tickets = [replace(ticket, device_bytes=GB) for ticket in queue(D)]
+    room = Room(4, device_free_bytes=free)
+    assert replace(plan(stays, tickets, room=room, now_s=NOW), wake_s=None) == expected
+
+
+def test_a_load_will_take_its_part_of_the_gpu() -> None:
+    stays = [loading(A), ready(B)]
+    tickets = [replace(ticket, device_bytes=GB) for ticket in queue(A, D)]
+    for free, expected in ((2 * GB, Plan(load=(D,))), (2 * GB - 1, Plan(evict=(B,)))):
+        room = Room(4, device_free_bytes=free)
+        assert replace(plan(stays, tickets, room=room, now_s=NOW), wake_s=None) == expected
+
+
+def test_a_model_for_the_cpu_takes_nobody_s_place_on_a_gpu() -> None:
+    room = Room(4, device_free_bytes=0)
+    todo = plan([ready(A)], queue(D), room=room, now_s=NOW)
+    assert (todo.load, todo.evict) == ((D,), ())
 
 
 def test_memory_promised_to_one_waiter_is_not_promised_again() -> None:

@@ -29,8 +29,10 @@ ACTIONS = st.tuples(
 class Day:
     """A world that carries out each plan and checks what must always hold."""
 
-    def __init__(self, places: int, needs: list[int], keep_alive_s: list[float]) -> None:
-        self.places, self.needs, self.keep_alive_s = places, needs, keep_alive_s
+    def __init__(
+        self, places: int, needs: list[int], keep_alive_s: list[float], gpu: int | None
+    ) -> None:
+        self.places, self.needs, self.keep_alive_s, self.gpu = places, needs, keep_alive_s, gpu
         self.now_s = 0.0
         self.stays: dict[ModelKey, Stay] = {}
         self.queue: list[Ticket] = []
@@ -44,8 +46,8 @@ class Day:
     def do_arrive(self, number: int) -> None:
         index = number % len(KEYS)
         self.arrived += 1
-        ticket = Ticket(TicketId(self.arrived), KEYS[index], self.needs[index], self.now_s)
-        self.queue.append(ticket)
+        id, need = TicketId(self.arrived), self.needs[index]
+        self.queue.append(Ticket(id, KEYS[index], need, self.now_s, device_bytes=need))
 
     def do_leave(self, number: int) -> None:
         if self.queue:
@@ -57,7 +59,8 @@ class Day:
 
     def do_loaded(self, number: int) -> None:
         if stay := self.pick(number, Phase.LOADING):
-            self.put(stay, phase=Phase.READY, used_s=self.now_s)
+            there = min(stay.need_bytes, self.on_gpu or 0)  # the rest is on the CPU
+            self.put(stay, phase=Phase.READY, used_s=self.now_s, device_bytes=there)
 
     def do_exited(self, number: int) -> None:
         if stay := self.pick(number, Phase.STOPPING):
@@ -69,6 +72,14 @@ class Day:
 
     def do_pass(self, number: int) -> None:
         self.now_s += number / 10
+
+    @property
+    def on_gpu(self) -> int | None:
+        """What is free on the GPU: loads take theirs when they are over."""
+        if self.gpu is None:
+            return None
+        loaded = (stay for stay in self.stays.values() if stay.phase is not Phase.LOADING)
+        return self.gpu - sum(stay.device_bytes for stay in loaded)
 
     def pick(self, number: int, phase: Phase, *, is_busy: bool = False) -> Stay | None:
         found = [
@@ -84,7 +95,12 @@ class Day:
     def follow_plan(self) -> None:
         taken = sum(stay.need_bytes for stay in self.stays.values())
         loading = sum(s.need_bytes for s in self.stays.values() if s.phase is Phase.LOADING)
-        room = Room(self.places, available_bytes=MEMORY - taken + loading, wait_s=1e9)
+        room = Room(
+            self.places,
+            available_bytes=MEMORY - taken + loading,
+            device_free_bytes=self.on_gpu,
+            wait_s=1e9,
+        )
         todo = plan(self.stays.values(), self.queue, room=room, now_s=self.now_s)
         tickets = {ticket.id: ticket for ticket in self.queue}
         for id in todo.grant:
@@ -115,6 +131,7 @@ class Day:
                 used_s=self.now_s,
                 granted_s=None,
                 keep_alive_s=self.keep_alive_s[index],
+                device_bytes=self.needs[index],
             )
         assert len(self.stays) <= self.places
 
@@ -134,17 +151,62 @@ class Day:
 
 @given(
     places=st.integers(1, 3),
-    needs=st.lists(st.integers(1, 60), min_size=4, max_size=4),
+    needs=st.lists(st.integers(1, 20) | st.integers(1, 60), min_size=4, max_size=4),
     keep_alive_s=st.lists(st.sampled_from([0.0, 5.0, 300.0, math.inf]), min_size=4, max_size=4),
+    gpu=st.none() | st.integers(0, 30),
     actions=st.lists(ACTIONS, max_size=80),
 )
 def test_nobody_is_evicted_busy_answered_twice_or_left_waiting(
     places: int,
     needs: list[int],
     keep_alive_s: list[float],
+    gpu: int | None,
     actions: list[tuple[str, int]],
 ) -> None:
-    day = Day(places, needs, keep_alive_s)
+    day = Day(places, needs, keep_alive_s, gpu)
     for verb, number in actions:
         day.act(verb, number)
     day.finish()
+
+
+STAYS = st.builds(
+    Stay,
+    key=st.just(KEYS[0]),
+    phase=st.sampled_from([Phase.READY, Phase.READY, *Phase]),
+    leases=st.sampled_from([0, 0, 1]),
+    need_bytes=st.integers(0, 20),
+    used_s=st.integers(90, 100).map(float),
+    granted_s=st.none() | st.just(90.0),
+    keep_alive_s=st.sampled_from([300.0, 300.0, math.inf]),
+    device_bytes=st.sampled_from([0, 5, 10, 20]),
+)
+
+
+@given(
+    stays=st.lists(STAYS, max_size=3),
+    asked=st.lists(st.integers(0, 3), min_size=1, max_size=4),
+    need=st.sampled_from([0, 10, 20]),
+    available=st.none() | st.integers(0, 60),
+    on_gpu=st.sampled_from([-5, 0, 10, 30]),
+)
+def test_a_full_gpu_refuses_nobody_and_no_model_is_loaded_while_idle_ones_could_make_room(
+    stays: list[Stay], asked: list[int], need: int, available: int | None, on_gpu: int
+) -> None:
+    stays = [replace(stay, key=key) for key, stay in zip(KEYS, stays, strict=False)]
+    tickets = [
+        Ticket(TicketId(id), KEYS[index], need, 100.0, device_bytes=need)
+        for id, index in enumerate(asked)
+    ]
+    room = Room(4, available_bytes=available, device_free_bytes=on_gpu)
+    todo = plan(stays, tickets, room=room, now_s=100.0)
+    blind = plan(stays, tickets, room=replace(room, device_free_bytes=None), now_s=100.0)
+    assert todo.refuse == blind.refuse
+    assert set(blind.evict) <= set(todo.evict)
+    loading = sum(stay.device_bytes for stay in stays if stay.phase is Phase.LOADING)
+    is_short = on_gpu - loading < need * len(todo.load)
+    wanted = {KEYS[index] for index in asked}
+    for stay in stays:
+        could_go = stay.phase is Phase.STOPPING or stay.keep_alive_s != math.inf
+        is_idle = not stay.leases and stay.key not in wanted and stay.device_bytes > 0
+        if todo.load and is_short and could_go and is_idle:
+            assert stay.key in todo.evict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from runner.service.engines import EngineLimits, Engines
+from runner.service import EngineLimits, Engines
 from runner.service.lease import Lease
 from tests.support.fake_engine import FakeModels, FakeSpawn, as_usual, estimate
 

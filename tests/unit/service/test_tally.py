@@ -7,7 +7,7 @@ import math
 from collections import Counter
 
 from runner.errors import Kind, RunnerError
-from runner.service.engines import EngineLimits, Engines
+from runner.service import EngineLimits, Engines
 from runner.service.tally import MAX_MODELS, Histogram, ModelTally, Tally, Unload
 from runner.supervise import Completion
 from runner.transfer.client import Pulled

@@ -15,6 +15,7 @@ from runner.wire.messages import (
     Cancel,
     ChatPrompt,
     Detokenize,
+    DeviceMemory,
     Ended,
     EngineWishes,
     Event,
@@ -132,6 +133,7 @@ FROM_WORKER: list[FromWorker] = [
         completion_tokens=7,
         steps=8,
         resident_bytes=1 << 33,
+        device=DeviceMemory(free_bytes=1 << 34, at_s=12.5),
     ),
 ]
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from runner.api.management import render
 from runner.service import Phase, RunningModel
 from runner.wire.messages import Beat, Ready
@@ -58,6 +60,12 @@ def test_a_busy_model_is_in_use_and_was_never_last_used() -> None:
     assert "expires_at" not in row
     assert (row["requests"], row["running"], row["waiting"]) == (3, 2, 3)
     assert (row["cells_used"], row["cells_total"], row["memory_bytes"]) == (100, 64, 5_000)
+
+
+def test_what_a_model_took_of_a_gpu_is_told_where_it_took_some() -> None:
+    on_gpu = running(ready=replace(READY, device_bytes=2_000))
+    assert render.running_model(on_gpu, now_s=NOW_S)["device_memory_bytes"] == 2_000
+    assert "device_memory_bytes" not in render.running_model(running(), now_s=NOW_S)
 
 
 def test_a_loading_model_tells_how_far_it_is() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from runner.api.ollama import cards
 from runner.api.ollama.names import shown_name
 from runner.oci import Descriptor, Digest, Manifest, ModelConfig, media
-from runner.service import StoredModel
-from tests.support.fake_engine import stored
+from runner.service import Phase, RunningModel, StoredModel
+from runner.wire.messages import Ready
+from tests.support.fake_engine import FACTS, SETTINGS, beat, stored
 
 
 def model(media_type: str = media.GGUF, **gguf: str) -> StoredModel:
@@ -41,6 +43,39 @@ def test_names_are_short_and_have_their_tag(tag: str, shown: str) -> None:
 def test_a_model_without_a_name_is_listed_by_its_id() -> None:
     nameless = replace(model(), tags=())
     assert cards.tags([nameless])["models"][0]["name"] == str(nameless.id)
+
+
+@pytest.mark.parametrize(("layers", "card_bytes"), [(0, 0), (-1, 9_000), (5, 2_000), (33, 2_000)])
+def test_what_of_a_model_is_on_the_graphics_card(layers: int, card_bytes: int) -> None:
+    settings = structs.replace(SETTINGS, gpu_layers=layers)
+    ready = Ready(
+        pid=7,
+        model=FACTS,
+        settings=settings,
+        system_info="",
+        devices=(),
+        load_ms=1.0,
+        device_bytes=2_000,
+    )
+    loaded = RunningModel(
+        name="ai/x",
+        id="sha256:00",
+        tags=(),
+        phase=Phase.READY,
+        fraction=1.0,
+        leases=0,
+        waiting=0,
+        idle_s=1.0,
+        expires_in_s=1.0,
+        keep_alive_s=2.0,
+        size_bytes=1,
+        pid=7,
+        ready=ready,
+        beat=beat(resident_bytes=9_000),
+        tokens_per_s=None,
+    )
+    (card,) = cards.running([loaded], [], now_s=0.0)["models"]
+    assert (card["size"], card["size_vram"]) == (9_000, card_bytes)
 
 
 @pytest.mark.parametrize(
