@@ -65,6 +65,7 @@ def _start(console: Console, host_flag: str | None, settings: Settings) -> Remot
         began_at = output.tell()
         process = subprocess.Popen(
             _command(settings),
+            env=dict(console.env),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,12 @@ class Program(NamedTuple):
 
     python: str
     folder: str  # that holds the package
+    variables: Mapping[str, str] = {}  # the settings it is given
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what it needs of an environment."""
+        return {"PYTHONPATH": self.folder, **self.variables}
 
 
 def systemd(program: Program, units: Path, *, address: str, socket_path: Path | None) -> Service:
@@ -58,7 +65,9 @@ def systemd(program: Program, units: Path, *, address: str, socket_path: Path | 
                 units / both[1],
                 _SERVICE.format(
                     python=quote(program.python),
-                    path=quote(f"PYTHONPATH={program.folder}"),
+                    environment=" ".join(
+                        quote(f"{name}={value}") for name, value in program.environment.items()
+                    ),
                     stop_s=STOP_S,
                 ),
             ),
@@ -79,7 +88,7 @@ def launchd(program: Program, agents: Path, *, user_id: int, log_path: Path) -> 
     agent = {
         "Label": LABEL,
         "ProgramArguments": [program.python, "-P", "-m", "runner", "serve", "--background"],
-        "EnvironmentVariables": {"PYTHONPATH": program.folder},
+        "EnvironmentVariables": program.environment,
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "ExitTimeOut": STOP_S,
@@ -131,7 +140,7 @@ After=runner.socket
 
 [Service]
 Type=notify
-Environment={path}
+Environment={environment}
 ExecStart={python} -P -m runner serve
 Restart=on-failure
 # Workers are ended by the server, when running answers are complete.

@@ -7,31 +7,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import runner
 from runner.cli import background
+from runner.cli.commands.purge import purge
 from runner.cli.console import Console
-from runner.cli.endpoint import read_state
+from runner.cli.endpoint import explicit_endpoint, read_state
+from runner.cli.remote import NoDaemon
 from runner.cli.service import STOP_S, Argv, Program, Service, launchd, systemd
 from runner.cli.settings import read_settings
 from runner.errors import Kind, RunnerError
 from runner.places import clean
 
 POLL_S = 0.05
+_NONE: Mapping[str, str] = {}
 MANAGER_S = STOP_S + 15  # to start or end the server, by a service manager
 
 
-def find_service(console: Console, platform: str = sys.platform) -> Service:
-    """Describe this user's service; RunnerError(USAGE) where no manager of services is known."""
+def find_service(
+    console: Console, variables: Mapping[str, str] = _NONE, platform: str = sys.platform
+) -> Service:
+    """Describe this user's service, with settings by their variables.
+
+    Raises RunnerError(USAGE) where no manager of services is known.
+    """
+    console = _with(console, variables)
     home = clean(console.env.get("HOME"))
     if platform not in ("linux", "darwin") or not home:
         raise RunnerError(
             Kind.USAGE, "services of users are known on Linux and macOS, below a HOME"
         )
-    program = Program(sys.executable, str(Path(runner.__file__).resolve().parents[1]))
+    package = Path(runner.__file__).resolve().parent
+    program = Program(sys.executable, str(package.parent), variables)
     settings = read_settings(console.env, {})
     if platform == "darwin":
         agents = Path(home, "Library", "LaunchAgents")
@@ -47,9 +57,10 @@ def find_service(console: Console, platform: str = sys.platform) -> Service:
     )
 
 
-def install(console: Console) -> None:
+def install(console: Console, variables: Mapping[str, str]) -> None:
     """Write the service's files, and start it now and with every login."""
-    service = find_service(console)
+    service = find_service(console, variables)
+    _refuse_change(service, variables)
     for file in service.files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.text, encoding="utf-8")
@@ -59,9 +70,24 @@ def install(console: Console) -> None:
     console.say("The server runs, and will after every login. To end that: uninstall-runner")
 
 
-def start(console: Console) -> None:
+def reinstall(console: Console, variables: Mapping[str, str]) -> None:
+    """Make the service anew, with these settings."""
+    if find_service(console).is_installed:
+        uninstall(console)
+    install(console, variables)
+
+
+def start(console: Console, variables: Mapping[str, str]) -> None:
     """Start the service, or a server in the background where none is installed."""
     service = find_service(console)
+    _refuse_change(service, variables)
+    console = _with(console, variables)
+    if variables and _answers(console):
+        raise RunnerError(
+            Kind.CONFLICT,
+            "a server runs there already, and keeps its settings",
+            hint="to end it first: runner restart-runner, with the same flags",
+        )
     if service.is_installed:
         _obey(service.start)
     remote = background.reach(console, None)
@@ -105,15 +131,16 @@ def _is_server(pid: int) -> bool:
     return b"serve" in words
 
 
-def restart(console: Console) -> None:
+def restart(console: Console, variables: Mapping[str, str]) -> None:
     """End the server, and start it with the settings that are in force now."""
     service = find_service(console)
+    _refuse_change(service, variables)
     if service.is_installed:
         _obey(service.restart)
         console.say("The server was restarted.")
     else:
         stop(console)
-        start(console)
+        start(console, variables)
 
 
 def uninstall(console: Console) -> None:
@@ -126,7 +153,45 @@ def uninstall(console: Console) -> None:
     for file in service.files:
         file.path.unlink(missing_ok=True)
     _obey(service.forget)
-    console.say("The service is removed. Models and settings are still there.")
+    console.say("The service is removed; settings stay, and so do models that were not removed.")
+
+
+def remove_models(console: Console) -> None:
+    """Remove all models of this machine's server; one that is started for it is stopped again."""
+    named = explicit_endpoint(console.env, None)
+    if named is not None and not named.is_here:
+        raise RunnerError(
+            Kind.USAGE,
+            f"--models is for this machine's server, and {named} is another",
+            hint="to remove that one's models: runner purge",
+        )
+    is_running = read_state(console.env) is not None
+    purge(background.reach(console, None))
+    console.say("All models are removed.")
+    if not is_running:
+        stop(console)
+
+
+def _refuse_change(service: Service, variables: Mapping[str, str]) -> None:
+    """Raise RunnerError(USAGE) for settings that an installed service would not hear of."""
+    if service.is_installed and variables:
+        raise RunnerError(
+            Kind.USAGE,
+            "the service is installed, and keeps its settings",
+            hint="to make it anew with others: runner reinstall-runner, with the same flags",
+        )
+
+
+def _answers(console: Console) -> bool:
+    try:
+        console.remote(None).call("GET", "/version")
+    except NoDaemon:
+        return False
+    return True
+
+
+def _with(console: Console, variables: Mapping[str, str]) -> Console:
+    return console._replace(env={**console.env, **variables})
 
 
 def _obey(commands: Sequence[Argv]) -> None:

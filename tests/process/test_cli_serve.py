@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gguf_maker import tiny_model
+
 CLI = [sys.executable, "-m", "runner"]
 
 
@@ -277,3 +279,25 @@ def test_start_and_stop_work_without_a_service(env: dict[str, str], home: Path) 
         assert (stopped.returncode, stopped.stderr) == (0, "The server is stopped.\n")
         assert not state.exists()
         assert cli("stop-runner", env=env).stderr == "No server runs here.\n"
+
+
+def test_start_runner_takes_docker_s_flags_and_stop_runner_removes_models(
+    env: dict[str, str], home: Path
+) -> None:
+    port = str(free_port())
+    there = env | {"MODEL_RUNNER_PORT": port}
+    assert cli("start-runner", "--port", port, "--debug", env=env).returncode == 0
+    try:
+        (home / "m.gguf").write_bytes(tiny_model())
+        assert cli("package", "--gguf", str(home / "m.gguf"), "tiny", env=there).returncode == 0
+        again = cli("start-runner", "--port", port, env=env)
+        assert "a server runs there already, and keeps its settings" in again.stderr
+    finally:
+        stopped = cli("stop-runner", "--models", env=there)
+    assert stopped.stderr == "All models are removed.\nThe server is stopped.\n"
+    # Nothing runs: a server is started for it, and stopped again.
+    gone = cli("uninstall-runner", "--models", "--images", env=there)
+    assert "All models are removed.\nThe server is stopped.\n" in gone.stderr
+    assert cli("list", env=there).returncode == 1
+    with serving("--port", port, env=env):
+        assert json.loads(cli("list", "--json", env=there).stdout) == []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from runner.cli import steward
+from runner.cli import service_flags, steward
 from runner.cli.console import Console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments: settings are in the configuration file."""
+    """Declare the arguments."""
+    service_flags.declare(parser)
 
 
-def run(_: argparse.Namespace, console: Console) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Make the server a service of this user, and start it."""
-    steward.install(console)
+    steward.install(console, service_flags.variables_of(args))
     return 0

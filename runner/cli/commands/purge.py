@@ -6,7 +6,7 @@ import argparse
 
 from runner.cli.console import Console
 from runner.cli.parser import add_host
-from runner.cli.remote import LONG_REPLY_S
+from runner.cli.remote import LONG_REPLY_S, Remote
 
 WARNING = "WARNING! This will remove the entire models directory."
 QUESTION = "Are you sure you want to continue? [y/N] "
@@ -27,7 +27,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if console.stdin.readline().strip() not in ("y", "Y"):
             console.say("Operation cancelled.")
             return 0
-    remote = console.remote(args.host)
+    purge(console.remote(args.host))
+    return 0
+
+
+def purge(remote: Remote) -> None:
+    """Unload all models and remove them."""
     remote.call("POST", "/engines/unload", {"all": True})
     remote.call("DELETE", "/models/purge", timeout_s=LONG_REPLY_S)
-    return 0

@@ -9,10 +9,13 @@ from runner.cli.console import Console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments: settings are in the configuration file."""
+    """Declare the arguments."""
+    parser.add_argument("--models", action="store_true", help="remove all models, too")
 
 
-def run(_: argparse.Namespace, console: Console) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Stop the server, once running answers are finished."""
+    if args.models:
+        steward.remove_models(console)
     steward.stop(console)
     return 0

@@ -11,6 +11,10 @@ from runner.cli.main import COMMANDS, find_command
 from runner.cli.parser import Parser
 from tests.support.console import run_command
 
+SERVER = (
+    "--port --host --gpu --backend --do-not-track --debug --proxy-cert"
+    " --tls --tls-port --tls-cert --tls-key"
+)
 FLAGS = {
     "run": "--debug --color -d --detach --openaiurl --websearch",
     "pull": "",
@@ -37,6 +41,12 @@ FLAGS = {
     "bench": "--concurrency --duration --prompt --timeout --json",
     "launch": "--port --image --detach --dry-run --config --model",
     "context": "--host --tls --tls-skip-verify --tls-ca-cert --description",
+    "install-runner": f"{SERVER} --llama-server-version",
+    "start-runner": SERVER,
+    "restart-runner": SERVER,
+    "reinstall-runner": SERVER,
+    "stop-runner": "--models",
+    "uninstall-runner": "--models --images --backend",
     "compose": "--project-name --model --context-size --runtime-flags --backend"
     " --speculative-draft-model --speculative-num-tokens --speculative-min-acceptance-rate",
 }
@@ -45,7 +55,13 @@ ALIASES = {"ls": "list", "stop": "unload", "config": "configure"}
 LEFT_OUT = {"gateway"}
 
 # Known, and an error that says what to do instead.
-REFUSED = {("package", "--dduf"): "there is no engine here for models that make images"}
+REFUSED = {
+    ("package", "--dduf"): "there is no engine here for models that make images",
+    ("uninstall-runner", "--backend"): "the one engine is part of the runner",
+    ("install-runner", "--llama-server-version"): "the engine is built from pinned sources",
+    ("start-runner", "--tls-cert"): "put a reverse proxy with TLS before it",
+    ("reinstall-runner", "--proxy-cert"): "the system's certificates count",
+}
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -66,7 +82,8 @@ def test_what_makes_no_sense_here_says_what_does(name: str, flag: str) -> None:
     for arguments in ([flag], [flag, "x"], [f"{flag}=x"]):
         code, out, err, remote = run_command({}, name, *arguments)
         assert (code, out, remote.requests) == (2, "", [])
-        assert f"{flag}: {said}" in err
+        assert err.startswith(f"{flag}: ")
+        assert said in err
 
 
 def declared(name: str) -> list[argparse.Action]:

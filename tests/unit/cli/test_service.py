@@ -113,3 +113,48 @@ def test_a_manager_that_fails_is_told_in_its_words(tmp_path: Path, calls: Path) 
     code, _, said, _ = run_command({}, "install-runner", env={"HOME": str(tmp_path)})
     assert code == 1
     assert said == "systemctl --user enable runner.socket: Failed to connect to bus\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="services are systemd's on Linux alone")
+def test_docker_s_flags_are_settings_of_the_service(tmp_path: Path, calls: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    units = tmp_path / ".config/systemd/user"
+
+    def unit_lines(name: str) -> list[str]:
+        return (units / f"runner.{name}").read_text().splitlines()
+
+    flags = ("--port", "9000", "--debug", "--gpu", "none", "--backend", "llama.cpp")
+    assert run_command({}, "install-runner", *flags, env=env)[0] == 0
+    assert "ListenStream=127.0.0.1:9000" in unit_lines("socket")
+    [line] = [line for line in unit_lines("service") if line.startswith("Environment=")]
+    assert line.endswith(
+        '" "MODEL_RUNNER_PORT=9000" "RUNNER_GPU_LAYERS=0" "RUNNER_LOG_LEVEL=debug"'
+    )
+    for command in ("install-runner", "start-runner", "restart-runner"):
+        code, _, said, _ = run_command({}, command, "--port", "9001", env=env)
+        assert (code, "the service is installed, and keeps its settings" in said) == (2, True)
+    assert run_command({}, "reinstall-runner", "--host", "::1", env=env)[0] == 0
+    assert "ListenStream=[::1]:12434" in unit_lines("socket")
+    assert "--user disable --now runner.socket" in calls.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--port", "x"], "expected a port, 0 to 65535, got 'x'"),
+        (["--gpu", "cuda"], "python build_native.py --backend cuda"),
+        (["--backend", "vllm"], "argument --backend: invalid choice: 'vllm'"),
+    ],
+)
+def test_flags_that_cannot_be_meant_change_nothing(
+    flags: list[str], said: str, tmp_path: Path
+) -> None:
+    code, _, err, _ = run_command({}, "install-runner", *flags, env={"HOME": str(tmp_path)})
+    assert (code, said in err, list(tmp_path.iterdir())) == (2, True, []), err
+
+
+def test_models_of_another_machine_s_server_are_not_removed(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path), "MODEL_RUNNER_HOST": "http://box:12434"}
+    code, _, err, remote = run_command({}, "stop-runner", "--models", env=env)
+    assert (code, remote.requests) == (2, [])
+    assert "--models is for this machine's server, and http://box:12434 is another" in err

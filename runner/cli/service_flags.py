@@ -1,0 +1,60 @@
+"""Docker Model Runner's flags of ``install-runner`` and its kin, as settings of our server. Pure.
+
+Each becomes the variable that the server reads anyway, so that there is one grammar of settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from runner.cli.parser import refuse
+from runner.places import parse_port
+
+Variables = dict[str, str]
+
+_BUILT = "what computes is chosen when the library is built: python build_native.py --backend cuda"
+_PROXIED = "the server speaks plain HTTP: put a reverse proxy with TLS before it"
+_REFUSED = {
+    "--proxy-cert": "the system's certificates count, and those that SSL_CERT_FILE names",
+    "--tls": _PROXIED,
+    "--tls-port": _PROXIED,
+    "--tls-cert": _PROXIED,
+    "--tls-key": _PROXIED,
+    "--llama-server-version": "the engine is built from pinned sources: python build_native.py",
+}
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("--port", type=_port, metavar="N", help="port to listen on")
+    parser.add_argument("--host", metavar="ADDRESS", help="address to listen on")
+    parser.add_argument("--gpu", type=_gpu, metavar="auto|none", help="whether to use a GPU")
+    parser.add_argument("--debug", action="store_true", help="log more")
+    parser.add_argument("--backend", choices=("llama.cpp",), help="the one engine here")
+    parser.add_argument("--do-not-track", action="store_true", help="nothing is tracked anyway")
+    for flag, why in _REFUSED.items():
+        refuse(parser, flag, why)
+
+
+def variables_of(args: argparse.Namespace) -> Variables:
+    """Return the variables that say the same."""
+    stated = {
+        "MODEL_RUNNER_PORT": args.port,
+        "RUNNER_HOST": args.host,
+        "RUNNER_GPU_LAYERS": "0" if args.gpu == "none" else None,
+        "RUNNER_LOG_LEVEL": "debug" if args.debug else None,
+    }
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _port(text: str) -> str:
+    try:
+        return str(parse_port(text))
+    except ValueError as expected:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+
+
+def _gpu(text: str) -> str:
+    if text not in ("auto", "none"):
+        raise argparse.ArgumentTypeError(f"expected auto or none, got {text!r}; {_BUILT}")
+    return text
