@@ -82,10 +82,19 @@ export class Chat {
       else this.#stopping?.abort();
     });
     this.#log.addEventListener("click", () => this.#openSide(false));
+    addEventListener("storage", () => this.#changedElsewhere());
     // Else what is being said would be kept as an answer that failed.
     for (const leaving of ["beforeunload", "pagehide"]) { // Safari on phones knows the second only
       addEventListener(leaving, () => this.#stopping?.abort());
     }
+  }
+
+  /** Another tab has said something: what it said to the conversation shown here must not be lost. */
+  #changedElsewhere() {
+    const { id, changed } = this.#conversation;
+    const now = conversations.list().find((one) => one.id === id);
+    if (now?.changed > changed && !this.#stopping) this.open(now);
+    else this.#showList();
   }
 
   /** Change the conversation as the user wants. */

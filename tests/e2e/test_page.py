@@ -440,6 +440,25 @@ def test_a_conversation_that_is_deleted_while_its_answer_comes_stays_deleted(pag
     page.gone(".conversations .title")
 
 
+def test_what_another_tab_says_is_seen_and_not_lost(page: Browser) -> None:
+    keep(page, SAID)
+    page.script("window.open(location.href)")
+    here, there = page.tabs()
+    page.look_at(there)
+    set_up(page, max_tokens=4)
+    ask(page, "Hello from there")
+    finish(page)
+    page.look_at(here)
+    page.find(".said", text="Hello from there")
+    set_up(page, max_tokens=4)
+    ask(page, "Hello from here")
+    finish(page)
+    page.look_at(there)
+    page.find(".said", text="Hello from here")
+    page.close()
+    page.look_at(here)
+
+
 def test_questions_without_an_answer_are_asked_with_the_next(page: Browser) -> None:
     picture = "data:image/png;base64,AA=="
     said = [

@@ -113,6 +113,19 @@ class Browser:
     def devtools(self, command: str, parameters: dict[str, Any]) -> Any:
         return self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
+    def tabs(self) -> list[str]:
+        """The ids of the tabs, in the order of their opening."""
+        found: list[str] = self._ask("GET", "/window/handles")
+        return found
+
+    def look_at(self, tab: str) -> None:
+        """Go on in another tab."""
+        self._ask("POST", "/window", {"handle": tab})
+
+    def close(self) -> None:
+        """Close the tab; another one must be looked at then."""
+        self._ask("DELETE", "/window")
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 
