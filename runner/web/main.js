@@ -38,6 +38,7 @@ function showHealth({ online, error, running }) {
   health.dataset.state = online && !error ? "on" : "off";
   const shown = health.querySelector(".words");
   if (shown.textContent !== words) shown.textContent = words;
+  shown.classList.toggle("hidden", error?.status === 401); // the button beside it says so
   health.title = error?.message ?? "";
 }
 

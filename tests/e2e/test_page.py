@@ -390,6 +390,8 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(
         window.reload()
         window.find("dialog", text="needs an API key")
         window.press("Escape")
+        window.resize(360, 780)
+        assert window.script("return document.documentElement.scrollWidth") <= 360
         window.script("document.querySelector('.health button').focus()")
         window.press("Enter")
         window.type("dialog #key", "right")
