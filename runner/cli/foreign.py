@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from runner import http
 from runner.cli.endpoint import Endpoint, parse_endpoint
@@ -73,15 +74,12 @@ def parse_url(url: str, source: str, *, may_have_query: bool = False) -> tuple[E
 
     Raises RunnerError(USAGE), naming ``source``, for what is no ``http(s)://HOST[:PORT][/PATH]``.
     """
-    scheme, separator, rest = url.strip().partition("://")
+    scheme, _, rest = url.strip().partition("://")
     authority, slash, path = rest.partition("/")
-    is_path = path.isascii() and path.isprintable()
-    if (
-        not (separator and is_path)
-        or scheme not in ("http", "https")
-        or set(path) & set("# " if may_have_query else "?# ")
-    ):
-        query = "[?QUERY]" if may_have_query else ""
-        expected = f"http(s)://HOST[:PORT][/PATH{query}]"
-        raise RunnerError(Kind.USAGE, f"{source}: expected {expected}, got {url!r}")
-    return parse_endpoint(f"{scheme}://{authority}", source), slash + path
+    forbidden = set("# " if may_have_query else "# ?")
+    is_path = path.isascii() and path.isprintable() and not forbidden & set(path)
+    if is_path and scheme in ("http", "https"):
+        with suppress(RunnerError):  # its words are for addresses that may also be files
+            return parse_endpoint(f"{scheme}://{authority}", source), slash + path
+    expected = f"http(s)://HOST[:PORT][/PATH{'[?QUERY]' if may_have_query else ''}]"
+    raise RunnerError(Kind.USAGE, f"{source}: expected {expected}, got {url!r}")

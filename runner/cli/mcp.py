@@ -207,6 +207,14 @@ class ToolServer(Foreign):
     def _target(self, path: str) -> str:
         return self._path or "/"
 
+    def _refused(self, head: http.Response, content: bytes) -> RunnerError:
+        error = super()._refused(head, content)
+        if head.status < 400:
+            return error
+        hint = self.absent_hint if error.kind is Kind.NOT_FOUND else error.hint
+        message = f"{self.endpoint} answers {head.status}: {error.message}"
+        return RunnerError(error.kind, message, hint=hint)
+
     def _fields(self, body: Any) -> Iterator[tuple[str, str]]:
         for name, value in super()._fields(body):
             yield name, f"{value}, {_EVENTS}" if name == "Accept" else value

@@ -398,6 +398,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(
         window.press("Enter")
         window.find(".health", text="ready")
         window.gone(".health button:not([hidden])")
+        window.resize(1200, 800)
         window.complaints()  # of a 401 the console tells
         daemon.stop()
 

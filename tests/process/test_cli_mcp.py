@@ -247,8 +247,16 @@ def test_no_answer_leads_elsewhere() -> None:
 
 def test_a_key_that_is_missing_is_asked_for() -> None:
     refused = refusal(lambda h, m: h.reply(401, b'{"error": "who are you?"}'), api_key="")
-    assert (refused.kind, refused.message) == (Kind.UNAUTHENTICATED, "who are you?")
+    assert refused.kind is Kind.UNAUTHENTICATED
+    assert refused.message.endswith(" answers 401: who are you?")
     assert refused.hint == "set X_KEY to a key of that server"
+
+
+def test_a_place_where_nothing_is_is_named() -> None:
+    refused = refusal(lambda h, m: h.reply(404, b"Not Found"))
+    assert refused.message.startswith("http://127.0.0.1:")
+    assert refused.message.endswith(" answers 404: Not Found")
+    assert refused.hint == "X_URL takes another's address"
 
 
 @pytest.mark.parametrize(
