@@ -80,6 +80,7 @@ COMMANDS = (
     Command("purge", "remove all models from the store"),
     Command("context", "name servers, and choose the one that is asked"),
     Command("launch", "run a program configured for this server: claude, codex, openwebui"),
+    Command("skills", "tell coding agents how to use this program"),
     Command("logs", "show the server's log"),
     Command("requests", "show recorded requests with their texts; serve --record-requests N"),
     Command("install-runner", "make the server a service of this user, and start it"),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
-from runner.api.page import FOLDER, TYPES
+from runner.api.page import FOLDER
 from tests.conftest import ROOT
 
-PAGE = {f"runner/web/{path.name}" for path in FOLDER.iterdir() if path.suffix in TYPES}
+PAGE = {f"runner/web/{path.name}" for path in FOLDER.iterdir()}
 
 
 def test_a_wheel_holds_the_package_with_its_page_and_nothing_else() -> None:
     files = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
     assert "runner/web/index.html" in PAGE <= files
+    assert "runner/cli/skill.md" in files
     assert {path.partition("/")[0] for path in files} == {"runner"}
 
 

@@ -40,6 +40,7 @@ FLAGS = {
     "search": "-n --limit --source --json",
     "bench": "--concurrency --duration --prompt --timeout --json",
     "launch": "--port --image --detach --dry-run --config --model",
+    "skills": "--codex --claude --opencode --dest -f",
     "context": "--host --tls --tls-skip-verify --tls-ca-cert --description",
     "install-runner": f"{SERVER} --llama-server-version",
     "start-runner": SERVER,
