@@ -22,8 +22,10 @@ SOCKET_VARIABLE = "MODEL_RUNNER_SOCK"
 
 CONTAINER_HOST = "host.docker.internal"  # Docker Desktop's name for the machine it runs on
 
+_LABEL = "[0-9A-Za-z_-]{1,63}"  # of a name; what is longer has no place in DNS (RFC 1035)
 _AUTHORITY = re.compile(
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]+))?/?"
+    rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>{_LABEL}(?:\.{_LABEL})*\.?))"
+    r"(?::(?P<port>[0-9]+))?/?"
 )
 _GRAMMAR = "http(s)://HOST:PORT, HOST:PORT or unix:PATH"
 _NO_WISH = Wish()

@@ -29,6 +29,7 @@ FIXED = Endpoint("127.0.0.1", 12434)
         ("http://Example.test/", "example.test", 80, "http://example.test:80"),
         ("example.test", "example.test", 12434, "http://example.test:12434"),
         ("box:81", "box", 81, "http://box:81"),
+        (f"{'a' * 63}.b.:81", f"{'a' * 63}.b.", 81, f"http://{'a' * 63}.b.:81"),
         ("[::1]:81", "::1", 81, "http://[::1]:81"),
         ("unix:/run/r.sock", "/run/r.sock", None, "unix:/run/r.sock"),
         ("unix:///run/r.sock", "/run/r.sock", None, "unix:/run/r.sock"),
@@ -67,6 +68,8 @@ def test_an_address_with_tls_is_parsed(text: str, wish: Wish, shown: str) -> Non
         "x:99999",
         "http://a@b",
         "naïve.test",
+        "a..b",
+        "a" * 64,
         "::1",
     ],
 )
