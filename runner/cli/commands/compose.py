@@ -103,6 +103,19 @@ def settings_of(args: argparse.Namespace, model: str) -> dict[str, Any]:
     return body
 
 
+def describe_settings(args: argparse.Namespace) -> list[str]:
+    """Say what the service asks of the engine, in Docker's words."""
+    told = []
+    if args.context_size > 0:
+        told.append(f"Setting context size to {args.context_size}")
+    if args.runtime_flags:
+        told.append(f"Setting raw runtime flags to {args.runtime_flags}")
+    if args.speculative_draft_model:
+        draft = args.speculative_draft_model
+        told.append(f"Enabling speculative decoding with draft model: {draft}")
+    return told
+
+
 def _bring_up(args: argparse.Namespace, console: Console) -> None:
     if not args.models:
         raise RunnerError(
@@ -114,6 +127,8 @@ def _bring_up(args: argparse.Namespace, console: Console) -> None:
         if not _is_stored(remote, model):
             pull(console, remote, model, _progress(console))
     _tell(console, "setenv", f"MODEL={','.join(args.models)}")
+    for wish in describe_settings(args):
+        _tell(console, "info", wish)
     for model in args.models:
         remote.call("POST", "/engines/_configure", settings_of(args, model))
         _tell(console, "info", f"Successfully configured backend for model {model}")
