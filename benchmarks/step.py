@@ -37,11 +37,12 @@ from runner.wire.messages import (
     Submit,
     TextPrompt,
 )
-from runner.worker.host import Engine, Host
+from runner.worker.host import Host
 from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded
 from runner.worker.loop import EngineLoop, Inbox
 from runner.worker.outbox import Outbox
+from runner.worker.parts import Engine
 from runner.worker.process import Pipe
 from runner.worker.prompts import Prepared
 from runner.worker.translate import Translator

@@ -7,7 +7,8 @@ The rules, for a queue in order of arrival:
    few places cost one load each time round, not one load each.
 3. A model that is not resident takes a free place, else the place of the idle model used longest
    ago, else it reserves the busy model granted longest ago. A reserved model gets no new grants:
-   it falls idle, is evicted, and nobody starves. A busy model is never evicted.
+   it falls idle, is evicted, and nobody starves. A busy model is never evicted. What an idle one
+   leaves beyond what is needed counts for the next in the queue.
 4. What nobody waits for causes nothing: when a waiter leaves, its reservation was never made.
 5. A model that needs more memory than there would be without all others is refused at once.
 6. A model whose load ran out of memory is loaded once more, when every idle model has gone.
@@ -146,6 +147,24 @@ class _Seat:
         return is_ready and (self.is_fresh or not self.is_claimed)
 
 
+@dataclass(slots=True)
+class _Stock:
+    """One thing to share: what there is of it now, and what those who leave give beside."""
+
+    now: float  # math.inf: not known
+    coming: float = 0
+
+    @property
+    def whole(self) -> float:
+        return self.now + self.coming
+
+    def reserve(self, need: float, given: float) -> None:
+        """Take ``need`` for one who waits; ``given`` comes from those who leave for it."""
+        left = self.whole + given - need
+        self.now = self.now - need if need <= self.now else min(self.now, 0)
+        self.coming = left - self.now if left < math.inf else 0
+
+
 class _Books:
     """The account of one planning pass."""
 
@@ -159,12 +178,13 @@ class _Books:
         self._waiting: list[Ticket] = []
         self._promised: set[ModelKey] = set()  # absent models that load or hold claims
         self._room, self._now_s = room, now_s
-        self._places = room.max_loaded - len(stays)
-        loading = [stay for stay in stays if stay.phase is Phase.LOADING]
         available = room.available_bytes  # not yet less what loads are going to take
-        self._free_bytes = _less(available, sum(stay.need_bytes for stay in loading))
+        loading = [stay for stay in stays if stay.phase is Phase.LOADING]
+        self._places = _Stock(room.max_loaded - len(stays))
+        self._memory = _Stock(_known(available) - sum(stay.need_bytes for stay in loading))
         on_device = sum(stay.device_bytes for stay in loading)
-        self._device_bytes = _less(room.device_free_bytes, on_device)
+        self._device = _Stock(max(0, _known(room.device_free_bytes) - on_device))
+        self._is_clearing = False  # models leave a GPU
         self._most_bytes = math.inf if available is None else most_bytes(stays, available)
         wanted = Counter(ticket.key for ticket in queue)
         self._seats = {
@@ -205,8 +225,8 @@ class _Books:
         if refusal is not None:
             self.refusals.append((ticket.id, refusal))
             return
-        claims, is_enough = self._claims(ticket)
-        if is_enough and not claims:
+        claims = self._claims(ticket)
+        if not claims and self._is_there(ticket):
             self.loads.append(ticket.key)
         else:
             self._waiting.append(ticket)
@@ -223,22 +243,27 @@ class _Books:
             return Refusal.PINNED
         return None
 
-    def _claims(self, ticket: Ticket) -> tuple[list[_Seat], bool]:
-        """List whose places this model must get, and whether that is enough to load it."""
-        places, free, device = self._places, self._free_bytes, self._device_bytes
+    def _is_there(self, ticket: Ticket) -> bool:
+        """Whether a model can be loaded now. For room on a GPU it waits while some comes free."""
+        is_there = self._places.now > 0 and ticket.need_bytes <= self._memory.now
+        return is_there and (ticket.device_bytes <= self._device.now or not self._is_clearing)
+
+    def _claims(self, ticket: Ticket) -> list[_Seat]:
+        """List whose places this model must get."""
+        places, memory, device = self._places.whole, self._memory.whole, self._device.whole
         is_squeezed = ticket.key in self._room.squeezed
         claims: list[_Seat] = []
         for seat in self._sources():
-            is_enough = places > 0 and _holds(free, ticket.need_bytes)
-            is_cramped = seat.stay.device_bytes > 0 and not _holds(device, ticket.device_bytes)
+            is_enough = places > 0 and ticket.need_bytes <= memory
+            is_cramped = seat.stay.device_bytes > 0 and ticket.device_bytes > device
             may_go = seat.is_leaving or seat.is_idle
             if is_enough and not (may_go and (is_squeezed or is_cramped)):
                 continue
             claims.append(seat)
             places += 1
-            free = _less(free, -seat.stay.need_bytes)
-            device = _less(device, -seat.stay.device_bytes)
-        return claims, places > 0 and _holds(free, ticket.need_bytes)
+            memory += seat.stay.need_bytes
+            device += seat.stay.device_bytes
+        return claims
 
     def _sources(self) -> list[_Seat]:
         """Order the seats a waiter may claim: leaving, idle longest, busy and granted longest."""
@@ -252,11 +277,16 @@ class _Books:
         return leaving + idle + busy
 
     def _take(self, claims: list[_Seat], ticket: Ticket) -> None:
-        """Enter what one waiter gets: a free place if there is one, and its claims."""
-        if self._places > 0:
-            self._places -= 1
-        self._free_bytes = _less(self._free_bytes, ticket.need_bytes)
-        self._device_bytes = _less(self._device_bytes, ticket.device_bytes)
+        """Enter what one waiter gets. What idle models give beyond that is for the next ones."""
+        busy = [seat.stay for seat in claims if not (seat.is_leaving or seat.is_idle)]
+        going = [seat.stay for seat in claims if seat.is_leaving or seat.is_idle]
+        self._places.reserve(max(0, 1 - len(busy)), len(going))
+        rest = max(0, ticket.need_bytes - sum(stay.need_bytes for stay in busy))
+        self._memory.reserve(rest, sum(stay.need_bytes for stay in going))
+        given = sum(stay.device_bytes for stay in going)
+        there = min(ticket.device_bytes, self._device.whole + given)  # the rest is on the CPU
+        self._device.reserve(there, given)
+        self._is_clearing = self._is_clearing or given > 0
         for seat in claims:
             seat.is_claimed = True
             if seat.is_idle and not seat.is_leaving:
@@ -276,10 +306,6 @@ class _Books:
         return seat.stay.used_s + seat.stay.keep_alive_s
 
 
-def _less(have_bytes: int | None, taken_bytes: int) -> int | None:
-    return None if have_bytes is None else have_bytes - taken_bytes
-
-
-def _holds(have_bytes: int | None, need_bytes: int) -> bool:
-    """Whether there is enough, as far as is known."""
-    return have_bytes is None or need_bytes <= have_bytes
+def _known(count: int | None) -> float:
+    """As much as anybody wants where it is not known how much there is."""
+    return math.inf if count is None else count

@@ -6,10 +6,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 from msgspec import structs
 
@@ -18,7 +15,6 @@ from runner.engine import Scheduler
 from runner.errors import Kind, RunnerError
 from runner.wire.messages import (
     Ask,
-    Beat,
     Cancel,
     DeviceMemory,
     Embed,
@@ -39,10 +35,11 @@ from runner.worker.infill import find_infill
 from runner.worker.llama import LlamaBackend
 from runner.worker.loading import Loaded, LoadedPool, load, open_library
 from runner.worker.loop import EngineLoop, Inbox
-from runner.worker.machine import count_cpus, cpu_time, device_memory, resident_bytes
+from runner.worker.machine import count_cpus, device_memory, resident_bytes
 from runner.worker.neighbours import Neighbours
 from runner.worker.outbox import Outbox
 from runner.worker.parsing import Parsing
+from runner.worker.parts import Engine, adapt_threads
 from runner.worker.pooling import Packer, Texts
 from runner.worker.pooling_loop import Pool, PoolingLoop
 from runner.worker.pooling_prompts import asking_prompter, pooling_prompter
@@ -53,7 +50,7 @@ from runner.worker.preparer import Preparer
 from runner.worker.prompts import Prepared, Prompter
 from runner.worker.tokenizing import PrefixTokenizer
 from runner.worker.translate import Translator
-from runner.worker.tuner import Tuner, make_tuner
+from runner.worker.tuner import make_tuner
 
 LOG = logging.getLogger(__name__)
 
@@ -63,50 +60,6 @@ LOOK_S = 0.25  # at the neighbours, while there is work
 PARSE_S = 2.0  # for what is left to parse when the engine has stopped
 BEAT_S = 1.0
 IDLE_BEAT_S = 5.0  # a third of the silence that the daemon takes for death
-
-
-class Loop(Protocol):
-    """What the engine thread runs."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request has come, and is not known to have ended."""
-
-    @property
-    def stirred(self) -> threading.Event:
-        """Set when work comes to an idle engine."""
-
-    def run(self) -> None:
-        """Serve until a ``Stop`` has been obeyed."""
-
-    def stop(self, stop: Stop) -> None:
-        """Finish what runs within the grace, then end :meth:`run`. Any thread."""
-
-    def beat(self, *, cells_total: int, resident_bytes: int, threads: int) -> Beat:
-        """Describe the engine's state. Any thread."""
-
-
-class Threaded(Protocol):
-    """What computes, with so many threads."""
-
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """The parts that serve requests once the model is loaded."""
-
-    loop: Loop
-    takes: tuple[type[Request], ...]  # what this kind of model can do
-    backend: Threaded
-    neighbours: Neighbours | None  # None: the number of threads was asked for
-    preparer: Preparer[Any, Any]
-    tuner: Tuner | None
-    max_preparing: int
-    total_cells: int
-    keep_prefixes: Callable[[], None] | None  # for the next load; None: nobody wants that
-    parsing: Parsing | None = None
-    encoding: Encoding | None = None
 
 
 class Host:
@@ -392,9 +345,3 @@ def discard(context: binding.Context, prepared: Prepared) -> None:
         prepared.parser.close()
     if prepared.media is not None:
         prepared.media.parts.close()
-
-
-def adapt_threads(engine: Engine) -> None:
-    """Leave the cores that others use to them."""
-    if engine.neighbours is not None and (now := cpu_time()) is not None:
-        engine.backend.threads = engine.neighbours.observe(now)

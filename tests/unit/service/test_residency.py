@@ -282,7 +282,12 @@ def test_memory_that_is_short_is_made(stays: list[Stay], available: int, expecte
         pytest.param(
             [ready(A, used_s=NOW - 9), ready(B)], GB // 2, Plan(evict=(A,)), id="one is enough"
         ),
-        pytest.param([ready(A), ready(B)], -GB, Plan(evict=(A, B)), id="as many as there are"),
+        pytest.param(
+            [ready(A, device_bytes=GB // 4), ready(B, device_bytes=GB // 4)],
+            0,
+            Plan(evict=(A, B)),
+            id="as many as there are",
+        ),
         pytest.param(
             [ready(A, used_s=NOW - 9, device_bytes=0), ready(B)],
             0,
@@ -314,8 +319,63 @@ def test_a_load_will_take_its_part_of_the_gpu() -> None:
 
 def test_a_model_for_the_cpu_takes_nobody_s_place_on_a_gpu() -> None:
     room = Room(4, device_free_bytes=0)
-    todo = plan([ready(A)], queue(D), room=room, now_s=NOW)
-    assert (todo.load, todo.evict) == ((D,), ())
+    for stays in ([ready(A)], [ready(A), loading(B)]):
+        todo = plan(stays, queue(B, D), room=room, now_s=NOW)
+        assert (D in todo.load, todo.evict) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("stays", "keys", "expected"),
+    [
+        pytest.param(
+            [ready(A, need_bytes=2 * GB, used_s=NOW - 9), ready(B)],
+            [C, D],
+            Plan(evict=(A,)),
+            id="one that goes makes room for two",
+        ),
+        pytest.param(
+            [ready(A, need_bytes=2 * GB - 1, used_s=NOW - 9), ready(B)],
+            [C, D],
+            Plan(evict=(A, B)),
+            id="but not for what it does not hold",
+        ),
+        pytest.param(
+            [replace(stopping(A), need_bytes=2 * GB), ready(B)],
+            [C, D],
+            Plan(),
+            id="also on its way",
+        ),
+        pytest.param(
+            [busy(A, need_bytes=2 * GB), ready(B)],
+            [C, D],
+            Plan(evict=(B,)),
+            id="the idle go before the busy",
+        ),
+    ],
+)
+def test_no_more_models_go_than_all_waiters_need(
+    stays: list[Stay], keys: list[ModelKey], expected: Plan
+) -> None:
+    room = Room(4, available_bytes=0)
+    assert replace(plan(stays, queue(*keys), room=room, now_s=NOW), wake_s=None) == expected
+
+
+def test_who_needs_what_is_coming_on_a_gpu_waits_for_it() -> None:
+    tickets = [replace(ticket, device_bytes=GB) for ticket in queue(C, D)]
+    room = Room(4, device_free_bytes=0)
+    stays = [ready(A, device_bytes=2 * GB, used_s=NOW - 9), ready(B)]
+    todo = plan(stays, tickets, room=room, now_s=NOW)
+    assert (todo.evict, todo.load) == ((A,), ())
+    gone = plan(stays[1:], tickets, room=replace(room, device_free_bytes=2 * GB), now_s=NOW)
+    assert (gone.evict, gone.load) == ((), (C, D))
+
+
+def test_nobody_takes_what_is_left_of_a_gpu_from_one_who_waits_for_more_of_it() -> None:
+    tickets = [replace(ticket, device_bytes=GB) for ticket in queue(C, D)]
+    room = Room(4, device_free_bytes=GB // 2)
+    stays = [replace(stopping(A), device_bytes=GB // 4)]
+    todo = plan(stays, tickets, room=room, now_s=NOW)
+    assert (todo.evict, todo.load) == ((), ())
 
 
 def test_memory_promised_to_one_waiter_is_not_promised_again() -> None:

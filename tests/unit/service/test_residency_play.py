@@ -134,6 +134,7 @@ class Day:
                 device_bytes=self.needs[index],
             )
         assert len(self.stays) <= self.places
+        assert not todo.load or sum(stay.need_bytes for stay in self.stays.values()) <= MEMORY
 
     def finish(self) -> None:
         """Nobody comes any more: what is there ends in its time, and everybody is answered."""
@@ -201,9 +202,8 @@ def test_a_full_gpu_refuses_nobody_and_no_model_is_loaded_while_idle_ones_could_
     todo = plan(stays, tickets, room=room, now_s=100.0)
     blind = plan(stays, tickets, room=replace(room, device_free_bytes=None), now_s=100.0)
     assert todo.refuse == blind.refuse
-    assert set(blind.evict) <= set(todo.evict)
     loading = sum(stay.device_bytes for stay in stays if stay.phase is Phase.LOADING)
-    is_short = on_gpu - loading < need * len(todo.load)
+    is_short = need > 0 and on_gpu - loading < need * len(todo.load)
     wanted = {KEYS[index] for index in asked}
     for stay in stays:
         could_go = stay.phase is Phase.STOPPING or stay.keep_alive_s != math.inf
