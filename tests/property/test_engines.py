@@ -25,7 +25,15 @@ from runner.service.options import ModelSettings
 from runner.store import StoredModel
 from runner.supervise.death import explain_exit, stopped
 from runner.wire.messages import EngineWishes, Load
-from tests.support.fake_engine import CRASH, FakeEngine, FakeModels, estimate, stored
+from tests.support.fake_engine import (
+    CRASH,
+    FakeEngine,
+    FakeGpu,
+    FakeModels,
+    beat,
+    estimate,
+    stored,
+)
 
 NAMES = "abcd"
 MEMORY = 4000
@@ -50,8 +58,9 @@ class Process:
 class World:
     """Engines, the processes they start, and clients; what must always hold is checked in both."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, gpu_bytes: int | None) -> None:
         self.places = places
+        self.gpu = None if gpu_bytes is None else FakeGpu(gpu_bytes, lambda: self.now_s)
         self.now_s = 1000.0
         self.contexts = dict.fromkeys(NAMES, CONTEXTS[0])
         self.processes: list[Process] = []
@@ -102,6 +111,8 @@ class World:
             raise
         process.engine = engine = FakeEngine(load, next(self._pids))
         engine.exits_at_once = False
+        if self.gpu is not None:
+            self.gpu.give(engine, _need(load))
         return engine
 
     # ---- what happens in it ------------------------------------------------------------------
@@ -161,6 +172,13 @@ class World:
         self.contexts[name] = CONTEXTS[number // 4 % 3]
         refreshing = self.engines.refresh(name, load=number % 2 == 0)
         self.chores.append(asyncio.create_task(refreshing))
+
+    def do_beat(self, number: int) -> None:
+        if process := self.pick(number, self.loaded):
+            assert process.engine is not None
+            process.engine.beat = beat(
+                resident_bytes=_need(process.load), device=self.gpu and self.gpu.tell()
+            )
 
     def do_pass(self, number: int) -> None:
         self.now_s += number / 10
@@ -257,7 +275,7 @@ def _need(load: Load) -> int:
     return size + size // 10
 
 
-RARE = ("leave", "fail", "crash", "unload", "configure", "pass")
+RARE = ("leave", "fail", "crash", "unload", "configure", "pass", "beat")
 OFTEN = ("ask", "ask", "ask", "loaded", "loaded", "exit", "exit", "release", "release")
 ACTIONS = st.tuples(
     st.sampled_from(RARE + OFTEN),
@@ -268,16 +286,17 @@ ACTIONS = st.tuples(
 
 @given(
     places=st.integers(1, 3),
+    gpu_bytes=st.sampled_from([None, 1000, 2500]),
     actions=st.lists(ACTIONS, min_size=10, max_size=80),
     drains=st.booleans(),
 )
 def test_whatever_happens_when_models_are_shared_fairly_and_all_are_answered(
-    places: int, actions: list[tuple[str, int, int]], drains: bool
+    places: int, gpu_bytes: int | None, actions: list[tuple[str, int, int]], drains: bool
 ) -> None:
     async def day() -> None:
         faults: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, about: faults.append(about))
-        world = World(places)
+        world = World(places, gpu_bytes)
         for verb, number, turns in actions:
             await world.act(verb, number, turns)
         if drains:
