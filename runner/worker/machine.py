@@ -7,17 +7,18 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from runner.cgroups import memory_left, own_groups, read_lines, read_number
 from runner.wire.messages import DeviceMemory
 from runner.worker.neighbours import CpuTime
 from runner.worker.settings import Machine
 
 T = TypeVar("T")
 
-UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
+_DROPPED = ("inactive_file",)  # what is active may be weights that another worker computes with
 
 
 def survey(devices: Sequence[Mapping[str, Any]], *, root: Path = Path("/")) -> Machine:
@@ -26,7 +27,7 @@ def survey(devices: Sequence[Mapping[str, Any]], *, root: Path = Path("/")) -> M
     ``devices`` as ``rn_system_json`` lists them.
     """
     cpus = _affinity()
-    groups = list(_cgroups(root))
+    groups = list(own_groups(root))
     return Machine(
         cpus=len(cpus),
         quota_cpus=min(_present(_quota(group) for group in groups), default=None),
@@ -34,7 +35,7 @@ def survey(devices: Sequence[Mapping[str, Any]], *, root: Path = Path("/")) -> M
         available_bytes=min(
             [
                 _available_memory(root),
-                *_present(_memory_left(group) for group in groups),
+                *_present(memory_left(group, _DROPPED) for group in groups),
                 *_present([_address_space_left()]),
             ]
         ),
@@ -106,14 +107,14 @@ def describe_machine(root: Path = Path("/")) -> dict[str, str]:
     Memory counts by its power of two: a module more or less changes what fits.
     """
     described = {"architecture": platform.machine(), "cpus": str(count_cpus())}
-    for line in _lines(root / "proc/cpuinfo"):
+    for line in read_lines(root / "proc/cpuinfo"):
         name, _, value = (part.strip() for part in line.partition(":"))
         if name in ("model name", "CPU implementer", "CPU part"):
             described.setdefault(name, value)
         elif name in ("flags", "Features"):
             digest = hashlib.sha256(" ".join(sorted(value.split())).encode()).hexdigest()
             described.setdefault("features", digest[:16])
-    quotas = _present(_quota(group) for group in _cgroups(root))
+    quotas = _present(_quota(group) for group in own_groups(root))
     described["quota"] = str(min(quotas, default=""))
     described["memory"] = f"2**{_total_memory(root).bit_length() - 1}"
     return described
@@ -134,7 +135,9 @@ def _physical_cores(root: Path, cpus: set[int]) -> int | None:
     cores = set()
     for cpu in cpus:
         topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
-        package, core = (_number(topology / name) for name in ("physical_package_id", "core_id"))
+        package, core = (
+            read_number(topology / name) for name in ("physical_package_id", "core_id")
+        )
         if core is None:
             return None
         cores.add((package, core))
@@ -150,7 +153,7 @@ def _total_memory(root: Path) -> int:
 
 
 def _meminfo(root: Path, name: str) -> int | None:
-    for line in _lines(root / "proc/meminfo"):
+    for line in read_lines(root / "proc/meminfo"):
         if line.startswith(name):
             return int(line.split()[1]) * 1024
     return None
@@ -160,53 +163,17 @@ def _pages_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cgroups(root: Path) -> Iterator[Path]:
-    """Yield the folders of our control groups, each with its parents: any of them may limit."""
-    base = root / "sys/fs/cgroup"
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        mount = base / controllers if controllers else base  # version 1 has a mount for each
-        group = mount / path.lstrip("/")
-        yield group
-        yield from (parent for parent in group.parents if parent.is_relative_to(mount))
-
-
 def _quota(group: Path) -> float | None:
     """CPUs' worth of time: ``cpu.max`` of cgroup v2, ``cpu.cfs_*`` of v1."""
-    for line in _lines(group / "cpu.max"):
+    for line in read_lines(group / "cpu.max"):
         quota, period = line.split()
         return None if quota == "max" else int(quota) / int(period)
-    quota_us, period_us = (_number(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    quota_us, period_us = (
+        read_number(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")
+    )
     if quota_us is None or not period_us or quota_us <= 0:
         return None
     return quota_us / period_us
-
-
-def _memory_left(group: Path) -> int | None:
-    """Bytes to the group's limit, file pages that can be dropped counted as free."""
-    for limit_name, used_name, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        limit, used = _number(group / limit_name), _number(group / used_name)
-        if limit is None or used is None or limit > UNLIMITED_BYTES:
-            continue
-        stat = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat"))
-        return max(0, limit - used + int(stat.get(cache, 0)))
-    return None
-
-
-def _number(path: Path) -> int | None:
-    for line in _lines(path):
-        return int(line) if line.lstrip("-").isdigit() else None
-    return None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def _present(values: Iterable[T | None]) -> list[T]:
