@@ -1,4 +1,4 @@
-"""Docker Model Runner's flags of ``install-runner`` and its kin, as settings of our server. Pure.
+"""Docker Model Runner's flags of ``install-runner`` and its kin, as settings of our server.
 
 Each becomes the variable that the server reads anyway, so that there is one grammar of settings.
 """
@@ -6,9 +6,13 @@ Each becomes the variable that the server reads anyway, so that there is one gra
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
 
 from runner.cli.parser import refuse
-from runner.places import parse_port
+from runner.cli.settings import FILE_VARIABLE
+from runner.config import OPTIONS
+from runner.places import clean, parse_port
 
 Variables = dict[str, str]
 
@@ -45,6 +49,29 @@ def variables_of(args: argparse.Namespace) -> Variables:
         "RUNNER_LOG_LEVEL": "debug" if args.debug else None,
     }
     return {name: value for name, value in stated.items() if value is not None}
+
+
+def kept_variables(env: Mapping[str, str]) -> tuple[Variables, list[str]]:
+    """Return the settings a shell states, as a service is to have them, and the secrets' names.
+
+    A service starts in another folder: paths are made absolute. Secrets stay out, as what a
+    manager of services is told can be read.
+    """
+    kept, secret = {}, []
+    for option in OPTIONS:
+        for name in option.variables or (f"RUNNER_{option.name.upper()}",):
+            if text := clean(env.get(name)):
+                if option.is_secret:
+                    secret.append(name)
+                else:
+                    kept[name] = _absolute(text) if option.parse is Path else text
+    if file := clean(env.get(FILE_VARIABLE)):
+        kept[FILE_VARIABLE] = file if file.lower() == "off" else _absolute(file)
+    return kept, secret
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("~") else str(Path(path).absolute())
 
 
 def _port(text: str) -> str:

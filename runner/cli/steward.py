@@ -18,6 +18,7 @@ from runner.cli.console import Console
 from runner.cli.endpoint import explicit_endpoint, read_state
 from runner.cli.remote import NoDaemon
 from runner.cli.service import STOP_S, Argv, Program, Service, launchd, systemd
+from runner.cli.service_flags import kept_variables
 from runner.cli.settings import read_settings
 from runner.errors import Kind, RunnerError
 from runner.places import clean
@@ -59,12 +60,19 @@ def find_service(
 
 def install(console: Console, variables: Mapping[str, str]) -> None:
     """Write the service's files, and start it now and with every login."""
-    service = find_service(console, variables)
+    kept, secret = kept_variables(console.env)
+    kept = {name: text for name, text in kept.items() if name not in variables}
+    service = find_service(console, {**kept, **variables})
     _refuse_change(service, variables)
     for file in service.files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.text, encoding="utf-8")
         console.write(f"{file.path}\n")
+    if kept:
+        console.say(f"Kept from this shell, over the configuration file: {', '.join(kept)}")
+    if secret:
+        console.say(f"Left out, as files of services hold no secrets: {', '.join(secret)}")
+        console.say("To have a key: RUNNER_API_KEY_FILE=FILE, then reinstall-runner")
     _obey(service.install)
     _obey(service.start)
     console.say("The server runs, and will after every login. To end that: uninstall-runner")

@@ -138,6 +138,36 @@ def test_docker_s_flags_are_settings_of_the_service(tmp_path: Path, calls: Path)
     assert "--user disable --now runner.socket" in calls.read_text().splitlines()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="services are systemd's on Linux alone")
+def test_a_shell_s_settings_are_kept_and_its_secrets_left_out(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = {
+        "HOME": str(tmp_path),
+        "MODELS_PATH": "my models",
+        "RUNNER_CONFIG": "off",
+        "RUNNER_OFFLINE": "1",
+        "RUNNER_PARALLEL": "2",
+        "RUNNER_API_KEY": "a-secret-of-mine",
+        "LANG": "C",
+    }
+    code, _, said, _ = run_command({}, "install-runner", "--port", "9000", env=env)
+    unit = (tmp_path / ".config/systemd/user/runner.service").read_text()
+    [line] = [line for line in unit.splitlines() if line.startswith("Environment=")]
+    assert code == 0, said
+    assert line.split('" "', 1)[1] == (
+        f'MODELS_PATH={tmp_path}/my models" "RUNNER_OFFLINE=1" "RUNNER_PARALLEL=2"'
+        ' "RUNNER_CONFIG=off" "MODEL_RUNNER_PORT=9000"'
+    )
+    assert said.splitlines()[:2] == [
+        "Kept from this shell, over the configuration file: "
+        "MODELS_PATH, RUNNER_OFFLINE, RUNNER_PARALLEL, RUNNER_CONFIG",
+        "Left out, as files of services hold no secrets: RUNNER_API_KEY",
+    ]
+    assert "a-secret-of-mine" not in unit + said
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
