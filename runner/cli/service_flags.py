@@ -28,6 +28,20 @@ _REFUSED = {
 }
 
 
+# What registries are reached by (runner.registry.network), less logins and proxies, which may hold
+# passwords; a client sends its own token of Hugging Face.
+_REGISTRIES = (
+    "DEFAULT_REGISTRY",
+    "HF_ENDPOINT",
+    "INSECURE_REGISTRY",
+    "MODEL_RUNNER_REGISTRY_MIRRORS",
+    "RUNNER_INSECURE_REGISTRIES",
+    "RUNNER_OFFLINE",
+    "RUNNER_STALL_TIMEOUT",
+    "RUNNER_TRUSTED_HOSTS",
+)
+
+
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--port", type=_port, metavar="N", help="port to listen on")
@@ -59,12 +73,13 @@ def kept_variables(env: Mapping[str, str]) -> tuple[Variables, list[str]]:
     """
     kept, secret = {}, []
     for option in OPTIONS:
-        for name in option.variables or (f"RUNNER_{option.name.upper()}",):
+        for name in option.variables:
             if text := clean(env.get(name)):
                 if option.is_secret:
                     secret.append(name)
                 else:
                     kept[name] = _absolute(text) if option.parse is Path else text
+    kept |= {name: text for name in _REGISTRIES if (text := clean(env.get(name)))}
     if file := clean(env.get(FILE_VARIABLE)):
         kept[FILE_VARIABLE] = file if file.lower() == "off" else _absolute(file)
     return kept, secret

@@ -147,7 +147,8 @@ def test_a_shell_s_settings_are_kept_and_its_secrets_left_out(
         "HOME": str(tmp_path),
         "MODELS_PATH": "my models",
         "RUNNER_CONFIG": "off",
-        "RUNNER_OFFLINE": "1",
+        "MODEL_RUNNER_REGISTRY_MIRRORS": "https://mirror.example",
+        "HTTPS_PROXY": "http://me:a-secret-of-mine@proxy.example",
         "RUNNER_PARALLEL": "2",
         "RUNNER_API_KEY": "a-secret-of-mine",
         "LANG": "C",
@@ -157,12 +158,13 @@ def test_a_shell_s_settings_are_kept_and_its_secrets_left_out(
     [line] = [line for line in unit.splitlines() if line.startswith("Environment=")]
     assert code == 0, said
     assert line.split('" "', 1)[1] == (
-        f'MODELS_PATH={tmp_path}/my models" "RUNNER_OFFLINE=1" "RUNNER_PARALLEL=2"'
-        ' "RUNNER_CONFIG=off" "MODEL_RUNNER_PORT=9000"'
+        f'MODELS_PATH={tmp_path}/my models" "RUNNER_PARALLEL=2"'
+        ' "MODEL_RUNNER_REGISTRY_MIRRORS=https://mirror.example" "RUNNER_CONFIG=off"'
+        ' "MODEL_RUNNER_PORT=9000"'
     )
     assert said.splitlines()[:2] == [
         "Kept from this shell, over the configuration file: "
-        "MODELS_PATH, RUNNER_OFFLINE, RUNNER_PARALLEL, RUNNER_CONFIG",
+        "MODELS_PATH, RUNNER_PARALLEL, MODEL_RUNNER_REGISTRY_MIRRORS, RUNNER_CONFIG",
         "Left out, as files of services hold no secrets: RUNNER_API_KEY",
     ]
     assert "a-secret-of-mine" not in unit + said
