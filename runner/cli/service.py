@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.errors import Kind, RunnerError
+
 NAME = "runner"
 LABEL = "dev.runner.runner"
 STOP_S = 45  # running answers have 30 s, workers 5
@@ -55,6 +57,7 @@ def systemd(program: Program, units: Path, *, address: str, socket_path: Path | 
     """Describe a user service whose sockets systemd opens: it starts with the first client.
 
     ``address`` is HOST:PORT as systemd writes it; ``units`` the folder of the user's units.
+    Raises RunnerError(USAGE) for a socket whose path no line of a unit can hold.
     """
     control = ("systemctl", "--user")
     both = (f"{NAME}.socket", f"{NAME}.service")
@@ -107,14 +110,24 @@ def launchd(program: Program, agents: Path, *, user_id: int, log_path: Path) -> 
 
 def quote(text: str) -> str:
     """Quote a word of a unit's line (``systemd.syntax(7)``); a program's path knows no ``$``."""
-    for special, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
-        text = text.replace(special, written)
-    return f'"{text}"'
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n", "\t": "\\t"})
 
 
 def _listen(address: str, socket_path: Path | None) -> str:
-    paths = [str(socket_path).replace("%", "%%")] if socket_path else []
-    return "\n".join(f"ListenStream={each}" for each in (address, *paths))
+    """Return the lines of a unit's addresses, which know specifiers, but no quotes or escapes."""
+    if socket_path is None:
+        return f"ListenStream={address}"
+    path = str(socket_path)
+    if not path.startswith("/") or not path.isprintable() or path != path.strip().rstrip("\\"):
+        raise RunnerError(
+            Kind.USAGE,
+            f"the unix socket's path cannot be written for systemd: {path!r}",
+            hint="give an absolute one of plain characters with MODEL_RUNNER_SOCK, or off",
+        )
+    return "\n".join(f"ListenStream={each}" for each in (address, path.replace("%", "%%")))
 
 
 _SOCKET = """\

@@ -6,8 +6,10 @@ Each becomes the variable that the server reads anyway, so that there is one gra
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.cli.parser import refuse
 from runner.cli.settings import FILE_VARIABLE
@@ -41,6 +43,18 @@ _REGISTRIES = (
     "RUNNER_TRUSTED_HOSTS",
 )
 
+# What systemd refuses in a variable, or XML in a text: controls less tab and newline, halves of
+# characters (bytes of a path that are no UTF-8), and what Unicode says is none.
+_UNWRITABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Kept(NamedTuple):
+    """What a service gets of a shell's settings, and the names of those that it cannot have."""
+
+    variables: Variables
+    secret: list[str]
+    unwritable: list[str]  # hold what no file of a service can
+
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -65,28 +79,48 @@ def variables_of(args: argparse.Namespace) -> Variables:
     return {name: value for name, value in stated.items() if value is not None}
 
 
-def kept_variables(env: Mapping[str, str]) -> tuple[Variables, list[str]]:
-    """Return the settings a shell states, as a service is to have them, and the secrets' names.
+def kept_variables(env: Mapping[str, str]) -> Kept:
+    """Return the settings a shell states, as a service is to have them.
 
     A service starts in another folder: paths are made absolute. Secrets stay out, as what a
     manager of services is told can be read.
     """
-    kept, secret = {}, []
-    for option in OPTIONS:
-        for name in option.variables:
-            if text := clean(env.get(name)):
-                if option.is_secret:
-                    secret.append(name)
-                else:
-                    kept[name] = _absolute(text) if option.parse is Path else text
-    kept |= {name: text for name in _REGISTRIES if (text := clean(env.get(name)))}
-    if file := clean(env.get(FILE_VARIABLE)):
-        kept[FILE_VARIABLE] = file if file.lower() == "off" else _absolute(file)
-    return kept, secret
+    secret = {name for option in OPTIONS if option.is_secret for name in option.variables}
+    ours = [name for option in OPTIONS for name in option.variables]
+    stated = {
+        name: _ABSOLUTE[name](text) if name in _ABSOLUTE else text
+        for name in (*ours, *_REGISTRIES, FILE_VARIABLE)
+        if (text := clean(env.get(name)))
+    }
+    open_ones = {name: text for name, text in stated.items() if name not in secret}
+    unwritable = [name for name, text in open_ones.items() if _UNWRITABLE.search(text)]
+    return Kept(
+        variables={name: text for name, text in open_ones.items() if name not in unwritable},
+        secret=[name for name in stated if name in secret],
+        unwritable=unwritable,
+    )
 
 
 def _absolute(path: str) -> str:
-    return path if path.startswith("~") else str(Path(path).absolute())
+    is_of_home = Path(path).parts[:1] == ("~",)
+    return path if is_of_home else str(Path(path).absolute())
+
+
+def _absolute_or_off(path: str) -> str:
+    return path if path.lower() == "off" else _absolute(path)
+
+
+def _each_absolute(paths: str) -> str:
+    return ",".join(_absolute(path.strip()) for path in paths.split(",") if path.strip())
+
+
+_ABSOLUTE: Mapping[str, Callable[[str], str]] = {
+    "MODELS_PATH": _absolute,
+    "RUNNER_API_KEY_FILE": _absolute,
+    "RUNNER_SHARED_MODELS": _each_absolute,
+    "MODEL_RUNNER_SOCK": _absolute_or_off,
+    FILE_VARIABLE: _absolute_or_off,
+}
 
 
 def _port(text: str) -> str:

@@ -60,8 +60,8 @@ def find_service(
 
 def install(console: Console, variables: Mapping[str, str]) -> None:
     """Write the service's files, and start it now and with every login."""
-    kept, secret = kept_variables(console.env)
-    kept = {name: text for name, text in kept.items() if name not in variables}
+    found = kept_variables(console.env)
+    kept = {name: text for name, text in found.variables.items() if name not in variables}
     service = find_service(console, {**kept, **variables})
     _refuse_change(service, variables)
     for file in service.files:
@@ -70,9 +70,14 @@ def install(console: Console, variables: Mapping[str, str]) -> None:
         console.write(f"{file.path}\n")
     if kept:
         console.say(f"Kept from this shell, over the configuration file: {', '.join(kept)}")
-    if secret:
-        console.say(f"Left out, as files of services hold no secrets: {', '.join(secret)}")
+    if found.secret:
+        console.say(f"Left out, as files of services hold no secrets: {', '.join(found.secret)}")
         console.say("To have a key: RUNNER_API_KEY_FILE=FILE, then reinstall-runner")
+    if found.unwritable:
+        console.say(
+            "Left out, as no file of a service can hold such characters: "
+            f"{', '.join(found.unwritable)}; the configuration file counts instead"
+        )
     _obey(service.install)
     _obey(service.start)
     console.say("The server runs, and will after every login. To end that: uninstall-runner")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.service import Program, launchd, quote, systemd
+from runner.errors import Kind, RunnerError
 from tests.support.console import run_command
 
 PROGRAM = Program("/opt/my env/bin/python", "/opt/100% ours")
@@ -22,6 +24,52 @@ test "$2" != {failing} || {{ echo "Failed to connect to bus" >&2; exit 1; }}
 
 def test_words_of_units_are_quoted() -> None:
     assert quote('a "b" 5% \\') == '"a \\"b\\" 5%% \\\\"'
+    assert quote("two\nlines\tof \\n 'it'") == "\"two\\nlines\\tof \\\\n 'it'\""
+
+
+def read_environment(unit: str) -> list[str]:
+    """Read the variables of a unit as ``systemd.syntax(7)`` and ``systemd.unit(5)`` say."""
+    [line] = [line for line in unit.splitlines() if line.startswith("Environment=")]
+    words = re.findall(r'"((?:[^"\\]|\\.)*)"(?: |$)', line.removeprefix("Environment="))
+    assert " ".join(f'"{word}"' for word in words) == line.removeprefix("Environment=")
+    for word in words:
+        assert set(re.findall(r"\\(.)", word)) <= set('\\"nt')
+        assert re.fullmatch("(?:[^%]|%%)*", word)
+    escapes = {"n": "\n", "t": "\t"}
+    return [
+        re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), word).replace("%%", "%")
+        for word in words
+    ]
+
+
+VALUES = {
+    "LINES": "one\n[Service]\nExecStart=/bin/false",
+    "QUOTES": 'a "b" \'c\' " ',
+    "PERCENT": "%h 5%% %",
+    "BACKSLASH": 'C:\\new \\"x\\',
+    "TAB": "\ta\t",
+    "PLAIN": "$HOME ${X} #x; =  é\u3000",
+    "MARKUP": "</string>&amp;<key>",
+}
+
+
+def test_files_of_services_hold_variables_as_they_are(tmp_path: Path) -> None:
+    program = Program("/python", "/opt/100% ours", VALUES)
+    service = systemd(program, tmp_path, address="127.0.0.1:1", socket_path=None)
+    assert read_environment(service.files[1].text) == [
+        "PYTHONPATH=/opt/100% ours",
+        *(f"{name}={text}" for name, text in VALUES.items()),
+    ]
+    [agent] = launchd(program, tmp_path, user_id=501, log_path=Path("/log")).files
+    read = plistlib.loads(agent.text.encode())["EnvironmentVariables"]
+    assert read == {"PYTHONPATH": "/opt/100% ours", **VALUES}
+
+
+@pytest.mark.parametrize("path", ["run/r.sock", "/run/r\n.sock", "/run/r.sock ", "/run/r\\"])
+def test_a_socket_that_no_unit_can_name_is_refused(path: str, tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match="cannot be written for systemd") as caught:
+        systemd(PROGRAM, tmp_path, address="127.0.0.1:1", socket_path=Path(path))
+    assert caught.value.kind is Kind.USAGE
 
 
 @pytest.mark.skipif(
@@ -29,23 +77,31 @@ def test_words_of_units_are_quoted() -> None:
     reason="systemd-analyze is not installed: apt-get install systemd",
 )
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    program = Program(sys.executable, "/opt/100% ours")
+    program = Program(sys.executable, "/opt/100% ours", VALUES)
     service = systemd(
         program, tmp_path, address="127.0.0.1:12434", socket_path=Path("/run/user/0/r.sock")
     )
     for file in service.files:
         file.path.write_text(file.text)
     units = [str(file.path) for file in service.files]
-    checked = subprocess.run(
-        ["systemd-analyze", "--user", "verify", *units],
-        env={"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = {"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+
+    def verify(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["systemd-analyze", "--user", "verify", *units],
+            env={**env, **more},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    checked = verify()
     ours = [line for line in checked.stderr.splitlines() if "runner." in line]
     assert (checked.returncode, ours) == (0, [])
+    read = verify(SYSTEMD_LOG_LEVEL="debug").stdout  # tells units as they were understood
+    for name, text in {"PYTHONPATH": program.folder, **VALUES}.items():
+        assert f"\tEnvironment: {name}={text}\n" in read
 
 
 def test_systemd_opens_both_sockets(tmp_path: Path) -> None:
@@ -146,6 +202,10 @@ def test_a_shell_s_settings_are_kept_and_its_secrets_left_out(
     env = {
         "HOME": str(tmp_path),
         "MODELS_PATH": "my models",
+        "RUNNER_SHARED_MODELS": "one, /two,~/three,~four",
+        "MODEL_RUNNER_SOCK": "run/r.sock",
+        "RUNNER_API_KEY_FILE": "keys\x1b",
+        "RUNNER_ALLOWED_HOSTS": "of-bytes-\udcff",
         "RUNNER_CONFIG": "off",
         "MODEL_RUNNER_REGISTRY_MIRRORS": "https://mirror.example",
         "HTTPS_PROXY": "http://me:a-secret-of-mine@proxy.example",
@@ -158,15 +218,26 @@ def test_a_shell_s_settings_are_kept_and_its_secrets_left_out(
     [line] = [line for line in unit.splitlines() if line.startswith("Environment=")]
     assert code == 0, said
     assert line.split('" "', 1)[1] == (
-        f'MODELS_PATH={tmp_path}/my models" "RUNNER_PARALLEL=2"'
+        f'MODEL_RUNNER_SOCK={tmp_path}/run/r.sock" "MODELS_PATH={tmp_path}/my models"'
+        f' "RUNNER_SHARED_MODELS={tmp_path}/one,/two,~/three,{tmp_path}/~four"'
+        ' "RUNNER_PARALLEL=2"'
         ' "MODEL_RUNNER_REGISTRY_MIRRORS=https://mirror.example" "RUNNER_CONFIG=off"'
         ' "MODEL_RUNNER_PORT=9000"'
     )
     assert said.splitlines()[:2] == [
         "Kept from this shell, over the configuration file: "
-        "MODELS_PATH, RUNNER_PARALLEL, MODEL_RUNNER_REGISTRY_MIRRORS, RUNNER_CONFIG",
+        "MODEL_RUNNER_SOCK, MODELS_PATH, RUNNER_SHARED_MODELS, RUNNER_PARALLEL, "
+        "MODEL_RUNNER_REGISTRY_MIRRORS, RUNNER_CONFIG",
         "Left out, as files of services hold no secrets: RUNNER_API_KEY",
     ]
+    assert (
+        "Left out, as no file of a service can hold such characters: RUNNER_API_KEY_FILE, "
+        "RUNNER_ALLOWED_HOSTS; the configuration file counts instead\n"
+    ) in said
+    assert (
+        f"ListenStream={tmp_path}/run/r.sock\n"
+        in (tmp_path / ".config/systemd/user/runner.socket").read_text()
+    )
     assert "a-secret-of-mine" not in unit + said
 
 
