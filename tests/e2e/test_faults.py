@@ -35,19 +35,28 @@ def send_question(client: socket.socket, daemon: Daemon, **members: Any) -> None
 
 
 def test_e12_a_client_that_leaves_frees_its_work(daemon: Daemon) -> None:
+    before = cancelled(daemon)
     with daemon.stream("Tell a long story.", **ENDLESS) as events:
         next(events)
         assert daemon.running()[0]["in_use"]
     until(lambda: "in_use" not in daemon.running()[0], timeout_s=2)
+    until(lambda: cancelled(daemon) == before + 1)
     until(lambda: daemon.running()[0]["running"] == 0, timeout_s=5)  # as the worker's beat tells
 
 
 def test_e12_a_client_that_leaves_an_answer_in_one_piece_frees_it_too(daemon: Daemon) -> None:
     daemon.chat("Hi", max_tokens=1)
+    before = cancelled(daemon)
     with socket.socket() as client:
         send_question(client, daemon, **ENDLESS)
         until(lambda: "in_use" in daemon.running()[0])
     until(lambda: "in_use" not in daemon.running()[0], timeout_s=2)
+    until(lambda: cancelled(daemon) == before + 1)
+
+
+def cancelled(daemon: Daemon) -> int:
+    """How many requests ended in the engine because nobody wanted them any more."""
+    return counted(daemon, "runner_requests_total", 'end="cancelled"')
 
 
 def test_e8_a_worker_killed_in_mid_stream_ends_with_an_error_and_the_next_is_answered(
@@ -123,11 +132,16 @@ def test_e17_a_hundred_requests_for_three_models_in_one_place_are_all_answered(
 
 def loads(daemon: Daemon) -> int:
     """How many loads of any model succeeded."""
+    return counted(daemon, "runner_model_loads_total")
+
+
+def counted(daemon: Daemon, name: str, label: str = "") -> int:
+    """The sum of a counter over all models."""
     lines = requests.get(f"{daemon.url}/metrics", timeout=30).text.splitlines()
     return sum(
         int(float(line.rpartition(" ")[2]))
         for line in lines
-        if line.startswith("runner_model_loads_total")
+        if line.startswith(name) and label in line
     )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,11 @@ def test_e18_without_a_home_it_says_what_to_set(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_e18_without_a_place_for_scratch_files_it_serves(_engine: None, tmp_path: Path) -> None:
-    with running_daemon(tmp_path, TMPDIR="/proc/nowhere", RUNNER_TUNING="off") as daemon:
+    # Python falls back to /tmp and others: here it finds none.
+    site = "import tempfile\ntempfile.tempdir = '/proc/nowhere'\n"
+    (tmp_path / "sitecustomize.py").write_text(site)
+    variables = {"PYTHONPATH": str(tmp_path), "TMPDIR": "/proc/nowhere", "RUNNER_TUNING": "off"}
+    with running_daemon(tmp_path, **variables) as daemon:
         assert daemon.chat("Hi", max_tokens=1).status_code == 200
         assert daemon.stop() == 0
 
@@ -117,21 +122,28 @@ def test_e15_a_clock_that_jumps_unloads_nothing_and_cuts_nobody_off(
     _engine: None, tmp_path: Path, jump_s: int
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
-    jump = tmp_path / "jump"
-    jump.write_text("0")
+    jump, scratch = tmp_path / "jump", tmp_path / "scratch"
+
+    def set_clock(offset_s: int) -> None:
+        scratch.write_text(str(offset_s))
+        scratch.replace(jump)  # at once: the daemon reads it all the time
+
+    set_clock(0)
     with running_daemon(tmp_path, PYTHONPATH=str(tmp_path), RUNNER_TUNING="off") as daemon:
         with daemon.stream("Count to ten.", max_tokens=64, ignore_eos=True) as stream:
             events = [next(stream)]
             [before] = daemon.running()
-            scratch = tmp_path / "scratch"
-            scratch.write_text(str(jump_s))
-            scratch.replace(jump)  # at once: the daemon reads it all the time
+            set_clock(jump_s)
             events += stream
         assert events[-1] == "[DONE]"
         answer = daemon.chat("Hi", max_tokens=1).json()
         assert abs(answer["created"] - time.time() - jump_s) < 3600  # it did jump
+        until(lambda: "expires_at" in daemon.running()[0])
+        set_clock(0)  # back, while it is idle
         [after] = daemon.running()
         assert after["pid"] == before["pid"]
+        leaves_in_s = datetime.fromisoformat(after["expires_at"]).timestamp() - time.time()
+        assert 200 < leaves_in_s <= 300
         assert daemon.stop() == 0
 
 

@@ -29,6 +29,7 @@ from tests.support.pooling_models import write_pooling_models
 SOAK_S = float(os.environ.get("RUNNER_SOAK_S", "60"))
 CLIENTS = 4
 EMBEDDER = "local/embedding"
+SCRATCH = "scratch"  # the daemon's TMPDIR, in its home
 GROWTH_KIB = 12 * 1024  # allocators keep pages; what leaks by the request shows as more than this
 
 pytestmark = [
@@ -110,7 +111,9 @@ def server(_engine: None, tmp_path: Path) -> Iterator[Daemon]:
     store = Store(tmp_path / ".local" / "share" / "runner" / "models")
     path = write_pooling_models(tmp_path)["embedding"]
     add_gguf(store, [path], Reference.parse(EMBEDDER))
-    with running_daemon(tmp_path, "--prefix-ram", "8M", "--tuning", "off") as started:
+    flags = ("--prefix-ram", "8M", "--tuning", "off")
+    (tmp_path / SCRATCH).mkdir()
+    with running_daemon(tmp_path, *flags, TMPDIR=str(tmp_path / SCRATCH)) as started:
         yield started
         started.stop()
 
@@ -162,10 +165,11 @@ def check_flat(samples: list[Use]) -> None:
 
 
 def check_rest(server: Daemon) -> None:
-    """With nobody there and nothing loaded, no worker and no client's socket is left."""
+    """With nobody there and nothing loaded, no worker, client's socket or scratch file is left."""
     assert server.post("/engines/unload", {"all": True}).status_code == 200
     until(lambda: not server.running())
     until(lambda: connections_of(server.process.pid) == 0)
+    assert not list((server.home / SCRATCH).iterdir())
     children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
     assert not list(itertools.chain.from_iterable(each.read_text().split() for each in children))
 
