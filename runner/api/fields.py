@@ -132,6 +132,21 @@ def text(name: str, about: str, *, max_characters: int | None = None) -> Field[s
     return Field(name, about, schema, lambda value, param: as_text(value, param, max_characters))
 
 
+def secret(name: str, about: str, *, max_characters: int) -> Field[str]:
+    """Declare a string that no error repeats."""
+
+    def read(value: Any, param: str) -> str:
+        if not isinstance(value, str) or len(value) > max_characters:
+            raise RunnerError(
+                Kind.INVALID_REQUEST,
+                f"{param}: expected a string of at most {max_characters} characters",
+                param=param,
+            )
+        return value
+
+    return Field(name, about, {"type": "string", "maxLength": max_characters}, read)
+
+
 def word(name: str, about: str, words: tuple[W, ...]) -> Field[W]:
     """Declare a string that is one of ``words``."""
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ FORMAT = 1
 MAX_CHAIN = 4096  # responses that go on from one another
 MAX_CHAIN_BYTES = 64 * 1024 * 1024  # of their files: no context holds it
 SCRATCH_S = 3600.0  # age from which a temporary file is a crash's
+SWEEP_S = 86400.0  # what is too old goes within a day, though no other bound is reached
 
 LOG = logging.getLogger(__name__)
 
@@ -70,8 +73,8 @@ class ResponseStore:
         self._writing: dict[str, tuple[StoredResponse, asyncio.Task[None]]] = {}
         # Of the files, as the last sweep found them; what was written since is added.
         self._room = threading.Lock()
-        self._count = self._bounds.count  # so that the first file makes room
-        self._size_bytes = 0
+        self._count = self._size_bytes = 0
+        self._swept_s = -math.inf  # so that the first file makes room
 
     def keep(self, stored: StoredResponse) -> None:
         """Keep a response: it can be recalled from now on, and is on disk a little later.
@@ -104,7 +107,7 @@ class ResponseStore:
         """Delete a response; raise NOT_FOUND where ``owner`` has none of this id."""
         await self.recall(id, owner)
         if id in self._writing:
-            await self._writing[id][1]
+            await asyncio.wait([self._writing[id][1]])  # who leaves does not end the writing
         await asyncio.to_thread(self._path(id).unlink, missing_ok=True)
 
     async def close(self) -> None:
@@ -127,12 +130,13 @@ class ResponseStore:
                 stored = msgspec.json.decode(file.read(), type=StoredResponse)
             if is_old or (stored.format, stored.id, stored.owner) != (FORMAT, id, owner):
                 raise _missing(id)
-            self._touch(path)
         except FileNotFoundError:
             raise _missing(id) from None
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             LOG.warning("%s cannot be used: %s", path, error)
             raise _missing(id) from None
+        with suppress(OSError):  # deleted since, or of a disk that is only read
+            self._touch(path)
         return stored
 
     def _read_chain(
@@ -185,12 +189,14 @@ class ResponseStore:
         """Sweep when a bound is reached, to a tenth below, so that the next file need not."""
         self._count += 1
         self._size_bytes += added_bytes
-        if self._count > self._bounds.count or self._size_bytes > self._bounds.size_bytes:
+        is_full = self._count > self._bounds.count or self._size_bytes > self._bounds.size_bytes
+        if is_full or self._now_s() - self._swept_s > SWEEP_S:
             self._sweep()
 
     def _sweep(self) -> None:
         files = sorted(self._files(), key=lambda found: found[0], reverse=True)
-        oldest_s = self._now_s() - self._bounds.age_s
+        self._swept_s = self._now_s()
+        oldest_s = self._swept_s - self._bounds.age_s
         self._count = self._size_bytes = 0
         for used_s, size_bytes, path in files:
             has_room = (
@@ -208,10 +214,13 @@ class ResponseStore:
         """List the responses: when each was used, its size, its file. Delete a crash's rests."""
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                facts = entry.stat(follow_symlinks=False)
                 name, _, suffix = entry.name.partition(".")
                 if not _ID.fullmatch(name):
                     continue  # not of ours
+                try:
+                    facts = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # its client deleted it, or its writing ended
                 if suffix == "json":
                     yield facts.st_mtime, facts.st_size, Path(entry.path)
                 elif facts.st_mtime < self._now_s() - SCRATCH_S:

@@ -156,6 +156,8 @@ def test_a_model_that_is_not_stored_may_be_configured(tmp_path: Path) -> None:
         ({"keep_alive": "soon"}, "keep_alive"),
         ({"speculative": {"draft_model": 5}}, "speculative.draft_model"),
         ({"unset": ["host"]}, "unset"),
+        ({"unset": ["threads"] * 201}, "unset"),
+        ({"runtime-flags": ["--jinja"] * 201}, "runtime-flags"),
         ({"source": "request"}, "source"),
         ({"vllm": {}}, "vllm"),
         ({"llamacpp": {"reasoning-budget": "no"}}, "llamacpp.reasoning-budget"),

@@ -165,7 +165,13 @@ def test_unloading() -> None:
         assert named.json == {"unloaded_runners": 1}
         await site.chat("say x")
         assert (await site.post("/engines/unload", {"all": True})).json == {"unloaded_runners": 1}
-        for wrong in ({}, {"models": []}, {"models": "a"}, {"models": [1]}):
+        for wrong in (
+            {},
+            {"models": []},
+            {"models": "a"},
+            {"models": [1]},
+            {"models": ["a"] * 1001},
+        ):
             assert (await site.post("/engines/unload", wrong)).status == 400
 
     run(test)

@@ -551,6 +551,9 @@ def test_a_login_is_shown_to_the_registry_and_kept() -> None:
         refused = await site.post("/registries/login", login | {"password": "wr0ng"})
         assert (refused.status, refused.error["code"]) == (401, "registry_denied")
         assert "wr0ng" not in refused.body.decode()
+        misshapen = await site.post("/registries/login", login | {"password": 271828})
+        assert (misshapen.status, misshapen.error["param"]) == (400, "password")
+        assert "271828" not in misshapen.body.decode()
         assert (await site.post("/registries/logout", {"host": "known"})).json == {"removed": True}
         assert (await site.post("/registries/logout", {})).json == {"removed": False}
 

@@ -36,6 +36,7 @@ from runner.wire.messages import TunedSettings
 
 MAX_FLAGS = 200
 MAX_FLAG_CHARACTERS = 4096
+MAX_UNSET = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,11 @@ MODEL = required(
 )
 MODEL_QUERY = text("model", "the model's name", max_characters=MAX_NAME_CHARACTERS)
 CONTEXT = integer("context-size", "tokens of one conversation; 0 or -1: no wish", -1, 2**31 - 1)
-FLAGS = array("runtime-flags", "llama-server's flags, those that set options", {"maxItems": 200})
+FLAGS = array(
+    "runtime-flags", "llama-server's flags, those that set options", {"maxItems": MAX_FLAGS}
+)
 RAW_FLAGS = text("raw-runtime-flags", "the same in one string", max_characters=MAX_FLAG_CHARACTERS)
-UNSET = array("unset", "names of options to forget, as context_size", {"maxItems": MAX_FLAGS})
+UNSET = array("unset", "names of options to forget, as context_size", {"maxItems": MAX_UNSET})
 SOURCES: tuple[Origin, ...] = ("configure", "compose")
 SOURCE = word("source", "who says so", SOURCES)
 
@@ -166,7 +169,7 @@ def parse_change(fields: Fields) -> Change:
     return Change(
         model,
         merged(flags, stated),
-        frozenset(_option_name(name) for name in fields.take(UNSET) or ()),
+        _unset(fields.take(UNSET) or []),
         fields.take(SOURCE) or "configure",
     )
 
@@ -185,6 +188,12 @@ def _split(raw: str) -> list[str]:
         return shlex.split(raw)
     except ValueError:
         refuse(RAW_FLAGS.name, "flags whose quotes are closed", raw)
+
+
+def _unset(names: list[Any]) -> frozenset[str]:
+    if len(names) > MAX_UNSET:
+        refuse(UNSET.name, f"at most {MAX_UNSET} names", names)
+    return frozenset(map(_option_name, names))
 
 
 def _option_name(name: Any) -> str:

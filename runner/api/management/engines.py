@@ -163,6 +163,6 @@ def _parse_unload(fields: Fields) -> list[str] | None:
     if not wants_all and not names:
         raise RunnerError(Kind.INVALID_REQUEST, 'expected {"all": true} or {"models": [NAME]}')
     if len(names) > MAX_NAMES:
-        raise RunnerError(Kind.INVALID_REQUEST, f"models: expected at most {MAX_NAMES} names")
+        refuse(MODELS.name, f"at most {MAX_NAMES} names", names)
     checked = [as_text(n, f"models[{i}]", MAX_NAME_CHARACTERS) for i, n in enumerate(names)]
     return None if wants_all else checked

@@ -70,6 +70,8 @@ def _lines(family: Family) -> Iterator[str]:
 
 def number(value: float) -> str:
     """Write a number as Go's ParseFloat reads it."""
+    if math.isnan(value):
+        return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return repr(int(value)) if value == int(value) else repr(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.api import bodies
 from runner.api.call import Call, Handler
-from runner.api.fields import Field, Fields, Shape, as_text, refuse, text
+from runner.api.fields import Field, Fields, Shape, as_text, refuse, secret, text
 from runner.api.keys import Scope
 from runner.api.routes import Route
 from runner.service import Diagnosis, Found, Transfers
@@ -86,7 +86,7 @@ def _require_local(call: Call) -> None:
 
 HOST = text("host", "the registry's host; empty: Docker Hub's", max_characters=255)
 USERNAME = text("username", "who logs in", max_characters=MAX_LOGIN_CHARACTERS)
-PASSWORD = text("password", "a password or a token", max_characters=MAX_LOGIN_CHARACTERS)
+PASSWORD = secret("password", "a password or a token", max_characters=MAX_LOGIN_CHARACTERS)
 LOGIN = Shape("login", (HOST, USERNAME, PASSWORD))
 LOGOUT = Shape("logout", (HOST,))
 

@@ -39,7 +39,7 @@ MAX_UNUSED_S = 100 * 365 * 86400
 PURGE = "purge"  # the one route of all models that could be a model's name
 
 
-FORCE = flag("force", "whether all names of a model go, and it though it is in use")
+FORCE = flag("force", "whether all names of a model go, and the model though it is in use")
 
 
 class Storage:

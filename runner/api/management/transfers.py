@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runner.api import blocking, bodies, jsonbody
 from runner.api.call import Call, Handler, while_wanted
-from runner.api.fields import Fields, Shape, refuse, required, text, word
+from runner.api.fields import Fields, Shape, refuse, required, secret, text, word
 from runner.api.keys import Scope
 from runner.api.management.answers import ArchiveAnswer, Outcome, ProgressAnswer
 from runner.api.routes import Route
@@ -87,7 +87,7 @@ FROM = required(
     text("from", "the model's name, or where it is", max_characters=MAX_SOURCE_CHARACTERS),
     'send {"from": MODEL}',
 )
-TOKEN = text(
+TOKEN = secret(
     "bearer-token",
     "what the registry is shown instead of a login",
     max_characters=MAX_TOKEN_CHARACTERS,

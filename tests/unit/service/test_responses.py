@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -128,6 +130,82 @@ def test_what_was_not_used_for_long_is_gone(tmp_path: Path) -> None:
         assert await is_missing(store, name(2))
 
     run(test)
+
+
+def test_what_is_too_old_leaves_the_disk_though_there_is_room(tmp_path: Path) -> None:
+    now_s = 1_800_000_000.0
+
+    async def test() -> None:
+        nonlocal now_s
+        store = ResponseStore(tmp_path, now_s=lambda: now_s)
+        for number in (1, 2, 3):
+            store.keep(response(number))
+            await store.close()
+            now_s += 20 * DAY_S
+        assert {path.stem for path in tmp_path.iterdir()} == {name(2), name(3)}
+
+    run(test)
+
+
+def test_what_is_deleted_while_room_is_made_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted = tmp_path / f"{name(1)}.json"
+    deleted.write_bytes(b"{")
+    scan = os.scandir
+
+    def scan_then_delete(folder: Path) -> contextlib.closing[Iterator[os.DirEntry[str]]]:
+        with scan(folder) as entries:
+            found = list(entries)
+        deleted.unlink(missing_ok=True)
+        return contextlib.closing(generated(found))
+
+    monkeypatch.setattr(os, "scandir", scan_then_delete)
+
+    async def test() -> None:
+        store = ResponseStore(tmp_path)
+        store.keep(response(2))
+        await store.close()
+        assert not await is_missing(store, name(2))
+
+    run(test)
+    assert caplog.text == ""
+
+
+def test_a_deletion_that_is_cut_off_does_not_end_the_writing(tmp_path: Path) -> None:
+    async def test() -> None:
+        store = ResponseStore(tmp_path)
+        store.keep(response(1))
+        forgetting = asyncio.create_task(store.forget(name(1), ""))
+        await asyncio.sleep(0)
+        forgetting.cancel()
+        await asyncio.gather(forgetting, return_exceptions=True)
+        assert forgetting.cancelled()
+        assert not await is_missing(store, name(1))
+        await store.close()
+        assert [path.stem for path in tmp_path.iterdir()] == [name(1)]
+
+    run(test)
+
+
+def test_a_response_is_read_though_its_use_cannot_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async def test() -> None:
+        store = ResponseStore(tmp_path)
+        store.keep(response(1))
+        await store.close()
+        monkeypatch.setattr(os, "utime", refuse)
+        assert await store.recall(name(1), "") == response(1)
+
+    run(test)
+
+
+def generated(entries: list[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    yield from entries
 
 
 @pytest.mark.parametrize("bounds", [Bounds(count=10), Bounds(size_bytes=2000)])

@@ -39,6 +39,10 @@ def test_a_family_without_samples_is_left_out() -> None:
     assert render([Family("x", Type.GAUGE, "nothing", [])]) == ""
 
 
+def test_what_is_no_number_is_told_as_that() -> None:
+    assert number(math.nan) == "NaN"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (True, "1"), (2.0, "2"), (0.025, "0.025"), (1e300, str(10**300)[:1])],
