@@ -29,6 +29,8 @@ _AUTHORITY = re.compile(
 )
 _GRAMMAR = "http(s)://HOST:PORT, HOST:PORT or unix:PATH"
 _NO_WISH = Wish()
+# Where a server listens that takes all comers is no name that one calls it by.
+_LOOPBACK = {"0.0.0.0": DEFAULT_HOST, "::": "::1"}
 
 
 class Endpoint(NamedTuple):
@@ -54,14 +56,15 @@ class Endpoint(NamedTuple):
     @property
     def is_here(self) -> bool:
         """Whether a daemon started on this machine would answer there."""
-        return self.port is None or self.host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::")
+        return self.port is None or self.host in ("127.0.0.1", "localhost", "::1")
 
 
 def parse_endpoint(text: str, source: str, wish: Wish = _NO_WISH) -> Endpoint:
     """Parse an address; ``source`` is the flag or variable it came from, for the error.
 
     A URL without a port means 80 or, with TLS, 443, as everywhere; a bare host means the daemon's
-    port, or 443. A wish for TLS makes ``http://`` an ``https://``.
+    port, or 443. A wish for TLS makes ``http://`` an ``https://``. The unspecified address means
+    this machine's loopback.
     """
     if text.startswith("unix:"):
         if wish.is_tls:
@@ -76,12 +79,13 @@ def parse_endpoint(text: str, source: str, wish: Wish = _NO_WISH) -> Endpoint:
     match = _AUTHORITY.fullmatch(rest)
     if match is None or scheme not in ("", "http", "https"):
         raise _refuse(source, text)
-    host = match["ipv6"] or match["name"]
+    host = (match["ipv6"] or match["name"]).lower()
+    host = _LOOPBACK.get(host, host)
     is_tls = wish.is_tls or scheme == "https"
     default = "443" if is_tls else "80" if separator else str(DEFAULT_PORT)
     trust = wish.trust if is_tls else Trust()
     try:
-        return Endpoint(host.lower(), parse_port(match["port"] or default), is_tls, trust)
+        return Endpoint(host, parse_port(match["port"] or default), is_tls, trust)
     except ValueError:
         raise _refuse(source, text) from None
 
@@ -200,9 +204,12 @@ def _sockets(env: Mapping[str, str], port: int) -> Iterator[Endpoint]:
 
 
 def _announced(env: Mapping[str, str]) -> Iterator[Endpoint]:
+    """List where the daemon running here said it listens, its socket first: that needs no key."""
     state = read_state(env)
-    for address in state.addresses if state else ():
-        yield parse_endpoint(address, STATE_FILE_NAME)
+    announced = [
+        parse_endpoint(each, STATE_FILE_NAME) for each in (state.addresses if state else ())
+    ]
+    yield from sorted(announced, key=lambda endpoint: endpoint.port is not None)
 
 
 def _is_alive(pid: int) -> bool:

@@ -31,6 +31,8 @@ FIXED = Endpoint("127.0.0.1", 12434)
         ("box:81", "box", 81, "http://box:81"),
         (f"{'a' * 63}.b.:81", f"{'a' * 63}.b.", 81, f"http://{'a' * 63}.b.:81"),
         ("[::1]:81", "::1", 81, "http://[::1]:81"),
+        ("0.0.0.0:81", "127.0.0.1", 81, "http://127.0.0.1:81"),
+        ("http://[::]:81", "::1", 81, "http://[::1]:81"),
         ("unix:/run/r.sock", "/run/r.sock", None, "unix:/run/r.sock"),
         ("unix:///run/r.sock", "/run/r.sock", None, "unix:/run/r.sock"),
     ],
@@ -121,9 +123,11 @@ def test_the_state_file_counts_while_its_daemon_lives(
     env = {"HOME": "/home/ada", "XDG_STATE_HOME": str(tmp_path)}
     (tmp_path / "runner").mkdir()
     (tmp_path / "runner" / "daemon.json").write_text(
-        render_state(State(pid, ("http://127.0.0.1:4711",)))
+        render_state(State(pid, ("http://0.0.0.0:4711", "unix:/run/4711.sock")))
     )
-    announced = [Endpoint("127.0.0.1", 4711)] if is_trusted else []
+    # The socket needs no key, and nobody calls a server by the address that takes all comers.
+    there = [Endpoint("/run/4711.sock", None), Endpoint("127.0.0.1", 4711)]
+    announced = there if is_trusted else []
     assert find_endpoints(env) == [SOCKET, *announced, FIXED]
 
 
