@@ -138,6 +138,22 @@ def test_notes_warnings_and_resumed_bytes_are_told() -> None:
     run(test)
 
 
+def test_the_total_follows_a_layer_that_costs_more_than_was_planned() -> None:
+    async def test(site: Site) -> None:
+        rest = LayerProgress(B, MIB, 0)
+        site.client.scripts["ai/x"] = [
+            Planned((LayerProgress(A, 10 * MIB, 0), rest)),
+            LayerProgress(A, 20 * MIB, 15 * MIB),  # hashed, and now copied
+        ]
+        answer = await site.post("/models/create", {"from": "ai/x"}, JSON)
+        told = [line for line in lines(answer) if line["layer"]["size"] == 20 * MIB]
+        assert [(line["total"], line["layer"]["current"]) for line in told] == [
+            (21 * MIB, 15 * MIB)
+        ]
+
+    run(test)
+
+
 def test_a_stored_model_is_told_to_be_cached() -> None:
     async def test(site: Site) -> None:
         site.client.stored["ai/x"] = stored("x")

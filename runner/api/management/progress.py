@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from runner.errors import RunnerError
+from runner.oci import Digest
 from runner.service import LayerProgress, Note, Planned, TransferEvent
 
 Mode = Literal["pull", "push", "package", "load"]  # the last two are ours
@@ -35,12 +36,13 @@ _ENTITIES = str.maketrans(
 
 
 class Lines:
-    """Renders one answer; remembers the total that every line repeats."""
+    """Renders one answer; remembers the sizes whose total every line repeats."""
 
     def __init__(self, mode: Mode, *, is_escaped: bool) -> None:
         """``is_escaped``: as HTML, for a client that did not ask for JSON by name."""
         self._mode = mode
         self._is_escaped = is_escaped
+        self._sizes_bytes: dict[Digest, int] = {}  # of layers; one may turn out to cost more
         self._total_bytes = 0
 
     def events(self, events: Iterable[TransferEvent]) -> bytes:
@@ -54,6 +56,7 @@ class Lines:
                     kind = "warning" if event.is_warning else "progress"
                     yield self._line(kind, event.message, total=self._total_bytes)
                 case Planned():
+                    self._sizes_bytes = {layer.digest: layer.size_bytes for layer in event.layers}
                     self._total_bytes = event.total_bytes
                 case LayerProgress():
                     yield self._layer(event)
@@ -67,6 +70,9 @@ class Lines:
         return self._line("error", f"Error: {error}", code=error.kind.value)
 
     def _layer(self, layer: LayerProgress) -> bytes:
+        planned_bytes = self._sizes_bytes.get(layer.digest, layer.size_bytes)
+        self._total_bytes += layer.size_bytes - planned_bytes
+        self._sizes_bytes[layer.digest] = layer.size_bytes
         shown: dict[str, Any] = {
             "id": str(layer.digest),
             "size": layer.size_bytes,
