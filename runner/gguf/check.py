@@ -29,7 +29,9 @@ def check_model(gguf: Gguf) -> None:
     _check_split(gguf)
     check_vocabulary(gguf)
     if gguf.split and gguf.split.index > 0:
-        return  # a later shard carries tensors alone
+        # A later shard carries tensors alone, but one may come in the first one's place.
+        _integer(gguf, f"{gguf.architecture}.block_count", 1, MAX_BLOCKS)
+        return
     architecture = _require_architecture(gguf)
     blocks = _check_blocks(gguf, architecture)
     _check_heads(gguf, architecture, blocks)

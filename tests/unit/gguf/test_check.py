@@ -153,6 +153,12 @@ def test_a_later_shard_has_no_architecture() -> None:
     assert (second.split.index, second.split.count, second.split.tensors) == (1, 3, 3)
 
 
+def test_a_later_shard_that_comes_alone_cannot_claim_more_blocks() -> None:
+    parts = {"split.no": (U16, 1), "split.count": (U16, 2)}
+    data = tiny_model(**parts, **{"llama.block_count": (U32, 2**32 - 1)})
+    assert field_at_fault(data) == "llama.block_count"
+
+
 def test_a_shard_number_beyond_the_count_is_refused() -> None:
     data = tiny_model(split__no=(U16, 3), split__count=(U16, 3))
     assert field_at_fault(data) == "split.no"
