@@ -78,7 +78,10 @@ class Conversations:
         request = self._request(prompt, now_s=now_s)
         calls = tools if prompt.tool_choice != "none" else []
         numbers = NumberBounds()  # held in grammars; what the model is shown is whole
-        held = [_held(tool, numbers) for tool in calls], numbers.held(schema)
+        held = (
+            [_held(tool, numbers, index) for index, tool in enumerate(calls)],
+            numbers.held(schema, "response_format"),
+        )
         if self.plain is not None and (tools or plain_tools.has_calls(messages)):
             request["messages"] = plain_tools.rewrite(messages, calls)
             if calls:
@@ -190,10 +193,11 @@ class Conversations:
         return {**bound, "grammar": either(calls, answer), "grammar_lazy": False}
 
 
-def _held(tool: dict[str, Any], numbers: NumberBounds) -> dict[str, Any]:
+def _held(tool: dict[str, Any], numbers: NumberBounds, index: int) -> dict[str, Any]:
     function = dict(tool["function"])
     if "parameters" in function:
-        function["parameters"] = numbers.held(function["parameters"])
+        param = f"tools[{index}].function.parameters"
+        function["parameters"] = numbers.held(function["parameters"], param)
     return tool | {"function": function}
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,7 @@ from runner.errors import Kind, RunnerError
 
 DIGITS = 15  # of a number, before and behind its point: so many any double keeps apart
 MOST = 10**DIGITS - 1
+BEYOND = Decimal(10**DIGITS)  # no number can be written that is so large
 
 Bound = tuple[Decimal, bool]  # the second: it is open, the bound itself is out
 
@@ -38,63 +40,58 @@ class Range:
     low: Bound | None = None
     high: Bound | None = None
 
-    def rule(self) -> str:
-        """Write a GBNF expression of its decimals. Raises INVALID_REQUEST where there is none."""
+    def rule(self) -> str | None:
+        """Write a GBNF expression of its decimals; None where there is none."""
+        low, high = self.low or (-BEYOND, False), self.high or (BEYOND, False)
         zero = (Decimal(0), False)
         positive = negative = None
-        if self.high is None or self.high[0] >= 0:
-            is_from_zero = self.low is None or self.low[0] < 0
-            positive = _magnitudes(zero if is_from_zero else self.low, self.high)
-        if self.low is None or self.low[0] < 0:
-            is_to_zero = self.high is None or self.high[0] > 0
-            negative = _magnitudes(
-                zero if is_to_zero else _mirrored(self.high), _mirrored(self.low)
-            )
-        found = [positive, negative and f'"-" ({negative})']
-        if not any(found):
-            raise RunnerError(
-                Kind.INVALID_REQUEST,
-                f"no number of at most {DIGITS} digits is {_told('>', self.low)} and "
-                f"{_told('<', self.high)}, as the schema has it",
-            )
-        return " | ".join(filter(None, found))
+        if high[0] >= 0:
+            positive = _magnitudes(low if low[0] >= 0 else zero, high)
+        if low[0] < 0:
+            negative = _magnitudes(_mirrored(high) if high[0] <= 0 else zero, _mirrored(low))
+        return " | ".join(filter(None, [positive, negative and f'"-" ({negative})'])) or None
 
 
 @dataclass(slots=True)
 class NumberBounds:
-    """The bounded numbers of the schemas that become one grammar."""
+    """The rules of the bounded numbers of the schemas that become one grammar."""
 
-    ranges: list[Range] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
 
-    def held(self, schema: Any) -> Any:
-        """Return a schema with a constant in the place of each bounded number."""
+    def held(self, schema: Any, param: str) -> Any:
+        """Return a schema with a constant in the place of each bounded number.
+
+        Raises RunnerError(INVALID_REQUEST), naming ``param``, for bounds that are no numbers or
+        leave none.
+        """
         if not isinstance(schema, dict):
             return schema
+        hold = partial(self.held, param=param)
         if isinstance(schema.get("type"), list) and _is_bounded(schema, schema["type"]):
-            return {"anyOf": [self.held(schema | {"type": kind}) for kind in schema["type"]]}
+            return {"anyOf": [hold(schema | {"type": kind}) for kind in schema["type"]]}
         if _is_bounded(schema, [schema.get("type")]):
-            self.ranges.append(_range(schema))
-            return {"type": "number", "const": _FIRST + len(self.ranges) - 1}
+            self.rules.append(_rule(schema, param))
+            return {"type": "number", "const": _FIRST + len(self.rules) - 1}
         made = dict(schema)
         for keyword in _HOLD_NAMED:
             if isinstance(members := schema.get(keyword), dict):
-                made[keyword] = {name: self.held(child) for name, child in members.items()}
+                made[keyword] = {name: hold(child) for name, child in members.items()}
         for keyword in _HOLD:
             child = schema.get(keyword)
             if isinstance(child, list):
-                made[keyword] = [self.held(item) for item in child]
+                made[keyword] = [hold(item) for item in child]
             elif isinstance(child, dict):
-                made[keyword] = self.held(child)
+                made[keyword] = hold(child)
         return made
 
     def settled(self, gbnf: str) -> str:
         """Return the grammar of held schemas with the rules of their numbers."""
-        if not self.ranges:
+        if not self.rules:
             return gbnf
 
         def rule(constant: re.Match[str]) -> str:
             index = int(constant[1]) - _FIRST
-            return f"({self.ranges[index].rule()})" if index < len(self.ranges) else constant[0]
+            return f"({self.rules[index]})" if index < len(self.rules) else constant[0]
 
         return _CONSTANT.sub(rule, gbnf)
 
@@ -105,30 +102,42 @@ def _is_bounded(schema: dict[str, Any], kinds: list[Any]) -> bool:
     return is_said and "number" in kinds and not any(name in schema for name in _RULING)
 
 
-def _range(schema: dict[str, Any]) -> Range:
-    return Range(
-        _bound(schema, "minimum", "exclusiveMinimum", 1),
-        _bound(schema, "maximum", "exclusiveMaximum", -1),
-    )
+def _rule(schema: dict[str, Any], param: str) -> str:
+    low = _bound(schema, param, "minimum", "exclusiveMinimum", 1)
+    high = _bound(schema, param, "maximum", "exclusiveMaximum", -1)
+    found = Range(low, high).rule()
+    if found is None:
+        raise RunnerError(
+            Kind.INVALID_REQUEST,
+            f"{param}: no number of at most {DIGITS} digits is "
+            f"{_told('>', low)} and {_told('<', high)}",
+            hint="let the schema's minimum and maximum leave one",
+            param=param,
+        )
+    return found
 
 
-def _bound(schema: dict[str, Any], name: str, open_name: str, sign: int) -> Bound | None:
+def _bound(
+    schema: dict[str, Any], param: str, name: str, open_name: str, sign: int
+) -> Bound | None:
     """Return the stricter of two bounds. Draft 4's ``exclusiveMinimum: true`` opens the other."""
-    closed, opened = schema.get(name), schema.get(open_name)
+    closed, opened = _number(schema, name, param), schema.get(open_name)
     if isinstance(opened, bool):
-        value = _number(closed, name)
-        return None if value is None else (value, opened)
-    found = [(_number(opened, open_name), True), (_number(closed, name), False)]
+        return None if closed is None else (closed, opened)
+    found = [(_number(schema, open_name, param), True), (closed, False)]
     said = [(value, is_open) for value, is_open in found if value is not None]
     return max(said, key=lambda bound: (bound[0] * sign, bound[1]), default=None)
 
 
-def _number(value: Any, name: str) -> Decimal | None:
+def _number(schema: dict[str, Any], name: str, param: str) -> Decimal | None:
+    value = schema.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RunnerError(
-            Kind.INVALID_REQUEST, f"{name} of the schema: expected a number, got {value!r:.80}"
+            Kind.INVALID_REQUEST,
+            f"{param}: {name} of a number: expected a number, got {value!r:.80}",
+            param=param,
         )
     return Decimal(repr(value))
 
@@ -137,22 +146,21 @@ def _told(sign: str, bound: Bound | None) -> str:
     return "any" if bound is None else f"{sign}{'' if bound[1] else '='} {bound[0]}"
 
 
-def _mirrored(bound: Bound | None) -> Bound | None:
-    return bound and (-bound[0], bound[1])
+def _mirrored(bound: Bound) -> Bound:
+    return -bound[0], bound[1]
 
 
-def _magnitudes(least: Bound | None, most: Bound | None) -> str | None:
+def _magnitudes(least: Bound, most: Bound) -> str | None:
     """Write the numbers without a sign between two bounds; None where there are none.
 
     For each length of the whole part its digits, then those behind the point, are compared with
     the bounds' from left to right.
     """
-    assert least is not None
     low, is_open_low = least
-    if low > MOST or (most is not None and low > most[0]):
+    if low > min(MOST, most[0]):
         return None
     lows, shortest = _digits(low)
-    if most is None or most[0] > MOST:
+    if most[0] > MOST:
         longest, high, is_open_high = DIGITS + 1, None, False
     else:
         (high, longest), is_open_high = _digits(most[0]), most[1]

@@ -253,8 +253,8 @@ class Prompter:
         try:
             if schema := settings.get("json_schema"):
                 numbers = NumberBounds()
-                held = numbers.held(json.loads(schema))
-                if numbers.ranges:  # else the shim makes the grammar, and keeps it for the next
+                held = numbers.held(json.loads(schema), "response_format")
+                if numbers.rules:  # else the shim makes the grammar, and keeps it for the next
                     grammar = self.generators.schema_to_grammar(json.dumps(held))
                     settings["grammar"] = numbers.settled(grammar)
                     del settings["json_schema"]

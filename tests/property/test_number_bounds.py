@@ -8,7 +8,6 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import RunnerError
 from runner.worker.number_bounds import Bound, Range
 
 DECIMALS = st.builds(
@@ -36,8 +35,10 @@ def is_within(text: str, low: Bound | None, high: Bound | None) -> bool:
     return is_above and is_below
 
 
-def expression(rule: str) -> re.Pattern[str]:
+def expression(rule: str | None) -> re.Pattern[str]:
     """Read the GBNF of such a rule, which has nothing that regular expressions have not."""
+    if rule is None:
+        return re.compile("(?!)")
     return re.compile(re.sub(r'"([^"]*)"', lambda text: re.escape(text[1]), rule).replace(" ", ""))
 
 
@@ -45,10 +46,7 @@ def expression(rule: str) -> re.Pattern[str]:
 def test_a_rule_takes_what_is_within(
     low: Bound | None, high: Bound | None, texts: list[str]
 ) -> None:
-    try:
-        rule = expression(Range(low, high).rule())
-    except RunnerError:
-        rule = re.compile("(?!)")  # nothing
+    rule = expression(Range(low, high).rule())
     for text in [*texts, *near(low), *near(high)]:
         if not (text.startswith("-") and Decimal(text) == 0):  # minus nought may stay out
             assert bool(rule.fullmatch(text)) == is_within(text, low, high), text
@@ -58,10 +56,7 @@ def test_a_rule_takes_what_is_within(
 def test_no_double_of_what_it_takes_is_out(
     low: Bound | None, high: Bound | None, text: str
 ) -> None:
-    try:
-        rule = expression(Range(low, high).rule())
-    except RunnerError:
-        return
+    rule = expression(Range(low, high).rule())
     for made in (text, *(f"{one}99999999999999999999"[: len(one) + 12] for one in near(high))):
         if rule.fullmatch(made):
             assert low is None or float(made) > float(low[0]) or not low[1]

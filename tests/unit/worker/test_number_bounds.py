@@ -14,7 +14,7 @@ FIRST, SECOND = 8031962481000000000, 8031962481000000001  # what stands for numb
 
 def settled(schema: dict[str, Any]) -> str:
     numbers = NumberBounds()
-    assert numbers.held({"type": "number", **schema}) == {"type": "number", "const": FIRST}
+    assert numbers.held({"type": "number", **schema}, "x") == {"type": "number", "const": FIRST}
     return numbers.settled(f'"{FIRST}"')
 
 
@@ -47,19 +47,19 @@ def test_bounds_become_a_rule_of_decimals(schema: dict[str, Any], rule: str) -> 
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"minimum": 2, "maximum": 1}, "no number of at most 15 digits is >= 2 and <= 1"),
+        ({"minimum": 2, "maximum": 1}, "x: no number of at most 15 digits is >= 2 and <= 1"),
         ({"minimum": 1, "exclusiveMaximum": 1}, "is >= 1 and < 1"),
         ({"minimum": 1e30}, "is >= 1E+30 and any"),
         ({"minimum": 1e-30, "maximum": 2e-30}, "is >= 1E-30 and <= 2E-30"),
-        ({"minimum": "1"}, "minimum of the schema: expected a number, got '1'"),
-        ({"maximum": True}, "maximum of the schema: expected a number, got True"),
+        ({"minimum": "1"}, "x: minimum of a number: expected a number, got '1'"),
+        ({"maximum": True}, "x: maximum of a number: expected a number, got True"),
     ],
     ids=str,
 )
 def test_bounds_without_a_number_are_refused(schema: dict[str, Any], message: str) -> None:
     with pytest.raises(RunnerError, match=r".") as caught:
         settled(schema)
-    assert caught.value.kind is Kind.INVALID_REQUEST
+    assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, "x")
     assert message in caught.value.message
 
 
@@ -80,7 +80,7 @@ def test_numbers_are_held_wherever_a_schema_stands() -> None:
             {"anyOf": [first, {"type": "null", "maximum": 2}]},
         ),
     ]:
-        assert NumberBounds().held(before) == after
+        assert NumberBounds().held(before, "x") == after
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_numbers_are_held_wherever_a_schema_stands() -> None:
 )
 def test_what_has_no_bounded_number_is_left_as_it_is(schema: Any) -> None:
     numbers = NumberBounds()
-    assert numbers.held(schema) == schema
+    assert numbers.held(schema, "x") == schema
     assert numbers.settled(f'root ::= "{FIRST}"') == f'root ::= "{FIRST}"'
 
 
 def test_a_constant_of_the_schema_s_own_stays() -> None:
     numbers = NumberBounds()
-    numbers.held({"type": "number", "minimum": 7, "exclusiveMaximum": 8})
+    numbers.held({"type": "number", "minimum": 7, "exclusiveMaximum": 8}, "x")
     assert numbers.settled(f'"{FIRST}" | "{SECOND}"') == f'("7" ("." [0-9]{{1,14}})?) | "{SECOND}"'
