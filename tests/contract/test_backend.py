@@ -39,7 +39,6 @@ class Subject:
     new_generator: Callable[..., int]  # (max_tokens=, stop=)
     prompt: tuple[int, ...]
     other: tuple[int, ...]
-    shares_cells: bool
 
     def step(
         self,
@@ -94,7 +93,7 @@ def make_fake(*, shares_cells: bool) -> Subject:
         Capacity(SLOTS, SLOTS, cells, CONTEXT, BATCH, shares_cells, token_bytes=1, score_rows=BATCH)
     )
     prompt, other = tuple(range(10, 28)), tuple(range(100, 114))
-    return Subject(backend, backend.new_generator, prompt, other, shares_cells)
+    return Subject(backend, backend.new_generator, prompt, other)
 
 
 @pytest.fixture(scope="module")
@@ -123,20 +122,19 @@ def llama_subject(model: Model, context: Context) -> Subject:
         return tuple(model.tokenize(text, add_special=True, parse_special=True))
 
     backend = LlamaBackend(context, threads=1, threads_batch=1)
-    return Subject(backend, new_generator, tokens(TEXT), tokens(OTHER), context.info.kv_unified)
+    return Subject(backend, new_generator, tokens(TEXT), tokens(OTHER))
 
 
 llama = [pytest.mark.native, pytest.mark.model]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("fake-unified"),
-        pytest.param("fake-streams"),
-        pytest.param("llama-unified", marks=llama),
-        pytest.param("llama-streams", marks=llama),
-    ]
-)
+UNIFIED = [pytest.param("fake-unified"), pytest.param("llama-unified", marks=llama)]
+STREAMS = [pytest.param("fake-streams"), pytest.param("llama-streams", marks=llama)]
+
+in_one_buffer = pytest.mark.parametrize("subject", UNIFIED, indirect=True)  # streams share room
+
+
+@pytest.fixture(params=[*UNIFIED, *STREAMS])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     kind, layout = request.param.split("-")
     if kind == "fake":
@@ -301,9 +299,8 @@ def test_a_generator_goes_on_in_another_slot_after_its_tokens_are_computed_again
     assert ids(answer) == subject.expected(prompt)
 
 
+@in_one_buffer
 def test_full_memory_computes_nothing_and_can_go_on(subject: Subject) -> None:
-    if not subject.shares_cells:
-        pytest.skip("the rule is of one buffer for all; here each stream has its own room")
     prompt = subject.prompt
     filling = (prompt * 20)[: CONTEXT - 1]
     subject.fill(0, filling)
@@ -314,9 +311,8 @@ def test_full_memory_computes_nothing_and_can_go_on(subject: Subject) -> None:
     assert ids(subject.answer(2, prompt, Trim(0, 0))) == subject.expected(prompt)
 
 
+@in_one_buffer
 def test_a_shared_prefix_takes_no_cells(subject: Subject) -> None:
-    if not subject.shares_cells:
-        pytest.skip("the rule is of one buffer for all; here each stream has its own room")
     filling = (subject.prompt * 20)[: CONTEXT - 10]
     subject.fill(0, filling)
     for slot in (1, 2, 3):
