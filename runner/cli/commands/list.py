@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runner.cli.console import Console
-from runner.cli.foreign import FLAG, connect_foreign
+from runner.cli.foreign import Foreign, connect_foreign
 from runner.cli.output import UNTAGGED, age, display_name, render_json, render_table, short_id
 from runner.cli.parser import add_host, add_openai_url
 from runner.errors import Kind, RunnerError
@@ -81,7 +81,7 @@ def foreign_models(answer: Any) -> list[dict[str, Any]]:
         raise RunnerError(
             Kind.UNAVAILABLE,
             "the server's answer is no list of models",
-            hint=f"{FLAG} takes the address before /models and /chat/completions",
+            hint=Foreign.absent_hint,
         )
     return models
 
